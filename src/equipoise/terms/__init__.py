@@ -1,1 +1,85 @@
+"""What a player minimises: a loss and any number of further terms, each a callable on the fields of a turn."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from equipoise.errors import InputError
+from equipoise.turn import Role, Turn, parameters
+
+Term = Callable[..., Tensor]
+"""A differentiable part of a player's objective: its parameters name fields of the turn, its value is elementwise or [N].
+
+Where a term is an `nn.Module` it may say more of itself by class attributes, read through `fact`:
+`role` ("D" or "G", whose objective it joins), `every` (it joins every so many moves, weighted by as much), `dials` (the
+names of its 0-d buffers that a schedule or a controller may turn), `differentiates` (the fields whose gradient it takes),
+`couples_samples` (its value for one sample depends on the others).
+"""
+
+
+class Loss(NamedTuple):
+    """The two players' sides of an adversarial loss."""
+
+    d: Term  # minimised by the discriminator
+    g: Term  # minimised by the generator
+
+
+DEFAULTS: dict[str, object] = {"role": "D", "every": 1, "dials": (), "differentiates": (), "couples_samples": False}
+
+
+def fact(term: Term, name: str) -> object:
+    """What a term says of itself, or the default for a plain function."""
+    return getattr(term, name, DEFAULTS[name])
+
+
+class Objective(nn.Module):
+    """A loss and named terms. Calling it on a turn gives each part's value per sample; the caller reduces and adds."""
+
+    def __init__(
+        self,
+        loss: Loss,
+        terms: Mapping[str, nn.Module] | None = None,  # by the name under which each is logged, set and restored
+    ) -> None:
+        super().__init__()
+        self.loss = loss
+        self.terms = nn.ModuleDict(dict(terms or {}))
+
+    def forward(self, turn: Turn, due: frozenset[str]) -> dict[str, Tensor]:
+        """Values per sample `[N]` of the loss and of the terms named in `due`, lazy ones weighted by their interval."""
+        values = {"loss": turn.call(self.loss.d if turn.role == "D" else self.loss.g)}
+        for name in sorted(due):
+            values[name] = turn.call(self.terms[name]) * int(self.terms[name].every)  # type: ignore[arg-type]
+        return values
+
+    def of(self, role: Role) -> dict[str, nn.Module]:
+        """The terms that join this player's objective."""
+        return {name: term for name, term in self.terms.items() if fact(term, "role") == role}
+
+    def due(self, role: Role, move: int) -> frozenset[str]:
+        """The terms that join the player's move number `move`, counted from 0."""
+        return frozenset(name for name, term in self.of(role).items() if move % int(str(fact(term, "every"))) == 0)
+
+    def reads(self, role: Role, field: str) -> bool:
+        """Whether any part of the player's objective asks for `field`; a score counts as its logits."""
+        parts = [self.loss.d if role == "D" else self.loss.g, *self.of(role).values()]
+        asked = {name.removesuffix("_score") + "_logits" if name.endswith("_score") else name
+                 for part in parts for name in parameters(part)}  # fmt: skip
+        return field in asked
+
+    def differentiates(self, due: frozenset[str]) -> frozenset[str]:
+        """The fields whose gradient the due terms take, so that the turn must track it."""
+        return frozenset(field for name in due for field in fact(self.terms[name], "differentiates"))  # type: ignore[attr-defined]
+
+    def refuse(self, coupled_layers: list[str]) -> None:
+        """Raise an InputError if a penalty takes gradients per sample through layers that mix samples."""
+        penalties = [name for name, term in self.of("D").items() if fact(term, "differentiates")]
+        batch_norms = [layer for layer in coupled_layers if "Norm" in layer]
+        if penalties and batch_norms:
+            raise InputError(
+                f"{', '.join(penalties)} takes the discriminator's gradient for each image by itself, but batch "
+                f"normalisation in the discriminator ({batch_norms[0]}) makes each judgement depend on the whole batch; "
+                "set network.norm_D to none, layer, instance or spectral, or drop the penalty"
+            )

@@ -1,0 +1,184 @@
+"""Checkpoints: everything a run needs to go on in the same bits, written so that a crash leaves the last good one.
+
+A checkpoint is a folder `checkpoints/KKKKKK` with `G`, `D` and `G_ema` as safetensors (the networks alone, for anyone to
+load), `state.safetensors` (moments, buffers, random states) and `state.json` (counters). The file `checkpoints/latest`
+names the newest. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from equipoise.errors import InputError, TrainingFailed
+from equipoise.files import atomic_dir, atomic_write
+from equipoise.step import Step
+from equipoise.terms import fact
+
+KEEP = 3  # checkpoints that stay; older ones make room
+
+
+def save(folder: Path, step: Step, samples: int, counters: dict[str, Any], finish: Callable[[], None] = lambda: None) -> Path:
+    """Write the checkpoint for this moment under `folder` and point `latest` at it; `finish` runs before it counts."""
+    name = f"{samples // 1000:06d}"
+    try:
+        with atomic_dir(folder / name) as new:
+            for file, network in networks_of(step).items():
+                save_network(new / f"{file}.safetensors", network)
+            save_file(_pack(_tensors(step) | _random_states(step.device)), new / "state.safetensors")
+            sizes = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
+            state = {"samples": samples, "moves": dict(step.moves), "sizes": sizes, **counters, **_host_states()}
+            (new / "state.json").write_text(json.dumps(state, indent=1))
+        finish()
+        atomic_write(folder / "latest", name + "\n")
+    except (OSError, SafetensorError) as error:
+        raise TrainingFailed(
+            f"the checkpoint {name} could not be written to {folder} ({error}); the one before it is untouched: "
+            "make room there and resume"
+        ) from None
+    _prune(folder, name)
+    return folder / name
+
+
+def load(path: Path, step: Step) -> dict[str, Any]:
+    """Restore a step and every random state from a checkpoint, and return its counters."""
+    state = verify(path)
+    for file, network in networks_of(step).items():
+        load_network(path / f"{file}.safetensors", network)
+    stored = _read(path / "state.safetensors")
+    for name, tensor in _tensors(step).items():
+        if name not in stored or stored[name].shape != tensor.shape:
+            raise InputError(f"{path} does not fit this run: {name} is missing or of another shape; resume with its own config.json")
+        tensor.copy_(stored[name])
+    step.moves.update(state["moves"])
+    _restore_random_states(state, stored, step.device)
+    return state
+
+
+def find(run: Path) -> Path:
+    """The newest checkpoint of a run that is whole; a broken one is passed over for the one before it."""
+    folder = run / "checkpoints"
+    for old in folder.glob(".*.old"):  # a crash between moving the old folder aside and putting the new one in place
+        whole = folder / old.name[1 : -len(".old")]
+        if not whole.exists():
+            old.rename(whole)
+    latest = folder / "latest"
+    named = [latest.read_text().strip()] if latest.is_file() else []
+    names = named + sorted((p.name for p in folder.glob("[0-9]*") if p.is_dir() and p.name not in named), reverse=True)
+    problems = []
+    for name in names:
+        try:
+            verify(folder / name)
+            return folder / name
+        except InputError as error:
+            problems.append(str(error))
+    raise InputError(problems[0] if problems else f"{run} holds no checkpoint; a run writes its first one at its first snapshot, so train again")
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """The counters of a checkpoint whose files are all there and of the right size, or an InputError."""
+    try:
+        state: dict[str, Any] = json.loads((path / "state.json").read_text())
+        for name, size in state["sizes"].items():
+            if (path / name).stat().st_size != size:
+                raise InputError(f"{path / name} is truncated or changed: {size} bytes were written; use another checkpoint")
+        return state
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a whole checkpoint ({error}); use another one") from None
+
+
+def networks_of(step: Step) -> dict[str, nn.Module]:
+    """The three networks of a checkpoint by file name."""
+    return {"G": step.networks["G"], "D": step.networks["D"], "G_ema": step.ema.average}
+
+
+def save_network(path: Path, network: nn.Module) -> None:
+    """Write a network's weights as safetensors."""
+    save_file(_pack(network.state_dict()), path)
+
+
+def load_network(path: Path, network: nn.Module) -> None:
+    """Read a network's weights from safetensors."""
+    try:
+        network.load_state_dict(_read(path))
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"{path} holds the weights of another network ({detail[:200]}); use the run's own config.json") from None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read ({error}); use another checkpoint") from None
+
+
+def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that safetensors takes: on the CPU, contiguous, sharing nothing."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _tensors(step: Step) -> dict[str, Tensor]:
+    """Everything on the device that changes during a run and is no network: read to save, copied into to restore."""
+    dials = {f"{name}.{dial}" for name, term in step.objective.terms.items() for dial in tuple(fact(term, "dials"))}  # type: ignore[arg-type]
+    found = {f"objective.{name}": b for name, b in step.objective.terms.named_buffers() if name not in dials}
+    for role, optimiser in step.optimisers.items():
+        found |= {f"optimiser.{role}.{name}": tensor for name, tensor in optimiser.state_dict().items()}
+    found |= {f"ema.{name}": tensor for name, tensor in step.ema.state_dict().items()}
+    found |= {f"meter.{name}": tensor for name, tensor in step.meter.state_dict().items()}
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ random states
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    states = {"random.torch": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random.cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["random.mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _host_states() -> dict[str, Any]:
+    kind, keys, position, has_gauss, gauss = np.random.get_state()  # type: ignore[misc]
+    version, internal, gauss_next = random.getstate()
+    return {
+        "random.python": [version, list(internal), gauss_next],
+        "random.numpy": [kind, [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],  # type: ignore[union-attr]
+    }
+
+
+def _restore_random_states(state: dict[str, Any], stored: dict[str, Tensor], device: torch.device) -> None:
+    version, internal, gauss_next = state["random.python"]
+    random.setstate((version, tuple(internal), gauss_next))
+    kind, keys, position, has_gauss, gauss = state["random.numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(stored["random.torch"])
+    if device.type == "cuda" and "random.cuda" in stored:
+        torch.cuda.set_rng_state(stored["random.cuda"], device)
+    if device.type == "mps" and "random.mps" in stored:
+        torch.mps.set_rng_state(stored["random.mps"])
+
+
+def _prune(folder: Path, newest: str) -> None:
+    """Remove all but the newest few, and what crashed writers left behind."""
+    whole = sorted(p.name for p in folder.glob("[0-9]*") if p.is_dir())
+    for name in whole[:-KEEP]:
+        if name != newest:
+            shutil.rmtree(folder / name, ignore_errors=True)
+    for leftover in folder.glob(".*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)

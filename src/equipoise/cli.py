@@ -1,0 +1,219 @@
+"""The command line: every command is one call into the library."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads stall small steps on busy cores
+
+import typer
+
+from equipoise import __version__
+from equipoise.errors import EquipoiseError, InputError
+
+app = typer.Typer(
+    name="equipoise",
+    help="Train generative adversarial networks and keep generator and discriminator in balance.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cache_app = typer.Typer(help="The cache of decoded images.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+INTERRUPTED = 130
+
+Source = Annotated[str, typer.Argument(help="digits, ring, grid; a folder, zip or tar of images; .npy, .npz; hf:NAME")]
+Run = Annotated[Path, typer.Argument(help="A run folder, as `train --out` made it")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/NNNNN-source-recipe")]
+Resolution = Annotated[int | None, typer.Option(help="Side in pixels, a power of two from 8 to 256; default: by the data")]
+Labels = Annotated[str | None, typer.Option(help="'folders' (sub-folders are classes) or a CSV/JSON file")]
+
+
+@app.command()
+def train(
+    source: Source,
+    out: Out = None,
+    recipe: Annotated[str | None, typer.Option(help="A recipe's name or a TOML file; see `equipoise list`")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="path=value, e.g. r1.gamma=0.1; repeatable")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time to train: 40s, 5min, 2h")] = None,
+    kimg: Annotated[float | None, typer.Option(help="Length in thousands of real images")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random")] = 0,
+    resolution: Resolution = None,
+    batch: Annotated[int | None, typer.Option(help="Images per update")] = None,
+    labels: Labels = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    balance: Annotated[str, typer.Option(help="off, watch (read and log)")] = "watch",
+    workers: Annotated[int, typer.Option(help="Processes that prepare batches; 0: none, or two if a GPU cannot hold the data")] = 0,
+    deterministic: Annotated[bool, typer.Option(help="The same bits every time on CUDA too, more slowly")] = False,
+    snapshot_kimg: Annotated[float, typer.Option(help="Between sample grids and checkpoints; 0: a tenth of the run")] = 0.0,
+    dry_run: Annotated[bool, typer.Option(help="Print every resolved value and stop")] = False,
+    quiet: Annotated[bool, typer.Option(help="Print errors only")] = False,
+) -> None:
+    """Train a GAN on images or vectors."""
+    from equipoise import plan, runs
+    from equipoise.report.console import ProgressLine
+
+    line = ProgressLine(quiet=quiet)
+    if out is not None and not dry_run:
+        runs.make_folder(out)
+    dataset = _open(source, resolution, labels, line)
+    asked = plan.Request(
+        source, recipe, settings or (), {}, kimg, budget, seed, resolution, batch, labels, device, balance, workers,
+        deterministic, snapshot_kimg,
+    )  # fmt: skip
+    planned = plan.resolve(asked, dataset)
+    if dry_run:
+        typer.echo(_dry_run(planned))
+        return
+    for text in (*dataset.report.text().splitlines(), *planned.remarks):
+        line.say(text)
+    name = f"{Path(source.removeprefix('hf:')).stem or 'data'}-{planned.config.recipe.name}"
+    folder = out or runs.free_folder(name)
+    line.say(f"Run folder: {folder}")
+    with runs.stoppable() as stop:
+        try:
+            outcome = runs.begin(planned, folder, line, stop)
+        finally:
+            line.close()
+    _finish(outcome, folder, line)
+
+
+@app.command()
+def resume(
+    run: Run,
+    device: Annotated[str | None, typer.Option(help="Another device than the run's")] = None,
+    quiet: Annotated[bool, typer.Option(help="Print errors only")] = False,
+) -> None:
+    """Go on with a run that was stopped; it ends in the same bits as if it had not been."""
+    from equipoise import runs
+    from equipoise.report.console import ProgressLine
+
+    line = ProgressLine(quiet=quiet)
+    with runs.stoppable() as stop:
+        try:
+            outcome = runs.resume(run, line, stop, device)
+        finally:
+            line.close()
+    if outcome is None:
+        line.say(f"{run} is complete already; for a longer run, start a new one with a larger --kimg.")
+        return
+    _finish(outcome, run, line)
+
+
+@app.command()
+def generate(
+    run: Run,
+    count: Annotated[int | None, typer.Option(help="How many; default: one per seed, or 64")] = None,
+    seeds: Annotated[str | None, typer.Option(help="0-63 or 1,5,9; default: 0 to count-1")] = None,
+    label: Annotated[str | None, typer.Option("--class", help="Name or number of the class asked for")] = None,
+    truncation: Annotated[float, typer.Option(help="Scales latents: below 1 more typical, less diverse")] = 1.0,
+    grid: Annotated[Path | None, typer.Option(help="One picture of all samples, a PNG file")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for PNG files, or a file ending in .npz")] = None,
+    which: Annotated[str, typer.Option("--network", help="G_ema (averaged) or G (as trained)")] = "G_ema",
+    checkpoint: Annotated[str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")] = None,
+) -> None:
+    """Generate samples from a run: the same seed gives the same sample."""
+    from equipoise import generate as generating
+
+    for text in generating.generate_files(run, count, seeds, label, truncation, grid, out, which, checkpoint):
+        typer.echo(text)
+
+
+@app.command()
+def data(source: Source, resolution: Resolution = None, labels: Labels = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Report on a source: what it holds, what would be converted, cropped or skipped."""
+    from equipoise.report.console import ProgressLine
+
+    report = _open(source, resolution, labels, ProgressLine()).report
+    typer.echo(json.dumps(report.as_dict(), indent=1) if as_json else report.text())
+
+
+@app.command("list")
+def list_parts(as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all facts")] = False) -> None:
+    """List recipes and parts with their papers."""
+    from equipoise import registry
+
+    entries = registry.entries()
+    if as_json:
+        rows = [{"kind": e.kind, "name": e.name, "paper": e.paper, "claim": e.claim, **e.facts} for e in entries]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for kind in registry.HOMES:
+        typer.echo(f"\n{kind}s")
+        for entry in (e for e in entries if e.kind == kind):
+            typer.echo(f"  {entry.name:18} {entry.paper:18} {entry.claim}")
+
+
+@cache_app.command("list")
+def cache_list() -> None:
+    """List what is cached."""
+    from equipoise.data import cache_list as listing
+
+    for row in listing():
+        typer.echo(str(row))
+
+
+@cache_app.command("clear")
+def cache_clear() -> None:
+    """Remove everything that is cached and not in use."""
+    from equipoise.data import cache_clear as clear
+
+    typer.echo(str(clear()))
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command and turn errors into one sentence and an exit code."""
+    try:
+        app()
+    except EquipoiseError as error:
+        typer.echo(f"equipoise: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("equipoise: stopped at once; the last checkpoint can be resumed", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _open(source: str, resolution: int | None, labels: str | None, line: Any) -> Any:
+    from equipoise.data import open_dataset
+
+    return open_dataset(source, resolution=resolution, labels=labels)
+
+
+def _finish(outcome: Any, folder: Path, line: Any) -> None:
+    if outcome.interrupted:
+        typer.echo(f"equipoise: stopped at {outcome.samples / 1000:g} kimg; go on with `equipoise resume {folder}`", err=True)
+        sys.exit(INTERRUPTED)
+    pictures = sorted((folder / "samples").glob("fakes-*.png"))
+    line.say(f"Done: {outcome.samples / 1000:g} kimg. Look at {pictures[-1]} beside {folder / 'reals.png'};")
+    line.say(f"more with: equipoise generate {folder} --count 64 --grid more.png")
+
+
+def _dry_run(planned: Any) -> str:
+    import dataclasses
+
+    from equipoise import estimate
+
+    config = planned.config
+    values = {**config.recipe.values(), **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("recipe", "origin", "class_names")}}
+    values["classes"] = config.classes
+    rows = [f"{path:32} {json.dumps(value):24} {config.origin.get(path, 'default')}" for path, value in sorted(values.items())]
+    sizes = estimate.describe(config)
+    rows += [f"{'parameters of ' + role:32} {count:,}" for role, count in sizes["parameters"].items()]
+    rows += [f"{'memory: ' + what:32} {size / 2**20:,.0f} MiB" for what, size in sizes["bytes"].items()]
+    return "\n".join([planned.dataset.report.text(), *planned.remarks, *rows])
+
+
+if __name__ == "__main__":
+    main()

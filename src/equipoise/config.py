@@ -1,0 +1,83 @@
+"""One run, resolved: what is trained on what, how long and where; written to `config.json` before the first step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from equipoise import __version__
+from equipoise.errors import InputError
+from equipoise.files import atomic_write
+from equipoise.recipe import Recipe
+
+BALANCE = ("off", "watch")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every resolved value of a run, and where it came from."""
+
+    source: str
+    recipe: Recipe
+    shape: tuple[int, ...]  # (C, H, W) or (d,)
+    class_names: tuple[str, ...] = ()  # of a conditional run; empty: unconditional
+    fingerprint: str = ""  # of the data as trained on
+    seed: int = 0
+    kimg: float = 0.0  # length; 0 until a budget has been turned into it
+    budget: str | None = None  # what was asked for, if it was time
+    device: str = "cpu"
+    balance: str = "watch"  # off: no sensors; watch: sensors read
+    resolution: int | None = None
+    labels: str | None = None
+    mirror: bool = False
+    workers: int = 0  # processes that prepare batches; 0: none
+    deterministic: bool = False  # on CUDA: the same bits every time, more slowly
+    tick_kimg: float = 4.0  # between looks once the run has settled
+    snapshot_kimg: float = 0.0  # between samples and checkpoints; 0: a tenth of the run, at most 200
+    threads: int = 0  # of the CPU, for the record: other counts give other bits
+    own_networks: bool = False  # networks handed in from Python, which no recipe can rebuild
+    origin: dict[str, str] = field(default_factory=dict)  # where each value came from, by path
+    version: str = __version__
+
+    @property
+    def classes(self) -> int:
+        """Number of classes the networks are conditioned on, 0 for none."""
+        return len(self.class_names)
+
+    @property
+    def total(self) -> int:
+        """Length in real images: whole batches."""
+        batch = self.recipe.batch
+        return max(1, round(self.kimg * 1000 / batch)) * batch
+
+    def write(self, run: Path) -> None:
+        """Write `config.json` into the run folder."""
+        atomic_write(run / "config.json", json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+
+def read(run: Path) -> Config:
+    """The configuration of a run folder."""
+    path = run / "config.json"
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        data["recipe"] = Recipe.from_dict(data["recipe"])
+        data["shape"], data["class_names"] = tuple(data["shape"]), tuple(data["class_names"])
+        return Config(**data)
+    except FileNotFoundError:
+        raise InputError(f"{run} is no run folder: it has no config.json; give the folder that `equipoise train --out` made") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read ({error}); it must be as this program wrote it") from None
+
+
+def parse_budget(text: str) -> float:
+    """Seconds of a budget such as 40s, 5min or 2h."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h)\s*", text)
+    if not match or float(match[1]) <= 0:
+        raise InputError(f"a budget of {text!r} cannot be read; write for example 40s, 5min or 2h")
+    return float(match[1]) * {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}[match[2]]

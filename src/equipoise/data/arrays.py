@@ -1,0 +1,307 @@
+"""Arrays as data: any layout and range of images, or vectors, made uint8 [N, C, R, R] or float32 [N, d]."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from equipoise.data import cache
+from equipoise.data import labels as labelling
+from equipoise.data.containers import file_stamp
+from equipoise.data.dataset import Dataset, assemble
+from equipoise.data.report import Report
+from equipoise.data.sizes import check_channels, check_resolution, default_resolution, largest_square
+from equipoise.errors import InputError
+
+Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+
+CHUNK = 1024  # samples converted at once
+IMAGE_KEYS = ("images", "x", "arr_0")
+LABEL_KEYS = ("labels", "y")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array of images is to be read."""
+
+    axes: str  # "NHW", "NCHW" or "NHWC"
+    dtype: str
+    count: int
+    height: int
+    width: int
+    channels: int  # 1, 3 or 4
+    scale: float  # value * scale + shift is 0 to 255
+    shift: float
+    said: str  # what was found, for the report
+
+
+def from_arrays(
+    images: Any,  # [N, C, H, W], [N, H, W, C] or [N, H, W], integers or floats; or vectors [N, d]
+    labels: Any = None,  # integers [N]
+    *,
+    classes: tuple[str, ...] = (),  # names for the labels; default: the labels themselves
+    resolution: int | None = None,  # power of two, 8 to 256
+    channels: int | None = None,  # 1 or 3
+    name: str = "arrays",
+) -> Dataset:
+    """The Dataset of arrays in memory; nothing of theirs is changed.
+
+    Integers 0 to 255 are taken as they are, 16-bit ones and floats in [0, 1] or [-1, 1] are scaled. Vectors become
+    float32 and keep their values. Raises InputError for data that cannot be trained on.
+    """
+    array = _sound(np.asarray(images), name)
+    numbers, names, note = _labels(labels, len(array), classes, name)
+    notes = (note,) if note else ()
+    content = _digest(array)
+    if array.ndim == 2:
+        if resolution or channels:
+            raise InputError(f"{name} holds vectors, which have neither resolution nor channels; leave the option out.")
+        report = Report(name, modes={str(array.dtype): len(array)}, notes=notes)
+        vectors = np.ascontiguousarray(array, np.float32)
+        return assemble(vectors, report, labels=numbers, classes=names, content=content, name=name)
+    layout = find_layout(array, name)
+    side, wanted = settle(layout, resolution, channels)
+    pixels = np.concatenate(list(convert(array, layout, side, wanted)))
+    report = describe(name, layout, side, wanted, notes)
+    options = f"{content} {side} {wanted}"
+    return assemble(pixels, report, labels=numbers, classes=names, content=options, name=name)
+
+
+def open_file(
+    path: Path,
+    labels: Path | None = None,  # a .npy file of integers [N]; default: those in the file, if any
+    *,
+    resolution: int | None = None,
+    channels: int | None = None,
+    root: Path | None = None,  # of the cache
+) -> Dataset:
+    """The Dataset of a `.npy` or `.npz` file: vectors in memory, images in the cache."""
+    place, name, stamp = str(path.resolve()), str(path), file_stamp(path)
+    known = cache.read_index(place, root)
+    if known.get("stamp") != stamp:
+        array = read(path, IMAGE_KEYS)
+        if array is None or array.ndim == 2 or array.dtype.kind not in "uifb":
+            return from_arrays(array, _file_labels(path, labels), resolution=resolution, channels=channels, name=name)
+        layout = find_layout(_sound(array, name), name)
+        known = {"stamp": stamp, "digest": _digest(array), "layout": asdict(layout)}
+        cache.write_index(place, known, root)
+    layout = Layout(**known["layout"])
+    side, planes = settle(layout, resolution, channels)
+
+    def fill(folder: Path) -> dict[str, Any]:
+        array = read(path, IMAGE_KEYS)
+        assert array is not None
+        with (folder / "images.u8").open("wb") as file:
+            for part in convert(array, layout, side, planes):
+                file.write(part.tobytes())
+        return {"shape": (layout.count, planes, side, side), "source": name}
+
+    key = f"{known['digest']}-{planes}x{side}-v{cache.VERSION}"
+    images, analysis, _ = cache.fetch(key, fill, needed=layout.count * planes * side * side, root=root)
+    numbers, classes, note = _labels(_file_labels(path, labels), layout.count, (), name)
+    report = describe(name, layout, side, planes, (note,) if note else ())
+    return assemble(images, report, labels=numbers, classes=classes, content=key, analysis=analysis, name=path.stem)
+
+
+def read(path: Path, keys: tuple[str, ...], needed: bool = True) -> Array | None:
+    """A `.npy` file's array, or that of a `.npz` under the first of `keys` it has; nothing in it is unpickled.
+
+    None where no key fits and none is needed; a needed one may have any name if it is the only array.
+    """
+    try:
+        data = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            return data
+        with data:
+            found = next(
+                (key for key in keys if key in data), data.files[0] if needed and len(data.files) == 1 else None
+            )
+            if found is not None:
+                return np.asarray(data[found])
+            names = ", ".join(data.files) or "(none)"
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
+        if "object arrays" in str(error).lower() or "pickle" in str(error).lower():
+            raise InputError(
+                f"{path} holds an object array or a pickle, which could run code when read; save plain numbers."
+            ) from None
+        raise InputError(
+            f"{path} cannot be read as {path.suffix} ({_short(error)}); save it again with NumPy."
+        ) from None
+    if needed:
+        raise InputError(
+            f"{path} holds the arrays {names}, and none is named {' or '.join(keys)}; name the samples so."
+        )
+    return None
+
+
+def _file_labels(path: Path, labels: Path | None) -> Array | None:
+    """The labels asked for, or those in the file unless they are of one class, which tells nothing apart."""
+    if labels is not None:
+        return read(labels, LABEL_KEYS)
+    if path.suffix.lower() == ".npy":
+        return None
+    inside = read(path, LABEL_KEYS, needed=False)
+    return inside if inside is not None and (inside.dtype.kind not in "iu" or len(np.unique(inside)) > 1) else None
+
+
+def find_layout(array: Array, name: str) -> Layout:
+    """Tell the axes and the range of images apart; InputError where neither fits."""
+    if array.ndim == 3:
+        axes, (height, width), channels = "NHW", array.shape[1:], 1
+    elif array.ndim == 4 and array.shape[1] in (1, 3, 4):
+        axes, (channels, height, width) = "NCHW", array.shape[1:]
+    elif array.ndim == 4 and array.shape[3] in (1, 3, 4):
+        axes, (height, width, channels) = "NHWC", array.shape[1:]
+    else:
+        raise InputError(
+            f"{name} of shape {list(array.shape)} is neither images ([N, H, W], [N, C, H, W] or [N, H, W, C],"
+            " of 1, 3 or 4 channels) nor vectors ([N, d]); reshape it."
+        )
+    scale, shift, said = _range(array, name)
+    return Layout(axes, str(array.dtype), len(array), height, width, channels, scale, shift, said)
+
+
+def settle(layout: Layout, resolution: int | None, channels: int | None) -> tuple[int, int]:
+    """The training resolution and channels."""
+    side = check_resolution(resolution) or default_resolution(min(layout.height, layout.width))
+    return side, check_channels(channels) or min(layout.channels, 3)
+
+
+def convert(array: Array, layout: Layout, side: int, channels: int) -> Iterator[Array]:
+    """The images in parts, uint8 [n, channels, side, side]: centre-cropped to squares and scaled."""
+    for start in range(0, len(array), CHUNK):
+        part = array[start : start + CHUNK]
+        part = {"NHW": lambda x: x[:, None], "NCHW": lambda x: x, "NHWC": lambda x: x.transpose(0, 3, 1, 2)}[
+            layout.axes
+        ](part)
+        if part.dtype != np.uint8 or (layout.scale, layout.shift) != (1, 0):
+            values = np.rint(part.astype(np.float64) * layout.scale + layout.shift)
+            part = np.clip(values, 0, 255).astype(np.uint8)
+        top, left, edge = largest_square(layout.height, layout.width)
+        part = _channels(part[:, :, top : top + edge, left : left + edge], channels)
+        yield np.ascontiguousarray(part) if edge == side else _resize(part, side)
+
+
+def describe(name: str, layout: Layout, side: int, channels: int, notes: tuple[str, ...] = ()) -> Report:
+    """The report on an array of images."""
+    count, shorter = layout.count, min(layout.height, layout.width)
+    converted = {
+        layout.said: bool(layout.said),
+        "centre-cropped to a square": layout.height != layout.width,
+        f"scaled down to {side}": shorter > side,
+        f"enlarged to {side}": shorter < side,
+        "transparency put on white": layout.channels == 4,
+        "colour made grey": layout.channels > 1 and channels == 1,
+        "grey made colour": layout.channels == 1 and channels == 3,
+    }
+    size = [layout.width, layout.height]
+    return Report(
+        name,
+        sizes={"smallest": size, "largest": size, "shorter_median": float(shorter), "kinds": 1},
+        modes={f"{layout.dtype} {layout.axes}": count},
+        converted={what: count for what, done in converted.items() if done},
+        notes=notes,
+    )
+
+
+def _sound(array: Array, name: str) -> Array:
+    """Refuse what is not plain finite numbers in a usable shape."""
+    if array.dtype.kind not in "uifb":
+        raise InputError(f"{name} holds values of type {array.dtype}, not plain numbers; give uint8 or float32.")
+    if array.ndim < 2 or 0 in array.shape:
+        raise InputError(
+            f"{name} has the shape {list(array.shape)}, and no samples can be read from it; give [N, ...]."
+        )
+    if array.dtype.kind == "f":
+        for start in range(0, len(array), CHUNK):
+            finite = np.isfinite(array[start : start + CHUNK]).reshape(min(CHUNK, len(array) - start), -1).all(axis=1)
+            if not finite.all():
+                first = start + int(np.argmin(finite))
+                raise InputError(
+                    f"{name} holds NaN or infinity, first in sample {first}; remove or repair such samples."
+                )
+    return array
+
+
+def _range(array: Array, name: str) -> tuple[float, float, str]:
+    """Scale, shift and the words for them that bring an array's values to 0..255."""
+    if array.dtype == np.uint8:
+        return 1, 0, ""
+    if array.dtype == np.bool_:
+        return 255, 0, "black and white scaled to 0..255"
+    low = float(min(array[i : i + CHUNK].min() for i in range(0, len(array), CHUNK)))
+    high = float(max(array[i : i + CHUNK].max() for i in range(0, len(array), CHUNK)))
+    tolerance = 1e-3 if array.dtype.kind == "f" else 0  # resampling and float16 overshoot a little
+    if array.dtype.kind == "f" and -tolerance <= low and high <= 1 + tolerance:
+        return 255, 0, "floats in [0, 1] scaled to 0..255"
+    if array.dtype.kind == "f" and low >= -1 - tolerance and high <= 1 + tolerance:
+        return 127.5, 127.5, "floats in [-1, 1] scaled to 0..255"
+    if low >= -tolerance and high <= 255 + tolerance:
+        return 1, 0, f"{array.dtype} in 0..255 taken as it is"
+    if array.dtype == np.uint16:
+        return 1 / 257, 0, "16 bits scaled to 8"
+    raise InputError(
+        f"the images of {name} hold values from {low:g} to {high:g}, which fit no known range of pixels; give uint8, or"
+        " floats in [0, 1] or [-1, 1]."
+    )
+
+
+def _channels(images: Array, channels: int) -> Array:
+    """uint8 [n, 1, 3 or 4, H, W] to `channels`: transparency on white, Rec. 601 grey."""
+    if images.shape[1] == 4:
+        opacity = images[:, 3:].astype(np.float32) / 255
+        images = np.rint(images[:, :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    if images.shape[1] == 3 and channels == 1:
+        grey = np.tensordot(images.astype(np.float32), np.array([0.299, 0.587, 0.114], np.float32), axes=(1, 0))
+        images = np.rint(grey)[:, None].astype(np.uint8)
+    return np.repeat(images, channels, axis=1) if images.shape[1] < channels else images
+
+
+def _resize(images: Array, side: int) -> Array:
+    result = np.empty((*images.shape[:2], side, side), np.uint8)
+    for image, target in zip(images, result, strict=True):
+        for plane, small in zip(image, target, strict=True):
+            small[:] = np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.LANCZOS))
+    return result
+
+
+def _labels(labels: Any, count: int, classes: tuple[str, ...], name: str) -> tuple[Ints | None, tuple[str, ...], str]:
+    if labels is None:
+        return None, (), ""
+    given = np.asarray(labels)
+    given = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given
+    if given.shape != (count,):
+        raise InputError(
+            f"{name} has {count:,} samples but labels of the shape {list(given.shape)}; give one label each."
+        )
+    if given.dtype.kind not in "iuU":
+        raise InputError(f"the labels of {name} are {given.dtype}, not class numbers; give integers.")
+    numbers, names = labelling.number(given.tolist(), name)
+    if not classes:
+        return numbers, names, ""
+    if given.dtype.kind == "U" or given.min() < 0 or given.max() >= len(classes):
+        raise InputError(
+            f"the labels of {name} are not the numbers 0 to {len(classes) - 1} of the {len(classes)} classes named."
+        )
+    return given.astype(np.int64), tuple(classes), ""
+
+
+def _digest(array: Array) -> str:
+    digest = hashlib.blake2b(f"{array.shape} {array.dtype}".encode(), digest_size=16)
+    for start in range(0, len(array), CHUNK):
+        digest.update(np.ascontiguousarray(array[start : start + CHUNK]).tobytes())
+    return digest.hexdigest()
+
+
+def _short(error: BaseException) -> str:
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

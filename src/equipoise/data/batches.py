@@ -1,0 +1,248 @@
+"""Endless training batches whose whole state is one integer: how many have been served.
+
+The order. Batch number p begins at sample p * batch, and the held-out split at that moment holds for all of it. The
+batches of one turn of the split run through epochs of its training samples, each epoch a permutation drawn from
+(seed, turn, epoch); with mirroring every sample stands in an epoch twice, once flipped. A batch may join two epochs; a
+new turn starts new epochs. So any batch follows from its number alone, whatever the workers, the device or the rank.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.data.dataset import Dataset
+from equipoise.data.holdout import Holdout
+from equipoise.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from torch import Tensor
+
+Ints = npt.NDArray[np.int64]
+
+SHARE = 0.4  # of the free memory of a GPU that the data may take
+STREAM = 0xBA7C4  # sets the order's random numbers apart from those of the split
+
+
+class Order:
+    """The samples of each batch; a sample's number plus N stands for its mirror image."""
+
+    def __init__(self, holdout: Holdout, *, batch: int, seed: int, mirror: bool) -> None:
+        self.holdout, self.batch, self.seed, self.mirror = holdout, batch, seed, mirror
+        self._turn, self._pool = -1, np.empty(0, np.int64)
+        self._epochs: dict[tuple[int, int], Ints] = {}
+
+    def __call__(self, position: int) -> Ints:
+        """Numbers of the samples in batch `position`: int64 [batch], in 0 to N-1, or 2N-1 with mirroring."""
+        turn = self.holdout.turn(position * self.batch)
+        pool = self._training(turn)
+        start = (position - self._first(turn)) * self.batch
+        places = np.arange(start, start + self.batch)
+        parts = [
+            self._epoch(turn, epoch)[places[places // len(pool) == epoch] % len(pool)]
+            for epoch in range(start // len(pool), places[-1] // len(pool) + 1)
+        ]
+        return np.concatenate(parts)
+
+    def _first(self, turn: int) -> int:
+        """The first batch that begins in this turn of the split."""
+        return -(-turn * self.holdout.period // self.batch)
+
+    def _training(self, turn: int) -> Ints:
+        if turn != self._turn:
+            pool = self.holdout.training(turn * self.holdout.period)
+            self._turn, self._pool = turn, np.concatenate([pool, pool + self.holdout.count]) if self.mirror else pool
+        return self._pool
+
+    def _epoch(self, turn: int, epoch: int) -> Ints:
+        if (turn, epoch) not in self._epochs:
+            while len(self._epochs) >= 2:  # a batch joins at most two epochs, unless the data are fewer than a batch
+                del self._epochs[next(iter(self._epochs))]
+            generator = np.random.default_rng([STREAM, self.seed, turn, epoch])
+            self._epochs[turn, epoch] = generator.permutation(self._pool)
+        return self._epochs[turn, epoch]
+
+
+class Served:
+    """Batches by number, on the host; the whole of what a worker process holds."""
+
+    def __init__(self, dataset: Dataset, order: Order, rank: int, world: int) -> None:
+        self.images, self.labels, self.order, self.rank, self.world = dataset.images, dataset.labels, order, rank, world
+
+    def ids(self, position: int) -> Ints:
+        """This rank's share of batch `position`."""
+        share = self.order.batch // self.world
+        return self.order(position)[self.rank * share : (self.rank + 1) * share]
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor | None]:
+        return self.gather(self.ids(position))
+
+    def gather(self, ids: Ints) -> tuple[Tensor, Tensor | None]:
+        """Samples and labels on the host."""
+        import torch
+
+        index, flipped = ids % len(self.images), ids >= len(self.images)
+        images = np.array(self.images[index])  # a copy out of the memory map
+        if flipped.any():
+            images[flipped] = images[flipped][..., ::-1]
+        labels = None if self.labels is None else torch.from_numpy(self.labels[index])
+        return torch.from_numpy(images), labels
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A memory map travels to a spawned worker as the name of its file."""
+        state = self.__dict__.copy()
+        if isinstance(self.images, np.memmap) and self.images.filename is not None:
+            state["images"] = (self.images.filename, self.images.dtype, self.images.offset, self.images.shape)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.images, tuple):
+            name, dtype, offset, shape = self.images
+            self.images = np.memmap(name, dtype=dtype, mode="r", offset=offset, shape=shape)
+
+
+class Batches:
+    """Endless batches of training samples; `position`, the number served, is the whole state.
+
+    `batch` counts the samples over all ranks; each rank receives its consecutive part. The samples served are
+    `samples`, and that is the clock by which a rotating split turns: at any moment `next()` holds none of
+    `holdout.heldout(batches.samples)`. No random number is drawn from any global generator.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        holdout: Holdout,
+        *,
+        batch: int,  # samples, over all ranks
+        seed: int,
+        device: torch.device | str = "cpu",
+        mirror: bool = False,  # show every sample flipped as often as not
+        workers: int = 0,  # processes that prefetch; ignored where the data fit on the device
+        position: int = 0,  # batches served before, when resuming
+        rank: int = 0,
+        world: int = 1,  # ranks
+    ) -> None:
+        import torch
+
+        if batch < 1 or batch % world:
+            raise InputError(f"a batch of {batch} cannot be shared by {world} ranks; give a multiple of {world}.")
+        if mirror and len(dataset.shape) != 3:
+            raise InputError("vectors cannot be mirrored; leave mirroring off.")
+        self.dataset, self.holdout, self.batch = dataset, holdout, batch
+        self.device, self.mirror, self.position = torch.device(device), mirror, position
+        self._served = Served(dataset, Order(holdout, batch=batch, seed=seed, mirror=mirror), rank, world)
+        self._resident = self._move() if _fits(dataset, self.device) else None
+        self._workers = workers or (min(2, os.cpu_count() or 1) if self.device.type == "cuda" else 0)
+        self._iterator: Iterator[Any] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Samples served so far, over all ranks: the clock of the split."""
+        return self.position * self.batch
+
+    def next(self) -> tuple[Tensor, Tensor | None]:
+        """The next batch: uint8 [B, C, H, W] or float32 [B, d], and labels int64 [B] or None, on the device."""
+        if self._resident is not None:
+            batch = self._pick(self._served.ids(self.position))
+        elif self._workers:
+            self._iterator = self._iterator or self._start()
+            batch = self._send(*next(self._iterator))
+        else:
+            batch = self._send(*self._served[self.position])
+        self.position += 1
+        return batch
+
+    def heldout(self, count: int, samples_seen: int, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """`count` samples held out at this moment, on the device: without repeats while they last, mirrored or not
+        by chance where training mirrors; the same for the same arguments."""
+        return self._draw(self.holdout.heldout(samples_seen), count, seed)
+
+    def training(self, count: int, samples_seen: int, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+        """The same of the samples that are trained on at this moment, to compare with `heldout`."""
+        return self._draw(self.holdout.training(samples_seen), count, seed)
+
+    def _draw(self, pool: Ints, count: int, seed: int) -> tuple[Tensor, Tensor | None]:
+        generator = np.random.default_rng([STREAM, 1, seed])
+        ids = np.concatenate([generator.permutation(pool) for _ in range(-(-count // len(pool)))])[:count]
+        if self.mirror:
+            ids = ids + len(self.dataset) * generator.integers(0, 2, len(ids))
+        return self._pick(ids) if self._resident is not None else self._send(*self._served.gather(ids))
+
+    def close(self) -> None:
+        """End the worker processes; `next` would start new ones."""
+        self._iterator = None
+
+    def _move(self) -> tuple[Tensor, Tensor | None]:
+        import torch
+
+        images = torch.empty(self.dataset.images.shape, device=self.device, dtype=_dtype(self.dataset))
+        for start in range(0, len(images), 8192):  # in parts: the host never holds a second copy
+            images[start : start + 8192] = torch.from_numpy(np.array(self.dataset.images[start : start + 8192]))
+        labels = self.dataset.labels
+        return images, None if labels is None else torch.from_numpy(labels).to(self.device)
+
+    def _pick(self, ids: Ints) -> tuple[Tensor, Tensor | None]:
+        import torch
+
+        assert self._resident is not None
+        images, labels = self._resident
+        chosen = torch.from_numpy(ids).to(self.device, non_blocking=True)
+        index = chosen % len(images)
+        batch = images[index]
+        if self.mirror:
+            batch = torch.where((chosen >= len(images))[:, None, None, None], batch.flip(-1), batch)
+        return batch, None if labels is None else labels[index]
+
+    def _send(self, images: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        images = images.to(self.device, non_blocking=True)
+        return images, None if labels is None else labels.to(self.device, non_blocking=True)
+
+    def _start(self) -> Iterator[Any]:
+        import torch
+
+        loader: Any = torch.utils.data.DataLoader(
+            self._served,  # type: ignore[arg-type]  # a map from numbers to batches is all the loader asks for
+            batch_size=None,
+            sampler=_count(self.position),
+            num_workers=self._workers,
+            pin_memory=self.device.type == "cuda",
+            prefetch_factor=4,
+            generator=torch.Generator().manual_seed(0),  # else the loader would draw from the global one
+        )
+        return iter(loader)
+
+
+class _count:
+    """The numbers from `start` on; a class, for the loader iterates its sampler anew and asks for no length."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        position = self.start
+        while True:
+            yield position
+            position += 1
+
+
+def _fits(dataset: Dataset, device: torch.device) -> bool:
+    """Whether the samples may lie on the device: a GPU with room; on the CPU the memory map is as good."""
+    import torch
+
+    if device.type != "cuda":
+        return False
+    return dataset.images.nbytes <= SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def _dtype(dataset: Dataset) -> torch.dtype:
+    import torch
+
+    return torch.uint8 if dataset.images.dtype == np.uint8 else torch.float32

@@ -1,0 +1,97 @@
+"""Plain convolutional networks (DCGAN: Radford, Metz & Chintala 2016, arXiv:1511.06434)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.initialise import initialise
+from equipoise.networks import layers
+from equipoise.registry import register
+
+
+def stage_channels(resolution: int, width: int, cap: int = 8) -> list[int]:
+    """Channels at 4x4, 8x8, ... up to half the resolution: `width` there, doubling downwards up to `cap` widths."""
+    stages = resolution.bit_length() - 3  # 8: 1, 64: 4
+    return [min(2**i, cap) * width for i in reversed(range(stages))]
+
+
+class Generator(nn.Module):
+    """Latents [N, latent_dim] to images [N, C, H, W] in [-1, 1]."""
+
+    def __init__(
+        self, shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int, norm: str, spectral: bool
+    ) -> None:
+        super().__init__()
+        self.shape, self.latent_dim, self.num_classes = shape, latent_dim, num_classes
+        self.input = layers.LatentInput(latent_dim, num_classes)
+        channels = [self.input.features, *stage_channels(shape[1], width)]
+        steps: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(channels)):
+            size = {"stride": 2, "padding": 1} if i else {"stride": 1, "padding": 0}  # 1x1 to 4x4, then doubling
+            steps += [
+                layers.convolution(before, after, 4, **size, bias=norm == "none", spectral=spectral, transposed=True),
+                layers.normalisation(norm, after),
+                nn.ReLU(),
+            ]
+        self.trunk = nn.Sequential(*steps)
+        self.output = layers.convolution(
+            channels[-1], shape[0], 4, stride=2, padding=1, spectral=spectral, transposed=True
+        )
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = self.input(latents, labels)[:, :, None, None]
+        return torch.tanh(self.output(self.trunk(x)))
+
+
+class Discriminator(nn.Module):
+    """Images [N, C, H, W] to logits [N]; classes come in by projection on the mean of the 4x4 features."""
+
+    def __init__(self, shape: tuple[int, ...], num_classes: int, width: int, norm: str, minibatch_std: bool) -> None:
+        super().__init__()
+        spectral = norm == "spectral"
+        self.shape, self.num_classes = shape, num_classes
+        channels = [shape[0], *reversed(stage_channels(shape[1], width))]
+        steps: list[nn.Module] = []
+        for i, (before, after) in enumerate(pairwise(channels)):
+            here = norm if i else "none"  # the paper leaves the first layer without
+            bias = here in ("none", "spectral")
+            steps += [
+                layers.convolution(before, after, 4, stride=2, padding=1, bias=bias, spectral=spectral),
+                layers.normalisation(here, after),
+                nn.LeakyReLU(layers.SLOPE),
+            ]
+        self.trunk = nn.Sequential(*steps)
+        self.spread = layers.MinibatchStd() if minibatch_std else nn.Identity()
+        self.output = layers.convolution(channels[-1] + minibatch_std, 1, 4, padding=0, spectral=spectral)
+        self.projection = layers.Projection(channels[-1], num_classes, spectral=spectral)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.trunk(images)  # [N, channels, 4, 4]
+        logits: Tensor = self.output(self.spread(features)).flatten()
+        return self.projection(logits, features.mean((2, 3)), labels)  # type: ignore[no-any-return]
+
+
+@register("network", "dcgan", paper="arXiv:1511.06434", claim="plain convolutions: small and quick, the usual baseline")
+def dcgan(
+    shape: tuple[int, ...],  # (C, H, W)
+    *,
+    latent_dim: int,
+    num_classes: int = 0,
+    width: int = 64,  # channels at half the resolution, doubling downwards to 8 widths; the paper's is 128 at 64x64
+    init: str | None = None,  # default: dcgan-normal
+    norm_G: str = "batch",  # none, batch, layer or instance
+    norm_D: str = "batch",  # none, batch, layer, instance or spectral
+    spectral_G: bool = False,  # spectral norm on G's weights besides norm_G
+    minibatch_std: bool = False,  # let D see the spread of its batch
+) -> tuple[nn.Module, nn.Module]:
+    """A generator and a discriminator of 4x4 convolutions that double or halve the image at each layer."""
+    layers.check_norm(norm_G, "norm_G", layers.NORMS_G)
+    layers.check_norm(norm_D, "norm_D")
+    generator = Generator(shape, latent_dim, num_classes, width, norm_G, spectral_G)
+    discriminator = Discriminator(shape, num_classes, width, norm_D, minibatch_std)
+    for network in (generator, discriminator):
+        initialise(network, init or "dcgan-normal")
+    return generator, discriminator

@@ -1,0 +1,83 @@
+"""Fully connected networks, for vectors and for small images (Goodfellow et al. 2014, arXiv:1406.2661)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.initialise import initialise
+from equipoise.networks import layers
+from equipoise.registry import register
+
+
+class Generator(nn.Module):
+    """Latents [N, latent_dim] to vectors [N, d], unbounded, or to images [N, C, H, W] in [-1, 1] by tanh."""
+
+    def __init__(
+        self, shape: tuple[int, ...], latent_dim: int, num_classes: int, width: int, depth: int, norm: str
+    ) -> None:
+        super().__init__()
+        self.shape, self.latent_dim, self.num_classes = shape, latent_dim, num_classes
+        self.input = layers.LatentInput(latent_dim, num_classes)
+        self.trunk = _trunk(self.input.features, width, depth, norm)
+        self.output = nn.Linear(width, math.prod(shape))
+
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        x: Tensor = self.output(self.trunk(self.input(latents, labels)))
+        return x if len(self.shape) == 1 else torch.tanh(x).reshape(-1, *self.shape)
+
+
+class Discriminator(nn.Module):
+    """Vectors or images, flattened, to logits [N]; classes come in by projection."""
+
+    def __init__(
+        self, shape: tuple[int, ...], num_classes: int, width: int, depth: int, norm: str, minibatch_std: bool
+    ) -> None:
+        super().__init__()
+        spectral = norm == "spectral"
+        self.shape, self.num_classes = shape, num_classes
+        self.trunk = _trunk(math.prod(shape), width, depth, norm)
+        self.spread = layers.MinibatchStd() if minibatch_std else nn.Identity()
+        self.output = layers.linear(width + minibatch_std, 1, spectral=spectral)
+        self.projection = layers.Projection(width, num_classes, spectral=spectral)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.trunk(images.flatten(1))
+        logits: Tensor = self.output(self.spread(features)).squeeze(1)
+        return self.projection(logits, features, labels)  # type: ignore[no-any-return]
+
+
+def _trunk(features: int, width: int, depth: int, norm: str) -> nn.Sequential:
+    steps: list[nn.Module] = []
+    for i in range(depth):
+        steps += [
+            layers.linear(width if i else features, width, spectral=norm == "spectral"),
+            layers.normalisation(norm, width, dims=0),
+            nn.LeakyReLU(layers.SLOPE),
+        ]
+    return nn.Sequential(*steps)
+
+
+@register("network", "mlp", paper="arXiv:1406.2661", claim="fully connected: vectors, toy distributions, small images")
+def mlp(
+    shape: tuple[int, ...],  # (d,) or (C, H, W)
+    *,
+    latent_dim: int,
+    num_classes: int = 0,
+    width: int = 256,  # of every hidden layer
+    init: str | None = None,  # default: kaiming
+    depth: int = 3,  # hidden layers
+    norm_G: str = "none",  # none, batch or layer
+    norm_D: str = "none",  # none, batch, layer or spectral
+    minibatch_std: bool = False,  # let D see the spread of its batch
+) -> tuple[nn.Module, nn.Module]:
+    """A generator and a discriminator of `depth` hidden layers of `width` leaky ReLUs."""
+    layers.check_norm(norm_G, "norm_G", layers.NORMS_G)
+    layers.check_norm(norm_D, "norm_D")
+    generator = Generator(shape, latent_dim, num_classes, width, depth, norm_G)
+    discriminator = Discriminator(shape, num_classes, width, depth, norm_D, minibatch_std)
+    for network in (generator, discriminator):
+        initialise(network, init or "kaiming")
+    return generator, discriminator

@@ -1,0 +1,136 @@
+"""Complete runs by name. Each is a function of the data's shape and size whose docstring gives paper and cost."""
+
+from __future__ import annotations
+
+from equipoise.recipe import Network, Player, Recipe
+from equipoise.registry import register
+from equipoise.schedules import Schedule
+
+Shape = tuple[int, ...]
+
+
+@register("recipe", paper="arXiv:2501.05441", claim="the default for images: norm-free pair, relativistic pairing, R1 + R2")
+def baseline(shape: Shape, count: int) -> Recipe:
+    """R3GAN's recipe at small scale (Huang et al. 2024): rpgan, R1 + R2 every step, burn-in of lr, gamma, beta2 and EMA.
+
+    Cost at 32x32 with width 32: about 2.5 plain steps' time, for the two double backwards.
+    """
+    resolution = shape[-1]
+    gamma = 0.05 * (resolution / 32) ** 2 if resolution >= 16 else 0.05
+    return Recipe(
+        name="baseline",
+        network=Network("normfree", width=32, latent_dim=64),
+        loss="rpgan",
+        terms={"r1": {"gamma": gamma}, "r2": {"gamma": gamma}},
+        G=Player(lr=5e-4, beta1=0.0, beta2=0.99),
+        D=Player(lr=5e-4, beta1=0.0, beta2=0.99),
+        schedules=_burn_in(),
+        ema_kimg=10.0,
+        batch=32,
+        kimg=1000.0,
+    )
+
+
+def _burn_in() -> dict[str, Schedule]:
+    """R3GAN's burn-in as factors of the final or initial value, over the whole run: Table of its appendix."""
+    return {
+        "lr": Schedule("cosine", start=1.0, end=0.25),
+        "r1.gamma": Schedule("cosine", start=1.0, end=0.1),
+        "r2.gamma": Schedule("cosine", start=1.0, end=0.1),
+        "beta2": Schedule("cosine", start=0.9 / 0.99, end=1.0),
+        "ema.halflife_kimg": Schedule("cosine", start=0.0, end=1.0),
+    }
+
+
+@register("recipe", paper="arXiv:1511.06434", claim="small and plain; the classic")
+def dcgan(shape: Shape, count: int) -> Recipe:
+    """DCGAN (Radford et al. 2016): non-saturating, Adam 2e-4 with beta1 0.5, batch norm in both networks."""
+    player = Player(lr=2e-4, beta1=0.5, beta2=0.999)
+    return Recipe(
+        name="dcgan",
+        network=Network("dcgan", width=64, latent_dim=100),
+        loss="non-saturating",
+        G=player,
+        D=player,
+        ema_kimg=5.0,
+        batch=64,
+        channels_last=True,
+        kimg=1000.0,
+    )
+
+
+@register("recipe", "wgan-gp", paper="arXiv:1704.00028", claim="slow and steady: five discriminator steps, gradient penalty")
+def wgan_gp(shape: Shape, count: int) -> Recipe:
+    """WGAN-GP (Gulrajani et al. 2017): five discriminator steps with a penalty each, lr falling to zero."""
+    player = Player(lr=2e-4, beta1=0.0, beta2=0.9)
+    return Recipe(
+        name="wgan-gp",
+        network=Network("resnet", width=64, latent_dim=128, options={"norm_D": "none"}),
+        loss="wasserstein",
+        terms={"wgan-gp": {"weight": 10.0}},
+        G=player,
+        D=Player(lr=2e-4, beta1=0.0, beta2=0.9, steps=5.0),
+        schedules={"lr": Schedule("linear")},
+        batch=64,
+        kimg=2000.0,
+    )
+
+
+@register("recipe", paper="arXiv:1802.05957", claim="spectral normalisation and hinge: quick steps, no penalty")
+def sngan(shape: Shape, count: int) -> Recipe:
+    """SN-GAN (Miyato et al. 2018) with the hinge loss; two discriminator steps instead of five, as BigGAN has it."""
+    return Recipe(
+        name="sngan",
+        network=Network("resnet", width=64, latent_dim=128, options={"norm_D": "spectral"}),
+        loss="hinge",
+        G=Player(lr=2e-4, beta1=0.0, beta2=0.9),
+        D=Player(lr=2e-4, beta1=0.0, beta2=0.9, steps=2.0),
+        schedules={"lr": Schedule("linear", begin=0.5)},
+        ema_kimg=10.0,
+        batch=64,
+        kimg=2000.0,
+    )
+
+
+@register("recipe", claim="vectors and two-dimensional mixtures, seconds on a CPU")
+def ring(shape: Shape, count: int) -> Recipe:
+    """An MLP pair for vectors: non-saturating with R1 0.1, lr 4e-3 and 2e-3 falling to zero."""
+    return Recipe(
+        name="ring",
+        network=Network("mlp", width=48, latent_dim=4),
+        loss="non-saturating",
+        terms={"r1": {"gamma": 0.1}},
+        G=Player(lr=4e-3, beta1=0.5, beta2=0.99),
+        D=Player(lr=2e-3, beta1=0.5, beta2=0.99),
+        schedules={"lr": Schedule("linear", begin=0.5)},
+        ema_kimg=2.0,
+        batch=64,
+        kimg=160.0,
+    )
+
+
+@register("recipe", claim="8x8 digits, readable after ten seconds of one core")
+def digits(shape: Shape, count: int) -> Recipe:
+    """An MLP pair for very small images: non-saturating, lazy R1, equal learning rates."""
+    player = Player(lr=1e-3, beta1=0.0, beta2=0.99)
+    return Recipe(
+        name="digits",
+        network=Network("mlp", width=256, latent_dim=64, conditional=False),
+        loss="non-saturating",
+        terms={"r1": {"gamma": 0.3, "every": 8}},
+        G=player,
+        D=player,
+        schedules={"lr": Schedule("linear", begin=0.5)},
+        ema_kimg=10.0,
+        batch=64,
+        kimg=300.0,
+    )
+
+
+def suggested(shape: Shape, count: int) -> tuple[str, str]:
+    """The recipe for data of this shape when none is named, and why."""
+    if len(shape) == 1:
+        return "ring", f"vectors of {shape[0]} numbers"
+    if shape[-1] <= 8:
+        return "digits", f"{shape[-1]}x{shape[-1]} images are small enough for plain MLPs"
+    return "baseline", f"{count} images of {shape[-1]}x{shape[-1]}"

@@ -1,0 +1,92 @@
+"""A run's own record: `run.jsonl`, one JSON object a line, and TensorBoard events under the names people know."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from equipoise.files import atomic_write
+from equipoise.report import Tick
+
+# Names as StyleGAN's tools write them, so that dashboards and eyes find them.
+TENSORBOARD = {
+    "D.loss": "Loss/D/loss",
+    "G.loss": "Loss/G/loss",
+    "D.real_score": "Loss/scores/real",
+    "D.fake_score": "Loss/scores/fake",
+    "D.sign_real": "Loss/signs/real",
+    "D.sign_fake": "Loss/signs/fake",
+    "D.r1": "Loss/r1_penalty",
+    "D.r2": "Loss/r2_penalty",
+    "D.gradient": "Gradient/D/norm",
+    "G.gradient": "Gradient/G/norm",
+}
+
+
+class Journal:
+    """Appends to a run's files. On resuming at `samples`, lines from beyond that moment are dropped: they come again."""
+
+    def __init__(self, run: Path, samples: int = 0) -> None:
+        from tensorboardX import SummaryWriter  # takes a moment to import
+
+        self.path = run / "run.jsonl"
+        if self.path.exists():
+            atomic_write(self.path, "".join(line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples))
+        self.file = self.path.open("a", encoding="utf-8")
+        self.board = SummaryWriter(str(run), purge_step=samples // 1000 if samples else None, flush_secs=30)
+
+    def tick(self, tick: Tick) -> None:
+        """Record a tick."""
+        self._write(tick.as_dict())
+        step = tick.samples // 1000
+        for name, reading in tick.readings.items():
+            if math.isfinite(reading.mean):
+                self.board.add_scalar(TENSORBOARD.get(name, f"Sensors/{name.replace('.', '/')}"), reading.mean, step)
+        for group, values in (("Balance", tick.balance), ("Dials", tick.dials)):
+            for name, value in values.items():
+                if math.isfinite(value):
+                    self.board.add_scalar(f"{group}/{name.replace('.', '/')}", value, step)
+        self.board.add_scalar("Progress/kimg", tick.samples / 1000, step)
+        self.board.add_scalar("Progress/tick", tick.number, step)
+        self.board.add_scalar("Timing/total_sec", tick.seconds, step)
+        self.board.add_scalar("Timing/sec_per_kimg", 1000 / max(tick.images_per_second, 1e-9), step)
+
+    def event(self, kind: str, samples: int, **facts: Any) -> None:
+        """Record something that happened."""
+        self._write({"event": kind, "kimg": samples / 1000, **facts})
+
+    def image(self, name: str, picture: Any, samples: int) -> None:
+        """Show a picture, uint8 [H, W, C], in TensorBoard."""
+        self.board.add_image(name, picture, samples // 1000, dataformats="HWC")
+
+    def sync(self) -> None:
+        """Put everything written so far on the disk: before a checkpoint counts."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.board.flush()
+
+    def close(self) -> None:
+        """Close both files."""
+        self.file.close()
+        self.board.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.file.write(json.dumps(_plain(record)) + "\n")
+        self.file.flush()
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end: a crash may leave half of one."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,37 @@
+"""What the discriminator's logits say for nothing: scores, signs, and who wins each pair."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from equipoise.sensors import sensor
+
+
+@sensor("D")
+def real_score(real_score: Tensor) -> Tensor:
+    """Mean logit of training images."""
+    return real_score
+
+
+@sensor("D")
+def fake_score(fake_score: Tensor) -> Tensor:
+    """Mean logit of generated images."""
+    return fake_score
+
+
+@sensor("D", paper="arXiv:2006.06676", claim="rises towards 1 as the discriminator overfits; needs a loss with a zero")
+def sign_real(real_logits: Tensor) -> Tensor:
+    """Mean sign of the logits of training images, -1 to 1: ADA's r_t (Karras et al. 2020)."""
+    return real_logits.sign()
+
+
+@sensor("D")
+def sign_fake(fake_logits: Tensor) -> Tensor:
+    """Mean sign of the logits of generated images, -1 to 1."""
+    return fake_logits.sign()
+
+
+@sensor("D", claim="0.5 is balance; holds for relativistic losses too, whose logits have no zero")
+def win_rate(real_score: Tensor, fake_score: Tensor) -> Tensor:
+    """Share of pairs in which the discriminator scores the real image higher, 0 to 1; a tie counts half."""
+    return ((real_score - fake_score).sign() + 1) / 2

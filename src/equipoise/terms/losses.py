@@ -1,0 +1,106 @@
+"""Adversarial losses, each a pair of functions of logits (higher means more real), elementwise.
+
+Both players minimise. `ideal` is the value of the discriminator's and the generator's loss when the generator matches the
+data and the discriminator is optimal: what readings of a loss are measured against.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from equipoise.registry import add
+from equipoise.terms import Loss
+
+
+def minimax_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log sigmoid(real) - log(1 - sigmoid(fake)), by softplus so that nothing overflows."""
+    return F.softplus(-real_logits) + F.softplus(fake_logits)
+
+
+def minimax_g(fake_logits: Tensor) -> Tensor:
+    """log(1 - sigmoid(fake)): its gradient vanishes where the discriminator is sure."""
+    return -F.softplus(fake_logits)
+
+
+def non_saturating_g(fake_logits: Tensor) -> Tensor:
+    """-log sigmoid(fake): its gradient stays near -1 where the discriminator is sure."""
+    return F.softplus(-fake_logits)
+
+
+def hinge_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Only samples within the margin [-1, 1] give a gradient."""
+    return F.relu(1 - real_logits) + F.relu(1 + fake_logits)
+
+
+def mean_g(fake_logits: Tensor) -> Tensor:
+    """-fake: unbounded, and comparable only within a run."""
+    return -fake_logits
+
+
+def least_squares_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Targets 1 for real and 0 for fake, with the factor 1/2."""
+    return ((real_logits - 1).square() + fake_logits.square()) / 2
+
+
+def least_squares_g(fake_logits: Tensor) -> Tensor:
+    """Target 1 for fake, with the factor 1/2."""
+    return (fake_logits - 1).square() / 2
+
+
+def wasserstein_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Minus the estimate of the Wasserstein-1 distance, if the discriminator is 1-Lipschitz."""
+    return fake_logits - real_logits
+
+
+def rpgan_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Each real against its paired fake: only the difference counts, so a constant added to all logits changes nothing."""
+    return F.softplus(fake_logits - real_logits)
+
+
+def rpgan_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The same pairing with the roles exchanged; the generator's turn brings fresh reals."""
+    return F.softplus(real_logits - fake_logits)
+
+
+LOG2 = 0.6931471805599453
+
+for _name, _loss, _ideal, _paper, _claim in (
+    ("minimax", Loss(minimax_d, minimax_g), (2 * LOG2, -LOG2), "arXiv:1406.2661", "the original game; the reference"),
+    (
+        "non-saturating",
+        Loss(minimax_d, non_saturating_g),
+        (2 * LOG2, LOG2),
+        "arXiv:1406.2661",
+        "keeps the generator's gradient alive when the discriminator wins",
+    ),
+    (
+        "hinge",
+        Loss(hinge_d, mean_g),
+        (2.0, 0.0),
+        "arXiv:1705.02894",
+        "stops the logit gap from growing: samples past the margin give no gradient",
+    ),
+    (
+        "least-squares",
+        Loss(least_squares_d, least_squares_g),
+        (0.25, 0.125),
+        "arXiv:1611.04076",
+        "penalises over-confident logits; gradients do not vanish far from the target",
+    ),
+    (
+        "wasserstein",
+        Loss(wasserstein_d, mean_g),
+        (0.0, None),
+        "arXiv:1701.07875",
+        "a loss that follows a distance; wants a Lipschitz discriminator (wgan-gp)",
+    ),
+    (
+        "rpgan",
+        Loss(rpgan_d, rpgan_g),
+        (LOG2, LOG2),
+        "arXiv:1807.00734",
+        "pairs each fake with a real, against mode dropping; wants r1 and r2",
+    ),
+):
+    add("loss", _name, _loss, paper=_paper, claim=_claim, ideal=_ideal)

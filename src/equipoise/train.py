@@ -1,0 +1,299 @@
+"""The training loop: one readable function over one step, and what it does once per tick."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from equipoise import build, checkpoint, distributed, faults, images
+from equipoise.config import Config
+from equipoise.data import Batches, Dataset, Holdout
+from equipoise.ema import recalibrate
+from equipoise.errors import InputError, TrainingFailed
+from equipoise.registry import find
+from equipoise.report import Tick
+from equipoise.report.journal import Journal
+from equipoise.samples import Grid
+from equipoise.schedules import Dial
+from equipoise.sensors import Reading, reading
+from equipoise.sensors.derived import derive
+from equipoise.step import ROLES, Step
+from equipoise.tempo import Tempo
+from equipoise.turn import score
+
+HELDOUT = 256  # held-out images judged at a tick
+PATIENCE = 20  # updates skipped in a row before a run is given up
+
+
+class Watcher(Protocol):
+    """Whoever follows a run: the progress line, or anything with these two methods."""
+
+    def tick(self, tick: Tick) -> None:
+        """See a tick."""
+
+    def say(self, text: str) -> None:
+        """Hear a sentence."""
+
+
+@dataclass
+class Outcome:
+    """What `train` hands back."""
+
+    step: Step
+    samples: int
+    interrupted: bool
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    out: Path | None = None,  # run folder, made already; None keeps no files
+    *,
+    networks: tuple[nn.Module, nn.Module] | None = None,  # generator and discriminator; None builds the recipe's
+    resume: Path | None = None,  # a checkpoint to go on from
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,  # asked after every update
+) -> Outcome:
+    """Train to the configured length, or until `stop`; stopped and resumed, a run ends in the same bits."""
+    # --------------------------------------------------------------------------------------------- parts
+    step, dials, batches = start(config, dataset, networks)
+    tempo, total, batch = Tempo(config.recipe.D.steps), config.total, config.recipe.batch
+    samples, number, next_tick, next_snapshot, skipped, seconds = 0, 0, 0, 0, 0, 0.0
+    if resume is not None:
+        state = checkpoint.load(resume, step)
+        samples, number, next_tick, next_snapshot = (state[key] for key in ("samples", "tick", "next_tick", "next_snapshot"))
+        skipped, seconds, tempo.owed, batches.position = (state[key] for key in ("skipped", "seconds", "owed", "position"))
+    journal = Journal(out, samples) if out is not None else None
+    grid = Grid(config.shape, config.classes, step.latent_dim)
+    if out is not None and resume is None:
+        images.save_png(out / "reals.png", grid.reals(dataset, config.seed))
+    compares = step.objective.reads("G", "real_logits")
+    began, last_time, last_samples, interrupted = time.monotonic() - seconds, time.monotonic(), samples, False
+
+    def counters() -> dict[str, object]:
+        return {"tick": number, "next_tick": next_tick, "next_snapshot": next_snapshot, "skipped": skipped,
+                "seconds": seconds, "owed": tempo.owed, "position": batches.position,
+                "dials": {name: dial.base for name, dial in dials.items()}}  # fmt: skip
+
+    try:
+        while samples < total and not interrupted:
+            # ------------------------------------------------------------------------------------- the updates
+            for dial in dials.values():
+                dial.turn(samples, total)
+            drawn = None
+            for _ in range(tempo.moves()):
+                drawn = batches.next()
+                step.move("D", *drawn, step.due("D"))
+                step.moves["D"] += 1
+                samples += batch * distributed.world_size()
+            if compares or drawn is None:
+                drawn = batches.next()
+            step.move("G", *drawn, step.due("G"))
+            step.moves["G"] += 1
+
+            # ------------------------------------------------------------------------------------- once per tick
+            interrupted = samples < total and stop()
+            last = samples >= total
+            if samples >= next_tick or last:
+                now = time.monotonic()
+                speed, seconds = (samples - last_samples) / max(now - last_time, 1e-9), now - began
+                last_time, last_samples = now, samples
+                tick = look(step, config, dials, batches, number, samples, seconds, speed)
+                number, next_tick = number + 1, samples + tick_length(samples, config)
+                if journal is not None:
+                    journal.tick(tick)
+                if watcher is not None:
+                    watcher.tick(tick)
+                skipped = examine(step, tick, skipped, journal, watcher)
+            pictured = samples >= next_snapshot or last
+            if pictured:
+                next_snapshot = samples + snapshot_length(config)
+            if out is not None and journal is not None and (pictured or interrupted):
+                if pictured:
+                    snapshot(step, grid, dataset, out, journal, samples)
+                seconds = time.monotonic() - began
+                checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
+    except TrainingFailed as failure:
+        if journal is not None:
+            journal.event("failed", samples, reason=str(failure))
+        if out is not None and "checkpoint" not in str(failure):
+            checkpoint.save(out / "checkpoints", step, samples, counters())
+        raise
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        raise_if_memory(error, config)
+        raise
+    finally:
+        batches.close()
+        if journal is not None:
+            journal.close()
+    return Outcome(step, samples, interrupted)
+
+
+# ------------------------------------------------------------------------------------------------ before the loop
+
+
+def start(
+    config: Config, dataset: Dataset, networks: tuple[nn.Module, nn.Module] | None
+) -> tuple[Step, dict[str, Dial], Batches]:
+    """Seed everything and make the parts of a run."""
+    device = torch.device(config.device)
+    if config.deterministic:
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    elif device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+    build.seed_everything(config.seed)
+    pair = networks or build.players(config.recipe, config.shape, config.classes)
+    step = build.assemble(config.recipe, *pair, device, sensing=config.balance != "off")
+    distributed.broadcast_([*step.networks["G"].state_dict().values(), *step.networks["D"].state_dict().values()])
+    build.seed_everything(config.seed + distributed.rank())
+    holdout = Holdout(dataset, config.seed)
+    batches = Batches(
+        dataset if config.classes or dataset.labels is None else dataclasses.replace(dataset, labels=None, classes=()),
+        holdout,
+        batch=config.recipe.batch,
+        seed=config.seed,
+        device=device,
+        mirror=config.mirror,
+        workers=config.workers,
+        rank=distributed.rank(),
+        world=distributed.world_size(),
+    )
+    return step, build.dials(step, config.recipe), batches
+
+
+def measure_speed(
+    config: Config,
+    dataset: Dataset,
+    networks: tuple[nn.Module, nn.Module] | None = None,
+    seconds: float = 2.0,
+) -> float:
+    """Real images per second of this configuration, measured on a copy that is thrown away."""
+    import copy
+
+    step, _, batches = start(config, dataset, copy.deepcopy(networks) if networks else None)
+    tempo, compares = Tempo(config.recipe.D.steps), step.objective.reads("G", "real_logits")
+    counts: list[tuple[float, int]] = []
+    seen = 0
+    try:
+        while len(counts) < 4 or (counts[-1][0] - counts[1][0] < seconds and len(counts) < 10_000):
+            drawn = None
+            for _ in range(tempo.moves()):
+                drawn = batches.next()
+                step.move("D", *drawn, step.due("D"))
+                step.moves["D"] += 1
+                seen += config.recipe.batch
+            drawn = batches.next() if compares or drawn is None else drawn
+            step.move("G", *drawn, step.due("G"))
+            if len(counts) % 16 == 0:
+                float(step.optimisers["G"].norm)  # wait for the device
+            counts.append((time.monotonic(), seen))
+        float(step.optimisers["G"].norm)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        raise_if_memory(error, config)
+        raise
+    finally:
+        batches.close()
+    (first, before), (_, after) = counts[0], counts[-1]
+    return (after - before) / max(time.monotonic() - first, 1e-9)
+
+
+# ------------------------------------------------------------------------------------------------ once per tick
+
+
+def tick_length(samples: int, config: Config) -> int:
+    """Images to the next tick: dense in the first hundred updates, where runs are damaged, then up to `tick_kimg`."""
+    return int(min(config.tick_kimg * 1000, max(10 * config.recipe.batch, samples // 10)))
+
+
+def snapshot_length(config: Config) -> int:
+    """Images to the next sample grid and checkpoint."""
+    return int(1000 * (config.snapshot_kimg or min(max(config.total / 10_000, 1.0), 200.0)))
+
+
+def look(
+    step: Step, config: Config, dials: dict[str, Dial], batches: Batches,
+    number: int, samples: int, seconds: float, speed: float,
+) -> Tick:  # fmt: skip
+    """Read the window that ends here: the one place where the host waits for the device."""
+    readings = step.meter.read()
+    weights: dict[str, float] = {}
+    if config.balance != "off":
+        readings |= judged(step, batches)
+        weights = {role: float(_norm(step.networks[role])) for role in ROLES}
+    ideal = find("loss", config.recipe.loss).facts["ideal"]
+    values = {name: dial.value for name, dial in dials.items()}
+    return Tick(number, samples, config.total, seconds, speed, readings, derive(readings, ideal, weights), values)
+
+
+@torch.no_grad()
+def judged(step: Step, batches: Batches) -> dict[str, Reading]:
+    """What D says of held-out images and, in the same mode, of as many training images; no buffer is touched."""
+    discriminator = step.networks["D"]
+    discriminator.eval()
+    found = {}
+    for name, draw in (("heldout", batches.heldout), ("training", batches.training)):
+        shown, labels = draw(HELDOUT, batches.samples, seed=batches.position)
+        values = score(discriminator(step.show(shown), labels)).double()
+        finite = values[torch.isfinite(values)]
+        found[f"D.{name}_score"] = reading(
+            len(finite), float(finite.sum()), float(finite.square().sum()), len(values) - len(finite)
+        )
+    discriminator.train()
+    return found
+
+
+def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watcher: Watcher | None) -> int:
+    """Look into skipped updates: name the fault once, and give up when they go on. Returns how many came in a row."""
+    lost = {role: tick.readings[f"{role}.skipped"] for role in ROLES if f"{role}.skipped" in tick.readings}
+    if not any(reading.mean > 0 for reading in lost.values()):
+        return 0
+    role = next(role for role in ROLES if role in lost and lost[role].mean > 0)
+    where = faults.locate(step, role) if bool(step.alarm[role]) else "as before"
+    count = round(lost[role].mean * lost[role].n)
+    text = f"{count} of {lost[role].n} updates of {role} were skipped, since a value was not finite; the first: {where}"
+    if journal is not None:
+        journal.event("skipped", tick.samples, player=role, updates=count, first=where)
+    if watcher is not None:
+        watcher.say(text)
+    for alarm in step.alarm.values():
+        alarm.zero_()
+    skipped = skipped + count if lost[role].mean == 1 else 0
+    if skipped >= PATIENCE or (lost[role].mean == 1 and tick.samples >= tick.total):
+        raise TrainingFailed(
+            f"{text}. The last {skipped} updates were all lost, so the run has ended with its last good state: "
+            "try a lower learning rate (lr), a stronger penalty (r1.gamma), or clip (D.clip, G.clip)"
+        )
+    return skipped
+
+
+def snapshot(step: Step, grid: Grid, dataset: Dataset, out: Path, journal: Journal, samples: int) -> None:
+    """Write the sample grid of this moment."""
+    recalibrate(step.ema.average, int(step.ema.average.num_classes))  # type: ignore[arg-type]
+    picture = grid.fakes(step.ema.average, dataset)
+    (out / "samples").mkdir(exist_ok=True)
+    images.save_png(out / "samples" / f"fakes-{samples // 1000:06d}.png", picture)
+    journal.image("Samples/fakes", picture, samples)
+
+
+def _norm(network: nn.Module) -> Tensor:
+    norms = torch._foreach_norm([p.detach() for p in network.parameters() if p.requires_grad])
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def raise_if_memory(error: BaseException, config: Config) -> None:
+    """Turn running out of memory into a sentence that says what to lower."""
+    text = str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in text or "out of memory" in text:
+        size = f" at {config.shape[-1]}x{config.shape[-1]}" if len(config.shape) > 1 else ""
+        raise InputError(
+            f"a batch of {config.recipe.batch} with network.width={config.recipe.network.width}{size} needs more memory than "
+            f"{config.device} has; lower --batch, set accumulate=2 or more, or lower network.width or --resolution"
+        ) from None

@@ -57,12 +57,12 @@ def test_grid_refuses_what_it_cannot_show(wrong: np.ndarray) -> None:
 
 def test_scatter_draws_at_the_place_on_the_reference_axes() -> None:
     square = np.array([[-1.0, -1.0], [1.0, 1.0]])
-    picture = images.scatter(np.array([[0.6, 0.0]]), square, size=260).astype(int)  # 100 pixels for each unit
+    picture = images.scatter(np.array([[0.6, 0.3]]), square, size=260).astype(int)  # 100 pixels for each unit
     colour = (picture[:, :, 0] - picture[:, :, 2]) > 60  # the generated points' hue
     rows, columns = np.nonzero(colour)
-    assert abs(rows.mean() - 129.5) < 1
+    assert abs(rows.mean() - (130 - 30)) < 1.5
     assert abs(columns.mean() - (130 + 60)) < 1.5
-    same_axes = images.scatter(np.array([[0.6, 0.0], [50.0, 0.0]]), square, size=260).astype(int)
+    same_axes = images.scatter(np.array([[0.6, 0.3], [50.0, 0.0]]), square, size=260).astype(int)
     assert np.array_equal(same_axes[:, :200], picture[:, :200])
     assert ((same_axes[:, 250:, 0] - same_axes[:, 250:, 2]) > 60).any()  # the outlier stands on the border
 

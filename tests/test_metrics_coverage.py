@@ -46,6 +46,13 @@ def test_prdc_of_sets_far_apart_is_zero() -> None:
     assert metrics.prdc(points, points + 1e4) == (0, 0, 0, 0)
 
 
+def test_a_balls_surface_is_outside() -> None:
+    real, fake = np.array([[0.0], [1.0], [10.0], [11.0]]), np.array([[2.0], [12.0], [9.5]])  # real radii are 1
+    found = metrics.prdc(real, fake, k=1)
+    assert found.precision == pytest.approx(1 / 3)
+    assert found.coverage == pytest.approx(1 / 4)
+
+
 def test_a_collapsed_generator_is_precise_and_covers_nothing() -> None:
     real = np.random.default_rng(0).normal(size=(200, 2))
     found = metrics.prdc(real, np.tile(real.mean(0), (200, 1)) + 1e-3)

@@ -23,7 +23,7 @@ Judge = Callable[[nn.Module, Tensor, Tensor | None], Any]  # (module, images, la
 
 
 class GeneratorAdapter(nn.Module):
-    """Make any module a generator: forward(latents [N, latent_dim], labels [N] | None) -> images [N, C, H, W] or [N, d].
+    """Make any module a generator: forward(latents [N, latent_dim], labels [N] | None) to images [N, ...].
 
     Images are expected in about [-1, 1]. Without `generate` the module is called with the latents, and with the labels
     as second argument when there are classes. Raises InputError when what comes out is no batch of N images.
@@ -45,18 +45,18 @@ class GeneratorAdapter(nn.Module):
         images = self.generate(self.module, latents, _labels(labels, self.num_classes))
         if not _is_batch(images, len(latents)) or images.ndim < 2:
             raise InputError(
-                f"the generator gave {_describe(images)} for {len(latents)} latents where images [{len(latents)}, ...] in"
-                " about [-1, 1] are wanted; pick them out in `generate`."
+                f"the generator gave {_describe(images)} for {len(latents)} latents where images"
+                f" [{len(latents)}, ...] in about [-1, 1] are wanted; pick them out in `generate`."
             )
         return images
 
 
 class DiscriminatorAdapter(nn.Module):
-    """Make any module a discriminator: forward(images, labels [N] | None) -> logits [N], a map [N, ...], or a list of these.
+    """Make any module a discriminator: forward(images, labels [N] | None) to logits [N], a map [N, ...], or a list.
 
-    [N, 1] becomes [N]. Higher logits mean more real, and no sigmoid belongs on them. Without `judge` the module is called
-    with the images, and with the labels as second argument when there are classes. Raises InputError when what comes
-    out holds no logit per sample.
+    [N, 1] becomes [N]. Higher logits mean more real, and no sigmoid belongs on them. Without `judge` the module is
+    called with the images, and with the labels as second argument when there are classes. Raises InputError when what
+    comes out holds no logit per sample.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ def check(
     classes = int(getattr(generator, "num_classes", 0))
     device = next((p.device for p in generator.parameters()), torch.device("cpu"))
     with _undisturbed(generator, discriminator, device):
-        latents = torch.randn(batch, int(generator.latent_dim), device=device)  # type: ignore[arg-type]
+        latents = torch.randn(batch, int(getattr(generator, "latent_dim", 0)), device=device)
         labels = torch.arange(batch, device=device) % classes if classes else None
         images = _attempt("generator", "generate", generator, latents, labels)
         if tuple(images.shape[1:]) != tuple(shape):
@@ -143,10 +143,12 @@ def _labels(labels: Tensor | None, num_classes: int) -> Tensor | None:
 def _head(logits: Any, batch: int) -> Tensor:
     if not _is_batch(logits, batch):
         raise InputError(
-            f"the discriminator gave {_describe(logits)} for {batch} images where a logit per image [{batch}], a map"
-            f" [{batch}, ...] or a list of these is wanted; pick the logits out in `judge`, without averaging the batch."
+            f"the discriminator gave {_describe(logits)} for {batch} images where a logit per image [{batch}], a"
+            f" map [{batch}, ...] or a list of these is wanted; pick the logits out in `judge`, without averaging"
+            " over the batch."
         )
-    return logits.squeeze(1) if logits.ndim == 2 and logits.shape[1] == 1 else logits  # type: ignore[no-any-return]
+    head: Tensor = logits.squeeze(1) if logits.ndim == 2 and logits.shape[1] == 1 else logits
+    return head
 
 
 def _is_batch(value: Any, batch: int) -> bool:

@@ -50,8 +50,8 @@ def save(folder: Path, step: Step, samples: int, counters: dict[str, Any], finis
     return folder / name
 
 
-def load(path: Path, step: Step) -> dict[str, Any]:
-    """Restore a step and every random state from a checkpoint, and return its counters."""
+def load(path: Path, step: Step, random_states: bool = True) -> dict[str, Any]:
+    """Restore a step, and if asked every random state, from a checkpoint, and return its counters."""
     state = verify(path)
     for file, network in networks_of(step).items():
         load_network(path / f"{file}.safetensors", network)
@@ -61,7 +61,8 @@ def load(path: Path, step: Step) -> dict[str, Any]:
             raise InputError(f"{path} does not fit this run: {name} is missing or of another shape; resume with its own config.json")
         tensor.copy_(stored[name])
     step.moves.update(state["moves"])
-    _restore_random_states(state, stored, step.device)
+    if random_states:
+        _restore_random_states(state, stored, step.device)
     return state
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -69,7 +70,7 @@ def xavier(module: nn.Module, gain: float = 1.0) -> None:
 )
 def kaiming(module: nn.Module, slope: float = SLOPE) -> None:
     """N(0, 2 / ((1 + slope^2) fan_in)) (He et al. 2015)."""
-    _draw(module, lambda layer, weight: _scaled_normal(layer, weight, leaky_gain(slope)))
+    _draw(module, partial(_scaled_normal, gain=leaky_gain(slope)))
 
 
 @register("initialisation", "orthogonal", paper="arXiv:1312.6120", claim="every singular value 1; BigGAN's own")
@@ -126,8 +127,8 @@ def zero_residual(module: nn.Module) -> None:
         last = branch[-1]
         if is_spectral(last):
             raise InputError(
-                "zero-residual and fixup set the last layer of each residual branch to 0 and spectral norm divides by its"
-                " largest singular value, which is 0 then; take norm_D='none' or another initialisation."
+                "zero-residual and fixup set the last layer of each residual branch to 0 and spectral norm divides by"
+                " its largest singular value, which is 0 then; take norm_D='none' or another initialisation."
             )
         _assign(last, lambda layer, weight: nn.init.zeros_(weight))
 
@@ -138,12 +139,12 @@ def fixup(module: nn.Module, slope: float = SLOPE) -> None:
 
     Layers outside the branches are linear here, so they get gain 1 (Zhang, Dauphin & Ma 2019).
     """
-    _draw(module, lambda layer, weight: _scaled_normal(layer, weight, 1.0))
+    _draw(module, partial(_scaled_normal, gain=1.0))
     branches = residual_branches(module, "fixup")
     for branch in branches:
         gain = leaky_gain(slope) * fixup_factor(len(branches), len(branch))
         for layer in branch[:-1]:
-            _assign(layer, lambda layer, weight, gain=gain: _scaled_normal(layer, weight, gain))
+            _assign(layer, partial(_scaled_normal, gain=gain))
     zero_residual(module)
 
 
@@ -236,7 +237,7 @@ def _scaled_normal(layer: nn.Module, weight: Tensor, gain: float) -> None:
 def _parametrisations(layer: nn.Module) -> list[nn.Module]:
     if not parametrize.is_parametrized(layer, "weight"):
         return []
-    return list(layer.parametrizations["weight"])  # type: ignore[index, arg-type]
+    return list(layer.parametrizations["weight"])  # type: ignore[index]
 
 
 def _stored(layer: nn.Module) -> Tensor:

@@ -115,7 +115,7 @@ def digits(shape: Shape, count: int) -> Recipe:
     player = Player(lr=1e-3, beta1=0.0, beta2=0.99)
     return Recipe(
         name="digits",
-        network=Network("mlp", width=256, latent_dim=64, conditional=False),
+        network=Network("mlp", width=256, latent_dim=64),
         loss="non-saturating",
         terms={"r1": {"gamma": 0.3, "every": 8}},
         G=player,

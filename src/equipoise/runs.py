@@ -29,9 +29,14 @@ def begin(planned: plan.Plan, out: Path, watcher: Watcher | None = None, stop: C
     """Make the run folder and train. A folder that holds anything is refused."""
     make_folder(out)
     settled = settle(planned.config, planned.dataset, watcher)
-    settled.write(out)
-    atomic_write(out / "data.json", json.dumps(planned.dataset.report.as_dict(), indent=1) + "\n")
+    describe(out, settled, planned.dataset)
     return train(settled, planned.dataset, out, watcher=watcher, stop=stop)
+
+
+def describe(out: Path, settled: Config, dataset: Dataset) -> None:
+    """Write what is about to be trained on what: before the first step."""
+    settled.write(out)
+    atomic_write(out / "data.json", json.dumps(dataset.report.as_dict(), indent=1) + "\n")
 
 
 def settle(

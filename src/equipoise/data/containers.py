@@ -51,8 +51,9 @@ class Folder:
         self.skipped.clear()
         for name, status in sorted(self._walk(self.path, "", set())):
             if _is_image(name, self.skipped):
-                path = self.path / name
-                yield Item(name, f"{status.st_size}:{status.st_mtime_ns}", path.read_bytes)
+                yield Item(
+                    name, f"{status.st_size}:{status.st_mtime_ns}", partial(_read, os.path.join(self.path, name))
+                )
             elif name == SIDECAR:
                 self.sidecar = _decoded((self.path / name).read_bytes(), name)
 
@@ -156,12 +157,17 @@ def _hidden(name: str) -> bool:
 
 
 def _is_image(name: str, skipped: Counter[str]) -> bool:
-    extension = PurePosixPath(name).suffix.lower()
+    extension = os.path.splitext(name)[1].lower()
     if extension in extensions():
         return True
     if name != SIDECAR:
         skipped[f"{extension or 'no extension'}"] += 1
     return False
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

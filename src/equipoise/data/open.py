@@ -159,7 +159,7 @@ def _decode_all(
 
     wanted = (item for item in box.stream(lambda name, stamp: name in rows) if item.name in rows)
     with quietly(), target.open("w+b") as file:
-        for count, (name, pixels, done) in enumerate(ordered(one, wanted), 1):
+        for count, (name, pixels, done) in enumerate(ordered(one, wanted, found.threads()), 1):
             if isinstance(pixels, str):
                 failed[name] = pixels
             else:

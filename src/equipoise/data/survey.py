@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,18 +61,22 @@ class Survey(NamedTuple):
     def modes(self) -> dict[str, int]:
         return dict(Counter(self.files[name].mode for name in self.readable).most_common())
 
+    def threads(self) -> int | None:
+        """For decoding: of small images the interpreter does most of the work, and a second thread would but wait."""
+        return 1 if self.shorter_median() < 128 else None
+
     def grey(self) -> bool:
         return all(self.files[name].grey for name in self.readable)
 
 
-def survey(box: Container, source: str, root: Path | None, seen: Callable[[int], None] = lambda count: None) -> Survey:
+def survey(box: Container, source: str, root: Path | None) -> Survey:
     """Look at every file that has changed since the last time; InputError where none is an image."""
     known = cache.read_index(source, root)
     before = {name: Seen(*row) for name, row in known.get("files", {}).items()}
     if box.stamp and box.stamp == known.get("stamp"):
         result = Survey(before, known["skipped"], known["sidecar"])
     else:
-        files = _look_at_all(box, before, seen)
+        files = _look_at_all(box, before)
         result = Survey(files, dict(box.skipped), box.sidecar)
         if files != before or box.stamp:
             cache.write_index(source, {"stamp": box.stamp, **result._asdict()}, root)
@@ -80,18 +84,22 @@ def survey(box: Container, source: str, root: Path | None, seen: Callable[[int],
     return result
 
 
-def _look_at_all(box: Container, known: dict[str, Seen], seen: Callable[[int], None]) -> dict[str, Seen]:
+def _look_at_all(box: Container, known: dict[str, Seen]) -> dict[str, Seen]:
     def changed(name: str, stamp: str) -> bool:
         return name not in known or known[name].stamp != stamp
 
-    def one(item: Item) -> tuple[str, Seen]:
-        return item.name, _look_at(item) if changed(item.name, item.stamp) else known[item.name]
-
     files: dict[str, Seen] = {}
+
+    def new_ones() -> Iterator[Item]:
+        for item in box.stream(changed):
+            if changed(item.name, item.stamp):
+                yield item
+            else:
+                files[item.name] = known[item.name]
+
     with quietly():
-        for name, file in ordered(one, box.stream(changed)):
+        for name, file in ordered(lambda item: (item.name, _look_at(item)), new_ones(), threads=1):
             files[name] = file
-            seen(len(files))
     return dict(sorted(files.items()))
 
 

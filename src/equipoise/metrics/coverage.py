@@ -29,7 +29,7 @@ def prdc(
     2020, arXiv:2002.09797).
 
     A ball is open: its surface does not belong to it. The shares depend on N, M and k, so compare at equal numbers,
-    and beside the same shares for held-out real samples. Works in blocks: 10,000 by 10,000 needs some 200 MB.
+    and beside the same shares for held-out real samples. Works in blocks: 10,000 by 10,000 needs some 700 MB.
 
     Raises:
         InputError: k below 1 or not below both numbers of samples, dimensions that differ, NaN or infinity.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.initialise import initialise
-from equipoise.networks import layers
+from equipoise.networks import conditioning, layers
 from equipoise.registry import register
 
 
@@ -26,7 +26,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim, self.num_classes = shape, latent_dim, num_classes
-        self.input = layers.LatentInput(latent_dim, num_classes)
+        self.input = conditioning.LatentInput(latent_dim, num_classes)
         channels = [self.input.features, *stage_channels(shape[1], width)]
         steps: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(channels)):
@@ -66,12 +66,13 @@ class Discriminator(nn.Module):
         self.trunk = nn.Sequential(*steps)
         self.spread = layers.MinibatchStd() if minibatch_std else nn.Identity()
         self.output = layers.convolution(channels[-1] + minibatch_std, 1, 4, padding=0, spectral=spectral)
-        self.projection = layers.Projection(channels[-1], num_classes, spectral=spectral)
+        self.projection = conditioning.Projection(channels[-1], num_classes, spectral=spectral)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.trunk(images)  # [N, channels, 4, 4]
         logits: Tensor = self.output(self.spread(features)).flatten()
-        return self.projection(logits, features.mean((2, 3)), labels)  # type: ignore[no-any-return]
+        judged: Tensor = self.projection(logits, features.mean((2, 3)), labels)
+        return judged
 
 
 @register("network", "dcgan", paper="arXiv:1511.06434", claim="plain convolutions: small and quick, the usual baseline")

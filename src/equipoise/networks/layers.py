@@ -1,4 +1,4 @@
-"""What the networks are made of: convolutions in 1, 2 or 3 dimensions, normalisation by name, class conditioning."""
+"""What the networks are made of: convolutions in 1, 2 or 3 dimensions, normalisation by name, resampling."""
 
 from __future__ import annotations
 
@@ -95,13 +95,26 @@ def check_norm(name: str, option: str, known: tuple[str, ...] = NORMS_D) -> None
         raise InputError(f"{option}={name!r} is no normalisation known here{suggest(str(name), list(known))}")
 
 
+def check_positive(**numbers: int) -> None:
+    """Raise an InputError that names the first number below 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise InputError(f"{name}={number} makes no network; give a positive whole number.")
+
+
+def batch_norm(channels: int, *, dims: int = 2, affine: bool = True) -> nn.Module:
+    """Batch norm over `dims` spatial dimensions, 0 for vectors."""
+    kind: Any = _BATCH_NORMS[dims]
+    return kind(channels, affine=affine)  # type: ignore[no-any-return]
+
+
 def normalisation(name: str, channels: int, *, dims: int = 2) -> nn.Module:
     """The normalisation layer of this name; "none" and "spectral" (which is on the weights) give the identity.
 
     dims: spatial dimensions of what is normalised, 0 for vectors [N, channels].
     """
     if name == "batch":
-        return _BATCH_NORMS[dims](channels)
+        return batch_norm(channels, dims=dims)
     if name == "layer":
         return nn.GroupNorm(1, channels)  # over channels and places of one sample, affine per channel
     if name == "instance":
@@ -113,101 +126,28 @@ def normalisation(name: str, channels: int, *, dims: int = 2) -> nn.Module:
     return nn.Identity()
 
 
-class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose scale and shift belong to the class (de Vries et al. 2017, arXiv:1707.00683).
-
-    forward: features [N, C, ...] and labels [N] (ignored when there are no classes) to the shape of the features.
-    """
-
-    def __init__(self, channels: int, num_classes: int, *, dims: int = 2) -> None:
-        super().__init__()
-        kind: Any = _BATCH_NORMS[dims]
-        self.num_classes = num_classes
-        self.norm = kind(channels, affine=num_classes == 0)
-        if num_classes:
-            self.scale = nn.Parameter(torch.empty(num_classes, channels))
-            self.shift = nn.Parameter(torch.empty(num_classes, channels))
-            self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        if self.num_classes:
-            nn.init.ones_(self.scale)
-            nn.init.zeros_(self.shift)
-
-    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        x = self.norm(x)
-        if not self.num_classes:
-            return x
-        labels = require_labels(labels, self.num_classes)
-        places = [-1, x.shape[1]] + [1] * (x.ndim - 2)  # [N, C, 1, ...]
-        scale, shift = F.embedding(labels, self.scale), F.embedding(labels, self.shift)
-        return torch.addcmul(shift.reshape(places), x, scale.reshape(places))
-
-
-class ClassEmbedding(nn.Embedding):
-    """A vector per class, drawn from N(0, std^2) whatever the network's initialisation."""
-
-    def __init__(self, num_classes: int, dim: int, std: float = 1.0) -> None:
-        self.std = std
-        super().__init__(num_classes, dim)
-
-    def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, std=self.std)
-
-
-class LatentInput(nn.Module):
-    """What a generator starts from: the latents [N, latent_dim], joined by a class vector as long if there are classes."""
-
-    def __init__(self, latent_dim: int, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.features = latent_dim * 2 if num_classes else latent_dim
-        self.embedding = ClassEmbedding(num_classes, latent_dim) if num_classes else None
-
-    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
-        if self.embedding is None:
-            return latents
-        return torch.cat([latents, self.embedding(require_labels(labels, self.num_classes))], dim=1)
-
-
-class Projection(nn.Module):
-    """The class's part of a logit: <embedding(label), features> (Miyato & Koyama 2018, arXiv:1802.05637).
-
-    The embedding starts at std 1/sqrt(features), so that unit features give unit logits. Without classes it is 0.
-    """
-
-    def __init__(self, features: int, num_classes: int, *, spectral: bool = False) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        if num_classes:
-            embedding = ClassEmbedding(num_classes, features, std=features**-0.5)
-            self.embedding = spectral_norm(embedding) if spectral else embedding
-
-    def forward(self, logits: Tensor, features: Tensor, labels: Tensor | None) -> Tensor:
-        """logits [N], features [N, features], labels [N] to logits [N]."""
-        if not self.num_classes:
-            return logits
-        vectors: Tensor = self.embedding(require_labels(labels, self.num_classes))
-        return logits + (vectors * features).sum(1)
-
-
 class Upsample(nn.Module):
     """Double every side by bilinear interpolation (linear, trilinear): [N, C, ...] to [N, C, 2x ...].
 
-    A new value is 3/4 its nearest old one and 1/4 the next, the border repeated. torch's own kernel is the quickest on
-    the CPU; on CUDA its backward adds in no fixed order, so that a run could not be repeated: there it is spelt out.
+    torch's own kernel is the quickest on the CPU; on CUDA its backward adds in no fixed order, so that a run could not
+    be repeated, and the same is spelt out there.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and x.ndim == 4:
             return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        for axis in range(2, x.ndim):
-            size = x.shape[axis]
-            before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)], axis)
-            after = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], axis)
-            pair = torch.stack([torch.lerp(x, before, 0.25), torch.lerp(x, after, 0.25)], axis + 1)
-            x = pair.flatten(axis, axis + 1)
-        return x
+        return linear_double(x)
+
+
+def linear_double(x: Tensor) -> Tensor:
+    """Twice the cells along every spatial axis: 3/4 of the nearest and 1/4 of the next, the border repeated."""
+    for axis in range(2, x.ndim):
+        size = x.shape[axis]
+        before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)], axis)
+        after = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], axis)
+        pair = torch.stack([torch.lerp(x, before, 0.25), torch.lerp(x, after, 0.25)], axis + 1)
+        x = pair.flatten(axis, axis + 1)
+    return x
 
 
 class Downsample(nn.Module):
@@ -238,16 +178,6 @@ class MinibatchStd(nn.Module):
         spread = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [N / size]
         channel = spread.repeat(size).reshape(-1, *(1,) * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
         return torch.cat([x, channel], dim=1)
-
-
-def require_labels(labels: Tensor | None, num_classes: int) -> Tensor:
-    """The labels, or an InputError where a conditional network got none."""
-    if labels is None:
-        raise InputError(
-            f"this network was built for {num_classes} classes and got no labels; pass labels [N], or build it with"
-            " num_classes=0."
-        )
-    return labels
 
 
 def couples_samples(module: nn.Module) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.initialise import initialise
-from equipoise.networks import layers
+from equipoise.networks import conditioning, layers
 from equipoise.registry import register
 
 
@@ -20,7 +20,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.latent_dim, self.num_classes = shape, latent_dim, num_classes
-        self.input = layers.LatentInput(latent_dim, num_classes)
+        self.input = conditioning.LatentInput(latent_dim, num_classes)
         self.trunk = _trunk(self.input.features, width, depth, norm)
         self.output = nn.Linear(width, math.prod(shape))
 
@@ -41,12 +41,13 @@ class Discriminator(nn.Module):
         self.trunk = _trunk(math.prod(shape), width, depth, norm)
         self.spread = layers.MinibatchStd() if minibatch_std else nn.Identity()
         self.output = layers.linear(width + minibatch_std, 1, spectral=spectral)
-        self.projection = layers.Projection(width, num_classes, spectral=spectral)
+        self.projection = conditioning.Projection(width, num_classes, spectral=spectral)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.trunk(images.flatten(1))
         logits: Tensor = self.output(self.spread(features)).squeeze(1)
-        return self.projection(logits, features, labels)  # type: ignore[no-any-return]
+        judged: Tensor = self.projection(logits, features, labels)
+        return judged
 
 
 def _trunk(features: int, width: int, depth: int, norm: str) -> nn.Sequential:
@@ -76,6 +77,7 @@ def mlp(
     """A generator and a discriminator of `depth` hidden layers of `width` leaky ReLUs."""
     layers.check_norm(norm_G, "norm_G", layers.NORMS_G)
     layers.check_norm(norm_D, "norm_D")
+    layers.check_positive(depth=depth)
     generator = Generator(shape, latent_dim, num_classes, width, depth, norm_G)
     discriminator = Discriminator(shape, num_classes, width, depth, norm_D, minibatch_std)
     for network in (generator, discriminator):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import InputError
 from equipoise.initialise import initialise
-from equipoise.networks import layers
+from equipoise.networks import conditioning, layers
 from equipoise.registry import register
 
 
@@ -44,7 +44,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.activation(self.spatial(self.activation(self.expand(x))))
-        return x + self.project(h)  # type: ignore[no-any-return]
+        branch: Tensor = self.project(h)
+        return x + branch
 
 
 class Basis(nn.Module):
@@ -85,7 +86,7 @@ class Generator(nn.Module):
         super().__init__()
         self.shape, self.latent_dim, self.num_classes = shape, latent_dim, num_classes
         channels = stage_channels(shape[1] // patch, width)
-        self.input = layers.LatentInput(latent_dim, num_classes)
+        self.input = conditioning.LatentInput(latent_dim, num_classes)
         self.start = layers.linear(self.input.features, channels[0], bias=False)
         self.basis = Basis(channels[0], std=1.0)
         steps: list[nn.Module] = []
@@ -99,7 +100,8 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.basis.paint(self.start(self.input(latents, labels)))
-        return self.unfold(self.output(self.stages(x)))  # type: ignore[no-any-return]
+        images: Tensor = self.unfold(self.output(self.stages(x)))
+        return images
 
 
 class Discriminator(nn.Module):
@@ -129,12 +131,13 @@ class Discriminator(nn.Module):
         self.basis = Basis(channels[-1], std=1 / 4)  # 16 places are summed
         self.spread = layers.MinibatchStd() if minibatch_std else nn.Identity()
         self.output = layers.linear(channels[-1] + minibatch_std, 1)
-        self.projection = layers.Projection(channels[-1], num_classes)
+        self.projection = conditioning.Projection(channels[-1], num_classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.basis.read(self.stages(self.fold(images)))
         logits: Tensor = self.output(self.spread(features)).squeeze(1)
-        return self.projection(logits, features, labels)  # type: ignore[no-any-return]
+        judged: Tensor = self.projection(logits, features, labels)
+        return judged
 
 
 def _match(before: int, after: int) -> nn.Module:
@@ -168,6 +171,9 @@ def normfree(
             f"normfree has no normalisation by design, so norm_G={norm_G!r} and norm_D={norm_D!r} have no place in it;"
             " leave both at 'none', or take the network 'resnet'."
         )
+    layers.check_positive(depth=depth, expansion=expansion, group_size=group_size, patch=patch)
+    if patch & (patch - 1) or shape[1] // patch < 4:
+        raise InputError(f"patch={patch} does not divide {shape[1]} pixels down to 4x4; take 1, 2 or 4.")
     generator = Generator(shape, latent_dim, num_classes, width, depth, expansion, group_size, patch)
     discriminator = Discriminator(shape, num_classes, width, depth, expansion, group_size, patch, minibatch_std)
     for network in (generator, discriminator):

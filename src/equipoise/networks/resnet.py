@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from equipoise.initialise import initialise
-from equipoise.networks import layers
+from equipoise.networks import conditioning, layers
 from equipoise.registry import register
 
 
@@ -38,9 +38,10 @@ class UpBlock(nn.Module):
         return [self.conv_1, self.conv_2]
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        h = self.conv_1(_double(F.relu(_normalise(self.norm_1, x, labels))))
+        h: Tensor = self.conv_1(_double(F.relu(_normalise(self.norm_1, x, labels))))
         h = self.conv_2(F.relu(_normalise(self.norm_2, h, labels)))
-        return _double(self.shortcut(x)) + h  # a 1x1 convolution commutes with doubling and is cheaper before it
+        shortcut: Tensor = _double(self.shortcut(x))  # a 1x1 convolution commutes with doubling and is cheaper before
+        return shortcut + h
 
 
 class DownBlock(nn.Module):
@@ -64,9 +65,8 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_1(x if self.first else F.relu(self.norm_1(x)))  # the image itself goes in unrectified
         h = self.conv_2(F.relu(self.norm_2(h)))
-        if not self.down:
-            return self.shortcut(x) + h  # type: ignore[no-any-return]
-        return self.shortcut(F.avg_pool2d(x, 2)) + F.avg_pool2d(h, 2)  # type: ignore[no-any-return]
+        shortcut: Tensor = self.shortcut(F.avg_pool2d(x, 2) if self.down else x)  # a 1x1 convolution commutes with it
+        return shortcut + (F.avg_pool2d(h, 2) if self.down else h)
 
 
 class Generator(nn.Module):
@@ -78,7 +78,7 @@ class Generator(nn.Module):
         super().__init__()
         self.shape, self.latent_dim, self.num_classes = shape, latent_dim, num_classes
         inputs = 0 if norm == "batch" else num_classes  # without batch norms to carry it, the class joins the latents
-        self.input = layers.LatentInput(latent_dim, inputs)
+        self.input = conditioning.LatentInput(latent_dim, inputs)
         self.start = layers.linear(self.input.features, width * 16, spectral=spectral)
         sides = [8 << i for i in range(shape[1].bit_length() - 3)]  # 8, 16, ... up to the resolution
         channels = [width, *(channels_at(side, width) for side in sides)]
@@ -122,12 +122,13 @@ class Discriminator(nn.Module):
         if minibatch_std:
             self.blocks.insert(halvings, layers.MinibatchStd())
         self.output = layers.linear(channels[-1], 1, spectral=self.spectral)
-        self.projection = layers.Projection(channels[-1], num_classes, spectral=self.spectral)
+        self.projection = conditioning.Projection(channels[-1], num_classes, spectral=self.spectral)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = F.relu(self.blocks(images))
         pooled = features.sum((2, 3)) if self.spectral else features.mean((2, 3))
-        return self.projection(self.output(pooled).squeeze(1), pooled, labels)  # type: ignore[no-any-return]
+        judged: Tensor = self.projection(self.output(pooled).squeeze(1), pooled, labels)
+        return judged
 
 
 def _double(x: Tensor) -> Tensor:
@@ -136,12 +137,12 @@ def _double(x: Tensor) -> Tensor:
 
 def _generator_norm(norm: str, channels: int, num_classes: int) -> nn.Module:
     if norm == "batch" and num_classes:
-        return layers.ConditionalBatchNorm(channels, num_classes)
+        return conditioning.ConditionalBatchNorm(channels, num_classes)
     return layers.normalisation(norm, channels)
 
 
 def _normalise(norm: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
-    normalised: Tensor = norm(x, labels) if isinstance(norm, layers.ConditionalBatchNorm) else norm(x)
+    normalised: Tensor = norm(x, labels) if isinstance(norm, conditioning.ConditionalBatchNorm) else norm(x)
     return normalised
 
 
@@ -167,6 +168,7 @@ def resnet(
     """A generator with a block per doubling from 4x4, and a discriminator halving to 8x8, then `depth` flat blocks."""
     layers.check_norm(norm_G, "norm_G", layers.NORMS_G)
     layers.check_norm(norm_D, "norm_D")
+    layers.check_positive(depth=depth)
     generator = Generator(shape, latent_dim, num_classes, width, norm_G, spectral_G)
     discriminator = Discriminator(shape, num_classes, width, norm_D, depth, minibatch_std)
     for network in (generator, discriminator):

@@ -1,0 +1,267 @@
+"""GAN: train, validate, predict and test in one object, for those who want no more than that."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from equipoise import build, checkpoint, config, images, plan, runs, samples
+from equipoise.adapters import check
+from equipoise.config import Config
+from equipoise.data import Dataset, from_arrays
+from equipoise.ema import recalibrate
+from equipoise.errors import InputError
+from equipoise.files import atomic_write
+from equipoise.recipe import Recipe
+from equipoise.report.console import ProgressLine
+from equipoise.step import Step
+from equipoise.train import train
+from equipoise.turn import parameters
+from equipoise.turn import score as mean_logit
+
+IN_MEMORY = "arrays in memory"
+
+
+class GAN:
+    """A generator and a discriminator with their recipe.
+
+    >>> gan = equipoise.GAN("digits", settings={"r1.gamma": 0.1})
+    >>> gan.fit(images, labels, budget="40s")
+    >>> pictures = gan.sample(16, seed=0)
+
+    Images go in as arrays or tensors, `[N, C, H, W]`, `[N, H, W, C]` or `[N, H, W]`, bytes or floats in [0, 1] or
+    [-1, 1]; or as vectors `[N, d]`. They come out as uint8 `[n, C, H, W]` (vectors as float32 `[n, d]`), as tensors if
+    tensors were given to `fit`.
+    """
+
+    def __init__(
+        self,
+        recipe: str | Recipe | None = None,  # a name or TOML file; None: by the data
+        *,
+        generator: nn.Module | None = None,  # one's own, see equipoise.adapters; both or none
+        discriminator: nn.Module | None = None,
+        settings: Mapping[str, Any] | None = None,  # changes to the recipe by path, e.g. {"G.lr": 1e-4}
+        seed: int = 0,
+        device: str = "auto",  # auto | cpu | cuda | mps
+        balance: str = "watch",  # off | watch
+    ) -> None:
+        if (generator is None) != (discriminator is None):
+            raise InputError("one network of your own came without the other; give generator and discriminator, or neither")
+        self._own = (generator, discriminator) if generator is not None and discriminator is not None else None
+        self._request = plan.Request(
+            IN_MEMORY, recipe, changes=dict(settings or {}), seed=seed, device=plan.choose_device(device), balance=balance
+        )
+        self._config: Config | None = None
+        self._step: Step | None = None
+        self._samples = 0
+        self._tensors = False
+
+    # ------------------------------------------------------------------------------------------------ train
+
+    def fit(
+        self,
+        images: Any,
+        labels: Any = None,  # integers [N]; a conditional pair is trained where they are given
+        *,
+        kimg: float | None = None,  # thousands of real images; default: the recipe's
+        budget: str | None = None,  # or time: "40s", "5min"
+        resolution: int | None = None,
+        out: str | os.PathLike[str] | None = None,  # a run folder to write, as the command line does
+        progress: bool = False,  # show a progress line
+    ) -> GAN:
+        """Train from scratch on images, and return self."""
+        self._tensors = isinstance(images, Tensor)
+        dataset = from_arrays(_array(images), None if labels is None else _array(labels), resolution=resolution)
+        request = dataclasses.replace(self._request, kimg=kimg, budget=budget, resolution=resolution)
+        planned = self._for_own(plan.resolve(request, dataset).config, dataset)
+        folder = None if out is None else Path(out)
+        line = ProgressLine(quiet=not progress)
+        if folder is not None:
+            runs.make_folder(folder)
+        settled = runs.settle(planned, dataset, line, self._own)
+        if folder is not None:
+            runs.describe(folder, settled, dataset)
+        try:
+            outcome = train(settled, dataset, folder, networks=self._own, watcher=line)
+        finally:
+            line.close()
+        self._config, self._step, self._samples = settled, outcome.step, outcome.samples
+        recalibrate(self._step.ema.average, settled.classes)
+        return self
+
+    def _for_own(self, planned: Config, dataset: Dataset) -> Config:
+        """The configuration for networks of one's own: the recipe's networks give way to them."""
+        if self._own is None:
+            return planned
+        check(*self._own, dataset.shape)
+        classes = int(self._own[0].num_classes)  # type: ignore[arg-type]
+        if classes and (dataset.labels is None or len(dataset.classes) != classes):
+            raise InputError(
+                f"the generator knows {classes} classes and the labels {len(dataset.classes)}; give labels of {classes} classes"
+            )
+        return dataclasses.replace(planned, own_networks=True, class_names=dataset.classes if classes else ())
+
+    # ------------------------------------------------------------------------------------------------ predict
+
+    def sample(
+        self,
+        n: int,
+        labels: Any = None,  # the classes asked for: one integer, or [n]; None draws them
+        seed: int = 0,  # the same seed gives the same samples
+        truncation: float = 1.0,  # below 1 more typical, less diverse
+    ) -> Any:
+        """`n` samples of the averaged generator: uint8 `[n, C, H, W]`, or float32 `[n, d]`."""
+        if n < 1:
+            raise InputError(f"sample({n}) asks for nothing; give a number from 1")
+        made = self._sample(n, labels, seed, truncation)[0].numpy()
+        result = made if made.ndim == 2 else images.to_uint8(made)
+        return torch.from_numpy(result) if self._tensors else result
+
+    def _sample(self, n: int, labels: Any, seed: int, truncation: float = 1.0) -> tuple[Tensor, Tensor | None]:
+        step, settings = self._trained()
+        source = torch.Generator().manual_seed(seed)
+        latents = torch.randn(n, step.latent_dim, generator=source) * truncation
+        if labels is not None and not settings.classes:
+            raise InputError("labels were asked for, but the GAN was fitted without labels; fit it with labels")
+        chosen = None
+        if settings.classes:
+            chosen = torch.randint(settings.classes, (n,), generator=source)
+            if labels is not None:
+                chosen = torch.as_tensor(_array(labels)).long().expand(n)
+            if int(chosen.min()) < 0 or int(chosen.max()) >= settings.classes:
+                raise InputError(f"labels must lie from 0 to {settings.classes - 1}, the classes the GAN was fitted on")
+        return samples.generate(step.ema.average, latents, chosen), chosen
+
+    @torch.no_grad()
+    def score(self, images: Any, labels: Any = None) -> Any:
+        """The discriminator's judgement of images: its mean logit for each, float32 `[N]`; higher is more real.
+
+        A logit has no scale of its own: compare scores of one GAN with each other only.
+        """
+        step, settings = self._trained()
+        shown = self._as_fitted(images, settings)
+        chosen = None if labels is None or not settings.classes else torch.as_tensor(_array(labels)).long()
+        if settings.classes and chosen is None:
+            raise InputError("the discriminator was fitted with labels, so it needs the labels of the images it judges")
+        discriminator = step.networks["D"].eval()
+        parts = [
+            mean_logit(
+                discriminator(step.show(x.to(step.device)), None if chosen is None else chosen[i * 64 : i * 64 + 64].to(step.device))
+            )
+            .float()
+            .cpu()
+            for i, x in enumerate(shown.split(64))
+        ]
+        discriminator.train()
+        scores = torch.cat(parts)
+        return scores if isinstance(images, Tensor) else scores.numpy()
+
+    # ------------------------------------------------------------------------------------------------ test
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        images: Any,  # real ones that were not fitted on
+        labels: Any = None,  # theirs, if fitted with labels
+        *,
+        features: str = "pixels",  # a registered feature network
+        seed: int = 0,
+    ) -> dict[str, float]:
+        """Distances of as many samples to given real images, and both players' losses on them.
+
+        `frechet`, `kernel` and `energy` distance (0 is equal), `precision`, `recall`, `density` and `coverage`, all in the
+        named features; `loss_D` and `loss_G` of these images against the samples; `n`, the number on each side.
+        """
+        from equipoise import metrics
+
+        step, settings = self._trained()
+        real = self._as_fitted(images, settings)
+        chosen = None if not settings.classes else torch.as_tensor(_array(labels)).long() if labels is not None else None
+        if settings.classes and chosen is None:
+            raise InputError("the GAN was fitted with labels, so evaluate needs the labels of the images")
+        fake = self._sample(len(real), chosen, seed)[0]
+        sides = [metrics.extract(features, _array(x), device=str(step.device)) for x in (real, self._bytes(fake))]
+        found = {
+            "frechet": metrics.frechet(*sides),
+            "kernel": metrics.kernel(*sides),
+            "energy": metrics.energy(*sides),
+            **{name: float(value) for name, value in metrics.prdc(*sides)._asdict().items()},
+        }
+        real_score, fake_score = self.score(self._bytes(real), chosen), self.score(self._bytes(fake), chosen)
+        logits = {"real_logits": torch.as_tensor(real_score), "fake_logits": torch.as_tensor(fake_score)}
+        for role, side in (("D", step.objective.loss.d), ("G", step.objective.loss.g)):
+            wanted = {name: logits[name] for name in parameters(side)}
+            found[f"loss_{role}"] = float(side(**wanted).mean())
+        return {**found, "n": float(len(real))}
+
+    def _bytes(self, shown: Tensor) -> Any:
+        return shown if shown.dim() == 2 or shown.dtype == torch.uint8 else torch.from_numpy(images.to_uint8(shown))
+
+    def _as_fitted(self, given: Any, settings: Config) -> Tensor:
+        """Images as the networks were fitted on them."""
+        dataset = from_arrays(_array(given), resolution=settings.resolution or (settings.shape[-1] if len(settings.shape) == 3 else None),
+                              channels=settings.shape[0] if len(settings.shape) == 3 else None)  # fmt: skip
+        if dataset.shape != settings.shape:
+            raise InputError(f"the GAN was fitted on {settings.shape} and these are {dataset.shape}; give the same kind")
+        return torch.from_numpy(np.array(dataset.images))
+
+    # ------------------------------------------------------------------------------------------------ keep
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the GAN to a new folder laid out like a run's."""
+        step, settings = self._trained()
+        target = Path(folder)
+        runs.make_folder(target)
+        settings.write(target)
+        checkpoint.save(target / "checkpoints", step, self._samples, {})
+        atomic_write(target / "tensors.json", "true\n" if self._tensors else "false\n")
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike[str],  # what `save` or `equipoise train` wrote
+        *,
+        generator: nn.Module | None = None,  # networks of one's own, made as they were for fit
+        discriminator: nn.Module | None = None,
+        device: str = "auto",
+    ) -> GAN:
+        """A GAN from a folder, ready to sample, score and evaluate."""
+        source = Path(folder)
+        settings = config.read(source)
+        gan = cls(settings.recipe, generator=generator, discriminator=discriminator, seed=settings.seed, device=device)
+        if settings.own_networks and gan._own is None:
+            raise InputError(f"{source} was fitted with networks of your own; give load the same generator and discriminator")
+        pair = gan._own or build.players(settings.recipe, settings.shape, settings.classes)
+        step = build.assemble(settings.recipe, *pair, torch.device(gan._request.device), sensing=settings.balance != "off")
+        state = checkpoint.load(checkpoint.find(source), step, random_states=False)
+        recalibrate(step.ema.average, settings.classes)
+        gan._config, gan._step, gan._samples = settings, step, int(state["samples"])
+        kind = source / "tensors.json"
+        gan._tensors = kind.is_file() and kind.read_text().strip() == "true"
+        return gan
+
+    @property
+    def generator(self) -> nn.Module:
+        """The averaged generator, for use in code of one's own."""
+        return self._trained()[0].ema.average
+
+    @property
+    def discriminator(self) -> nn.Module:
+        """The discriminator."""
+        return self._trained()[0].networks["D"]
+
+    def _trained(self) -> tuple[Step, Config]:
+        if self._step is None or self._config is None:
+            raise InputError("this GAN has not been fitted yet; call fit(images), or GAN.load(folder)")
+        return self._step, self._config
+
+
+def _array(values: Any) -> Any:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -1,0 +1,97 @@
+"""How classes enter: through the latents or the batch norms of a generator, and the projection of a discriminator."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from equipoise.errors import InputError
+from equipoise.networks import layers
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose scale and shift belong to the class (de Vries et al. 2017, arXiv:1707.00683).
+
+    forward: features [N, C, ...] and labels [N] (ignored when there are no classes) to the shape of the features.
+    """
+
+    def __init__(self, channels: int, num_classes: int, *, dims: int = 2) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.norm = layers.batch_norm(channels, dims=dims, affine=num_classes == 0)
+        if num_classes:
+            self.scale = nn.Parameter(torch.empty(num_classes, channels))
+            self.shift = nn.Parameter(torch.empty(num_classes, channels))
+            self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        if self.num_classes:
+            nn.init.ones_(self.scale)
+            nn.init.zeros_(self.shift)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = self.norm(x)
+        if not self.num_classes:
+            return x
+        labels = require_labels(labels, self.num_classes)
+        places = [-1, x.shape[1]] + [1] * (x.ndim - 2)  # [N, C, 1, ...]
+        scale, shift = F.embedding(labels, self.scale), F.embedding(labels, self.shift)
+        return torch.addcmul(shift.reshape(places), x, scale.reshape(places))
+
+
+class ClassEmbedding(nn.Embedding):
+    """A vector per class, drawn from N(0, std^2) whatever the network's initialisation."""
+
+    def __init__(self, num_classes: int, dim: int, std: float = 1.0) -> None:
+        self.std = std
+        super().__init__(num_classes, dim)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.std)
+
+
+class LatentInput(nn.Module):
+    """What a generator starts from: the latents [N, latent_dim], with classes joined by a class vector as long."""
+
+    def __init__(self, latent_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.features = latent_dim * 2 if num_classes else latent_dim
+        self.embedding = ClassEmbedding(num_classes, latent_dim) if num_classes else None
+
+    def forward(self, latents: Tensor, labels: Tensor | None) -> Tensor:
+        if self.embedding is None:
+            return latents
+        return torch.cat([latents, self.embedding(require_labels(labels, self.num_classes))], dim=1)
+
+
+class Projection(nn.Module):
+    """The class's part of a logit: <embedding(label), features> (Miyato & Koyama 2018, arXiv:1802.05637).
+
+    The embedding starts at std 1/sqrt(features), so that unit features give unit logits. Without classes it is 0.
+    """
+
+    def __init__(self, features: int, num_classes: int, *, spectral: bool = False) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        if num_classes:
+            embedding = ClassEmbedding(num_classes, features, std=features**-0.5)
+            self.embedding = layers.spectral_norm(embedding) if spectral else embedding
+
+    def forward(self, logits: Tensor, features: Tensor, labels: Tensor | None) -> Tensor:
+        """logits [N], features [N, features], labels [N] to logits [N]."""
+        if not self.num_classes:
+            return logits
+        vectors: Tensor = self.embedding(require_labels(labels, self.num_classes))
+        return logits + (vectors * features).sum(1)
+
+
+def require_labels(labels: Tensor | None, num_classes: int) -> Tensor:
+    """The labels, or an InputError where a conditional network got none."""
+    if labels is None:
+        raise InputError(
+            f"this network was built for {num_classes} classes and got no labels; pass labels [N], or build it with"
+            " num_classes=0."
+        )
+    return labels

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from equipoise.terms import Objective as Objective
     from equipoise.turn import Turn as Turn
 
-# Public names and the modules that hold them; each is imported when it is first used, so that the package loads quickly.
+# Public names and the modules that hold them; each is imported when first used, so that the package loads quickly.
 _HOMES = {
     "DiscriminatorAdapter": "adapters",
     "GeneratorAdapter": "adapters",

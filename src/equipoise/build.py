@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
@@ -38,7 +36,13 @@ def players(
     """The recipe's generator and discriminator for data of this shape, on the CPU, freshly initialised."""
     net = recipe.network
     return networks.build(
-        net.name, shape, latent_dim=net.latent_dim, num_classes=classes, width=net.width, init=net.init, options=net.options
+        net.name,
+        shape,
+        latent_dim=net.latent_dim,
+        num_classes=classes,
+        width=net.width,
+        init=net.init,
+        options=net.options,
     )
 
 
@@ -65,10 +69,12 @@ def assemble(
     parts = objective(recipe)
     parts.refuse(couples_samples(discriminator))
     _refuse_accumulation(recipe, parts, {"G": generator, "D": discriminator})
-    layout = torch.channels_last if recipe.channels_last else torch.preserve_format
     for network in (generator, discriminator):
-        network.to(device=device, memory_format=layout) if recipe.channels_last else network.to(device)
-        network.train()
+        network.to(device).train()
+        if recipe.channels_last:
+            for parameter in network.parameters():
+                if parameter.dim() == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     optimisers = {}
     for role, network in (("G", generator), ("D", discriminator)):
         own = recipe.G if role == "G" else recipe.D
@@ -98,7 +104,7 @@ def dials(step: Step, recipe: Recipe) -> dict[str, Dial]:
         for name in Adam.DIALS:
             found[f"{role}.{name}"] = Dial(getattr(step.optimisers[role], name))
     for term_name, term in step.objective.terms.items():
-        for name in tuple(fact(term, "dials")):  # type: ignore[arg-type]
+        for name in fact(term, "dials"):
             found[f"{term_name}.{name}"] = Dial(getattr(term, name))
     found["ema.halflife_kimg"] = Dial(step.ema.halflife)
     attach(found, recipe.schedules)
@@ -113,6 +119,6 @@ def _refuse_accumulation(recipe: Recipe, parts: Objective, pair: Mapping[str, nn
     coupled += [name for name, term in parts.terms.items() if fact(term, "couples_samples")]
     if coupled:
         raise InputError(
-            f"accumulate={recipe.accumulate} would change what {coupled[0]} computes, since it looks at the whole batch at once; "
-            "set accumulate=1, or choose parts that treat each sample by itself"
+            f"accumulate={recipe.accumulate} would change what {coupled[0]} computes, since it looks at the whole batch at "
+            "once; set accumulate=1, or choose parts that treat each sample by itself"
         )

@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on in the same bits, written so that a crash leaves the last good one.
 
-A checkpoint is a folder `checkpoints/KKKKKK` with `G`, `D` and `G_ema` as safetensors (the networks alone, for anyone to
-load), `state.safetensors` (moments, buffers, random states) and `state.json` (counters). The file `checkpoints/latest`
+A checkpoint is a folder `checkpoints/KKKKKK` with `G`, `D` and `G_ema` as safetensors (the networks alone, for anyone
+to load), `state.safetensors` (moments, buffers, random states) and `state.json` (counters). The file `checkpoints/latest`
 names the newest. Nothing is pickled.
 """
 
@@ -28,7 +28,9 @@ from equipoise.terms import fact
 KEEP = 3  # checkpoints that stay; older ones make room
 
 
-def save(folder: Path, step: Step, samples: int, counters: dict[str, Any], finish: Callable[[], None] = lambda: None) -> Path:
+def save(
+    folder: Path, step: Step, samples: int, counters: dict[str, Any], finish: Callable[[], None] = lambda: None
+) -> Path:
     """Write the checkpoint for this moment under `folder` and point `latest` at it; `finish` runs before it counts."""
     name = f"{samples // 1000:06d}"
     try:
@@ -58,7 +60,9 @@ def load(path: Path, step: Step, random_states: bool = True) -> dict[str, Any]:
     stored = _read(path / "state.safetensors")
     for name, tensor in _tensors(step).items():
         if name not in stored or stored[name].shape != tensor.shape:
-            raise InputError(f"{path} does not fit this run: {name} is missing or of another shape; resume with its own config.json")
+            raise InputError(
+                f"{path} does not fit this run: {name} is missing or of another shape; resume with its own config.json"
+            )
         tensor.copy_(stored[name])
     step.moves.update(state["moves"])
     if random_states:
@@ -83,7 +87,11 @@ def find(run: Path) -> Path:
             return folder / name
         except InputError as error:
             problems.append(str(error))
-    raise InputError(problems[0] if problems else f"{run} holds no checkpoint; a run writes its first one at its first snapshot, so train again")
+    raise InputError(
+        problems[0]
+        if problems
+        else f"{run} holds no checkpoint; a run writes its first one at its first snapshot, so train again"
+    )
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -92,7 +100,9 @@ def verify(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = json.loads((path / "state.json").read_text())
         for name, size in state["sizes"].items():
             if (path / name).stat().st_size != size:
-                raise InputError(f"{path / name} is truncated or changed: {size} bytes were written; use another checkpoint")
+                raise InputError(
+                    f"{path / name} is truncated or changed: {size} bytes were written; use another checkpoint"
+                )
         return state
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
@@ -116,7 +126,9 @@ def load_network(path: Path, network: nn.Module) -> None:
         network.load_state_dict(_read(path))
     except RuntimeError as error:
         detail = " ".join(str(error).split())
-        raise InputError(f"{path} holds the weights of another network ({detail[:200]}); use the run's own config.json") from None
+        raise InputError(
+            f"{path} holds the weights of another network ({detail[:200]}); use the run's own config.json"
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -133,7 +145,7 @@ def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _tensors(step: Step) -> dict[str, Tensor]:
     """Everything on the device that changes during a run and is no network: read to save, copied into to restore."""
-    dials = {f"{name}.{dial}" for name, term in step.objective.terms.items() for dial in tuple(fact(term, "dials"))}  # type: ignore[arg-type]
+    dials = {f"{name}.{dial}" for name, term in step.objective.terms.items() for dial in fact(term, "dials")}
     found = {f"objective.{name}": b for name, b in step.objective.terms.named_buffers() if name not in dials}
     for role, optimiser in step.optimisers.items():
         found |= {f"optimiser.{role}.{name}": tensor for name, tensor in optimiser.state_dict().items()}
@@ -155,11 +167,11 @@ def _random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def _host_states() -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # type: ignore[misc]
+    kind, keys, position, has_gauss, gauss = np.random.get_state() 
     version, internal, gauss_next = random.getstate()
     return {
         "random.python": [version, list(internal), gauss_next],
-        "random.numpy": [kind, [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],  # type: ignore[union-attr]
+        "random.numpy": [kind, [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],
     }
 
 

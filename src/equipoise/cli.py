@@ -30,7 +30,9 @@ INTERRUPTED = 130
 Source = Annotated[str, typer.Argument(help="digits, ring, grid; a folder, zip or tar of images; .npy, .npz; hf:NAME")]
 Run = Annotated[Path, typer.Argument(help="A run folder, as `train --out` made it")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/NNNNN-source-recipe")]
-Resolution = Annotated[int | None, typer.Option(help="Side in pixels, a power of two from 8 to 256; default: by the data")]
+Resolution = Annotated[
+    int | None, typer.Option(help="Side in pixels, a power of two from 8 to 256; default: by the data")
+]
 Labels = Annotated[str | None, typer.Option(help="'folders' (sub-folders are classes) or a CSV/JSON file")]
 
 
@@ -39,7 +41,9 @@ def train(
     source: Source,
     out: Out = None,
     recipe: Annotated[str | None, typer.Option(help="A recipe's name or a TOML file; see `equipoise list`")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="path=value, e.g. r1.gamma=0.1; repeatable")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="path=value, e.g. r1.gamma=0.1; repeatable")
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Time to train: 40s, 5min, 2h")] = None,
     kimg: Annotated[float | None, typer.Option(help="Length in thousands of real images")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random")] = 0,
@@ -48,9 +52,13 @@ def train(
     labels: Labels = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     balance: Annotated[str, typer.Option(help="off, watch (read and log)")] = "watch",
-    workers: Annotated[int, typer.Option(help="Processes that prepare batches; 0: none, or two if a GPU cannot hold the data")] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes that prepare batches; 0: none, or two if a GPU cannot hold the data")
+    ] = 0,
     deterministic: Annotated[bool, typer.Option(help="The same bits every time on CUDA too, more slowly")] = False,
-    snapshot_kimg: Annotated[float, typer.Option(help="Between sample grids and checkpoints; 0: a tenth of the run")] = 0.0,
+    snapshot_kimg: Annotated[
+        float, typer.Option(help="Between sample grids and checkpoints; 0: a tenth of the run")
+    ] = 0.0,
     dry_run: Annotated[bool, typer.Option(help="Print every resolved value and stop")] = False,
     quiet: Annotated[bool, typer.Option(help="Print errors only")] = False,
 ) -> None:
@@ -115,7 +123,9 @@ def generate(
     grid: Annotated[Path | None, typer.Option(help="One picture of all samples, a PNG file")] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for PNG files, or a file ending in .npz")] = None,
     which: Annotated[str, typer.Option("--network", help="G_ema (averaged) or G (as trained)")] = "G_ema",
-    checkpoint: Annotated[str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
+    ] = None,
 ) -> None:
     """Generate samples from a run: the same seed gives the same sample."""
     from equipoise import generate as generating
@@ -125,7 +135,12 @@ def generate(
 
 
 @app.command()
-def data(source: Source, resolution: Resolution = None, labels: Labels = None, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def data(
+    source: Source,
+    resolution: Resolution = None,
+    labels: Labels = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
     """Report on a source: what it holds, what would be converted, cropped or skipped."""
     from equipoise.report.console import ProgressLine
 
@@ -193,7 +208,9 @@ def _open(source: str, resolution: int | None, labels: str | None, line: Any) ->
 
 def _finish(outcome: Any, folder: Path, line: Any) -> None:
     if outcome.interrupted:
-        typer.echo(f"equipoise: stopped at {outcome.samples / 1000:g} kimg; go on with `equipoise resume {folder}`", err=True)
+        typer.echo(
+            f"equipoise: stopped at {outcome.samples / 1000:g} kimg; go on with `equipoise resume {folder}`", err=True
+        )
         sys.exit(INTERRUPTED)
     pictures = sorted((folder / "samples").glob("fakes-*.png"))
     line.say(f"Done: {outcome.samples / 1000:g} kimg. Look at {pictures[-1]} beside {folder / 'reals.png'};")
@@ -206,9 +223,15 @@ def _dry_run(planned: Any) -> str:
     from equipoise import estimate
 
     config = planned.config
-    values = {**config.recipe.values(), **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("recipe", "origin", "class_names")}}
+    values = {
+        **config.recipe.values(),
+        **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("recipe", "origin", "class_names")},
+    }
     values["classes"] = config.classes
-    rows = [f"{path:32} {json.dumps(value):24} {config.origin.get(path, 'default')}" for path, value in sorted(values.items())]
+    rows = [
+        f"{path:32} {json.dumps(value):24} {config.origin.get(path, 'default')}"
+        for path, value in sorted(values.items())
+    ]
     sizes = estimate.describe(config)
     rows += [f"{'parameters of ' + role:32} {count:,}" for role, count in sizes["parameters"].items()]
     rows += [f"{'memory: ' + what:32} {size / 2**20:,.0f} MiB" for what, size in sizes["bytes"].items()]

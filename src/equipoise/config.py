@@ -68,7 +68,9 @@ def read(run: Path) -> Config:
         data["shape"], data["class_names"] = tuple(data["shape"]), tuple(data["class_names"])
         return Config(**data)
     except FileNotFoundError:
-        raise InputError(f"{run} is no run folder: it has no config.json; give the folder that `equipoise train --out` made") from None
+        raise InputError(
+            f"{run} is no run folder: it has no config.json; give the folder that `equipoise train --out` made"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise

@@ -1,7 +1,7 @@
 """The generator's moving average (Yazici et al. 2019, arXiv:1806.04498), with a half-life counted in real images.
 
-Batch normalisation's running statistics belong to the weights that produced them. Averaging or copying them from the live
-generator gives the averaged weights statistics of another network, and samples can be ruined by it. So they are neither
+Batch normalisation's running statistics belong to the weights that produced them. Averaging or copying them from the
+live generator gives the averaged weights statistics of another network, and samples can be ruined by it. So they are neither
 averaged nor copied for use: `recalibrate` measures them anew, with the averaged weights, whenever samples are wanted.
 """
 
@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import InputError
+from equipoise.networks.protocols import latent_dim
 
 
 class EMA:
     """An averaged copy of a generator, `average`, updated on the device with two 0-d dials.
 
-    The decay of an update is 2^(-batch / half-life) with half-life = min(`halflife`, `ramp` * images seen), the ramp-up of
-    Karras et al. 2020 (arXiv:2006.06676): with a half-life of 0 the average equals the live weights.
+    The decay of an update is 2^(-batch / half-life) with half-life = min(`halflife`, `ramp` * images seen), the ramp-up
+    of Karras et al. 2020 (arXiv:2006.06676): with a half-life of 0 the average equals the live weights.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ def recalibrate(
         norm.train()
     device, source = next(generator.parameters()).device, torch.Generator().manual_seed(0)
     for _ in range(batches):
-        latents = torch.randn(batch, int(generator.latent_dim), generator=source).to(device)
+        latents = torch.randn(batch, latent_dim(generator), generator=source).to(device)
         labels = torch.randint(classes, (batch,), generator=source).to(device) if classes else None
         generator(latents, labels)
     for norm, momentum in zip(norms, momenta, strict=True):

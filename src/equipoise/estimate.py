@@ -15,8 +15,8 @@ from equipoise.config import Config
 def describe(config: Config) -> dict[str, Any]:
     """Parameters of each network and bytes of weights, moments and activations at the batch in use.
 
-    Activations are counted from the outputs of all layers of one pass each, doubled where a penalty differentiates twice:
-    an estimate to choose a batch by, within a factor of two.
+    Activations are counted from the outputs of all layers of one pass each, doubled where a penalty differentiates
+    twice: an estimate to choose a batch by, within a factor of two.
     """
     recipe = config.recipe
     with FakeTensorMode(allow_non_fake_inputs=True):

@@ -31,7 +31,7 @@ def locate(step: Step, role: Role) -> str:
             _first_parameter(step.networks)
             or ("a real image of the batch" if not _finite(images) else "")
             or _replayed(step, role, images, labels[0] if labels else None, latents, found)
-            or "a value that did not come up again when the step was replayed with the same batch: an overflow that has passed"
+            or "a value that did not come up again when the step was replayed with the same batch"
         )
     finally:
         for hook in hooks:
@@ -51,7 +51,9 @@ def _replayed(step: Step, role: Role, images: Tensor, labels: Tensor | None, lat
     if bad is not None:
         return f"the value of {role}'s {'loss' if bad == 'loss' else f'term {bad}'}"
     for name, value in values.items():
-        gradients = torch.autograd.grad(value.mean(), step.optimisers[role].parameters, retain_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(
+            value.mean(), step.optimisers[role].parameters, retain_graph=True, allow_unused=True
+        )
         for parameter, gradient in zip(step.optimisers[role].parameters, gradients, strict=True):
             if gradient is not None and not _finite(gradient):
                 part = "loss" if name == "loss" else f"term {name}"

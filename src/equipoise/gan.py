@@ -19,6 +19,7 @@ from equipoise.data import Dataset, from_arrays
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
+from equipoise.networks.protocols import num_classes
 from equipoise.recipe import Recipe
 from equipoise.report.console import ProgressLine
 from equipoise.step import Step
@@ -53,10 +54,17 @@ class GAN:
         balance: str = "watch",  # off | watch
     ) -> None:
         if (generator is None) != (discriminator is None):
-            raise InputError("one network of your own came without the other; give generator and discriminator, or neither")
+            raise InputError(
+                "one network of your own came without the other; give generator and discriminator, or neither"
+            )
         self._own = (generator, discriminator) if generator is not None and discriminator is not None else None
         self._request = plan.Request(
-            IN_MEMORY, recipe, changes=dict(settings or {}), seed=seed, device=plan.choose_device(device), balance=balance
+            IN_MEMORY,
+            recipe,
+            changes=dict(settings or {}),
+            seed=seed,
+            device=plan.choose_device(device),
+            balance=balance,
         )
         self._config: Config | None = None
         self._step: Step | None = None
@@ -101,7 +109,7 @@ class GAN:
         if self._own is None:
             return planned
         check(*self._own, dataset.shape)
-        classes = int(self._own[0].num_classes)  # type: ignore[arg-type]
+        classes = num_classes(self._own[0])
         if classes and (dataset.labels is None or len(dataset.classes) != classes):
             raise InputError(
                 f"the generator knows {classes} classes and the labels {len(dataset.classes)}; give labels of {classes} classes"
@@ -153,7 +161,10 @@ class GAN:
         discriminator = step.networks["D"].eval()
         parts = [
             mean_logit(
-                discriminator(step.show(x.to(step.device)), None if chosen is None else chosen[i * 64 : i * 64 + 64].to(step.device))
+                discriminator(
+                    step.show(x.to(step.device)),
+                    None if chosen is None else chosen[i * 64 : i * 64 + 64].to(step.device),
+                )
             )
             .float()
             .cpu()
@@ -183,7 +194,9 @@ class GAN:
 
         step, settings = self._trained()
         real = self._as_fitted(images, settings)
-        chosen = None if not settings.classes else torch.as_tensor(_array(labels)).long() if labels is not None else None
+        chosen = (
+            None if not settings.classes else torch.as_tensor(_array(labels)).long() if labels is not None else None
+        )
         if settings.classes and chosen is None:
             raise InputError("the GAN was fitted with labels, so evaluate needs the labels of the images")
         fake = self._sample(len(real), chosen, seed)[0]
@@ -209,7 +222,9 @@ class GAN:
         dataset = from_arrays(_array(given), resolution=settings.resolution or (settings.shape[-1] if len(settings.shape) == 3 else None),
                               channels=settings.shape[0] if len(settings.shape) == 3 else None)  # fmt: skip
         if dataset.shape != settings.shape:
-            raise InputError(f"the GAN was fitted on {settings.shape} and these are {dataset.shape}; give the same kind")
+            raise InputError(
+                f"the GAN was fitted on {settings.shape} and these are {dataset.shape}; give the same kind"
+            )
         return torch.from_numpy(np.array(dataset.images))
 
     # ------------------------------------------------------------------------------------------------ keep
@@ -237,9 +252,13 @@ class GAN:
         settings = config.read(source)
         gan = cls(settings.recipe, generator=generator, discriminator=discriminator, seed=settings.seed, device=device)
         if settings.own_networks and gan._own is None:
-            raise InputError(f"{source} was fitted with networks of your own; give load the same generator and discriminator")
+            raise InputError(
+                f"{source} was fitted with networks of your own; give load the same generator and discriminator"
+            )
         pair = gan._own or build.players(settings.recipe, settings.shape, settings.classes)
-        step = build.assemble(settings.recipe, *pair, torch.device(gan._request.device), sensing=settings.balance != "off")
+        step = build.assemble(
+            settings.recipe, *pair, torch.device(gan._request.device), sensing=settings.balance != "off"
+        )
         state = checkpoint.load(checkpoint.find(source), step, random_states=False)
         recalibrate(step.ema.average, settings.classes)
         gan._config, gan._step, gan._samples = settings, step, int(state["samples"])

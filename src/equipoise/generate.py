@@ -64,7 +64,9 @@ def parse_seeds(text: str | None, count: int | None) -> list[int]:
             raise InputError(f"--seeds {text} cannot be read; write for example 0-63 or 1,5,9")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     if count is not None and count != len(found):
-        raise InputError(f"--seeds {text} names {len(found)} samples and --count {count}; give one of them, or the same number")
+        raise InputError(
+            f"--seeds {text} names {len(found)} samples and --count {count}; give one of them, or the same number"
+        )
     return found
 
 

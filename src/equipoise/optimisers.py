@@ -1,8 +1,8 @@
 """Adam for a game: every setting a 0-d tensor on the device, one flat gradient, and a step that can refuse itself.
 
-It differs from torch.optim.Adam where a game that is steered, captured and watched needs it: learning rate and betas may
-change at any step without a host read; the gradient lies in one flat buffer, so that several processes exchange it in one
-communication and its norm is one reduction; a non-finite gradient leaves parameters and moments exactly as they were.
+It differs from torch.optim.Adam where a game that is steered, captured and watched needs it: learning rate and betas
+may change at any step without a host read; the gradient lies in one flat buffer, so that several processes exchange it
+in one communication and its norm is one reduction; a non-finite gradient leaves parameters and moments as they were.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Adam:
         eps: float = 1e-8,
         clip: float = 0.0,  # largest gradient norm; 0 leaves it unclipped
     ) -> None:
-        self.parameters = [p for p in dict.fromkeys(parameters) if p.requires_grad]
+        self.parameters: list[Tensor] = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         self._check(lr, beta1, beta2, eps, clip)
         device = self.parameters[0].device
         self.lr, self.beta1, self.beta2, self.eps, self.clip = (
@@ -63,7 +63,7 @@ class Adam:
 
     def _views(self, flat: Tensor) -> list[Tensor]:
         """Windows of a flat tensor with the parameters' shapes, and their memory order where it is dense."""
-        parts = flat.split([p.numel() for p in self.parameters])
+        parts = torch.split(flat, [p.numel() for p in self.parameters])
         dense = [math.prod(p.shape) == 1 + sum((n - 1) * s for n, s in zip(p.shape, p.stride(), strict=True))
                  for p in self.parameters]  # fmt: skip
         return [part.as_strided(p.shape, p.stride(), part.storage_offset()) if ok else part.view(p.shape)
@@ -85,7 +85,9 @@ class Adam:
         torch.linalg.vector_norm(self.gradient, out=self.norm)
         finite = torch.isfinite(self.norm)
         ok = finite.to(self.norm.dtype)
-        gradient = torch.where(finite, self.gradient, 0.0) * (self.clip / self.norm.clamp(min=1e-12)).clamp(max=1.0).where(finite, 1.0)
+        gradient = torch.where(finite, self.gradient, 0.0) * (self.clip / self.norm.clamp(min=1e-12)).clamp(
+            max=1.0
+        ).where(finite, 1.0)
         weight1, weight2 = (1 - self.beta1) * ok, (1 - self.beta2) * ok
         self.first.lerp_(gradient, weight1.to(gradient.dtype))
         self.second.lerp_(gradient.square_(), weight2.to(gradient.dtype))
@@ -100,7 +102,9 @@ class Adam:
     def _gather(self) -> None:
         """Copy the parameters' gradients into the flat buffer and let go of them."""
         missing = [view for view, p in zip(self._gradients, self.parameters, strict=True) if p.grad is None]
-        present = [(view, p.grad) for view, p in zip(self._gradients, self.parameters, strict=True) if p.grad is not None]
+        present = [
+            (view, p.grad) for view, p in zip(self._gradients, self.parameters, strict=True) if p.grad is not None
+        ]
         if missing:
             torch._foreach_zero_(missing)
         if present:

@@ -68,7 +68,11 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         mirror = dataset.mirror_safe
         origin["mirror"] = "flips are safe for this data" if mirror else "flips are not safe for this data"
     device = choose_device(request.device)
-    origin |= {name: "command line" for name in ("kimg", "budget", "resolution", "batch", "labels") if getattr(request, name) is not None}
+    origin |= {
+        name: "command line"
+        for name in ("kimg", "budget", "resolution", "batch", "labels")
+        if getattr(request, name) is not None
+    }
     origin.setdefault("kimg", f"recipe {recipe.name}" if request.budget is None else f"budget {request.budget}")
     if request.device == "auto":
         origin["device"] = "auto"
@@ -145,7 +149,9 @@ def choose_device(name: str) -> str:
     if kind not in available or not re.fullmatch(r"[a-z]+(:\d+)?", name):
         raise InputError(f"there is no device called {name!r}; there are auto, cpu, cuda and mps")
     if not available[kind]:
-        raise InputError(f"this machine has no usable {kind} device (or its PyTorch was built without it); use --device cpu or auto")
+        raise InputError(
+            f"this machine has no usable {kind} device (or its PyTorch was built without it); use --device cpu or auto"
+        )
     if kind == "cuda" and ":" in name and int(name.partition(":")[2]) >= torch.cuda.device_count():
         raise InputError(f"there is no {name}: this machine has {torch.cuda.device_count()} CUDA device(s)")
     return name

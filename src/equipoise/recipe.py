@@ -55,7 +55,9 @@ class Recipe:
     terms: dict[str, dict[str, Any]] = field(default_factory=dict)  # registered terms and their settings
     G: Player = Player()
     D: Player = Player()
-    schedules: dict[str, Schedule] = field(default_factory=dict)  # factors on dials: lr, G.lr, r1.gamma, ema.halflife_kimg
+    schedules: dict[str, Schedule] = field(
+        default_factory=dict
+    )  # factors on dials: lr, G.lr, r1.gamma, ema.halflife_kimg
     ema_kimg: float = 10.0  # half-life of the generator's average, thousands of real images
     ema_ramp: float = 0.05  # share of the images seen that caps the half-life
     batch: int = 64
@@ -73,7 +75,9 @@ class Recipe:
         if not self.kimg > 0:
             raise InputError(f"kimg={self.kimg}: the length of a run must be above 0 thousand images")
         if self.G.steps != 1:
-            raise InputError(f"G.steps={self.G.steps}: only the discriminator's steps are counted; set D.steps (below 1 for fewer)")
+            raise InputError(
+                f"G.steps={self.G.steps}: only the discriminator's steps are counted; set D.steps (below 1 for fewer)"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -147,19 +151,27 @@ def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
     current = getattr(node, key)
     if dataclasses.is_dataclass(current):
         if not rest:
-            raise InputError(f"{path} is a group, not a value; set one of {', '.join(f'{path}.{f.name}' for f in dataclasses.fields(current))}")
+            raise InputError(
+                f"{path} is a group, not a value; set one of {', '.join(f'{path}.{f.name}' for f in dataclasses.fields(current))}"
+            )
         return dataclasses.replace(node, **{key: _replace(current, rest, value, path)})
     if isinstance(current, dict):
         return dataclasses.replace(node, **{key: current | ({rest[0]: value} if rest else dict(value))})
     if rest:
-        raise InputError(f"{'.'.join(keys[:1])} is a single value, so {path!r} names nothing; set {path.rpartition('.')[0]}")
+        raise InputError(
+            f"{'.'.join(keys[:1])} is a single value, so {path!r} names nothing; set {path.rpartition('.')[0]}"
+        )
     return dataclasses.replace(node, **{key: _convert(value, typing.get_type_hints(type(node))[key], path)})
 
 
-def _with_term(terms: dict[str, dict[str, Any]], name: str, setting: str, value: Any, path: str) -> dict[str, dict[str, Any]]:
+def _with_term(
+    terms: dict[str, dict[str, Any]], name: str, setting: str, value: Any, path: str
+) -> dict[str, dict[str, Any]]:
     if not setting:
         if not isinstance(value, (bool, dict)):
-            raise InputError(f"{name}={value}: a term is switched on or off; its strength is set by {', '.join(f'{name}.{s}' for s in _settings(name))}")
+            raise InputError(
+                f"{name}={value}: a term is switched on or off; its strength is set by {', '.join(f'{name}.{s}' for s in _settings(name))}"
+            )
         return {**terms, name: {**terms.get(name, {}), **(value if isinstance(value, dict) else {})}} if value else {
             other: settings for other, settings in terms.items() if other != name}  # fmt: skip
     known = _settings(name)
@@ -179,7 +191,9 @@ def _with_schedule(schedules: dict[str, Schedule], path: str, value: Any) -> dic
         return {other: schedule for other, schedule in schedules.items() if other != path}
     if isinstance(value, str):  # schedules.lr=cosine: from the full value to zero over the run
         return {**schedules, path: Schedule(value)}
-    raise InputError(f"schedules.{path}={value}: write schedules.lr=cosine, or one of {', '.join(f'schedules.lr.{f}' for f in sorted(fields))}")
+    raise InputError(
+        f"schedules.{path}={value}: write schedules.lr=cosine, or one of {', '.join(f'schedules.lr.{f}' for f in sorted(fields))}"
+    )
 
 
 def _settings(term: str) -> dict[str, Any]:
@@ -217,8 +231,13 @@ def _build(kind: type, data: dict[str, Any]) -> Any:
     hints = typing.get_type_hints(kind)
     unknown = set(data) - set(hints)
     if unknown:
-        raise InputError(f"{json.dumps(sorted(unknown))} is nothing a {kind.__name__.lower()} has; it was written by another version")
-    values = {name: _build(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value for name, value in data.items()}
+        raise InputError(
+            f"{json.dumps(sorted(unknown))} is nothing a {kind.__name__.lower()} has; it was written by another version"
+        )
+    values = {
+        name: _build(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
+        for name, value in data.items()
+    }
     if kind is Recipe:
         values["schedules"] = {name: Schedule(**value) for name, value in values.get("schedules", {}).items()}
     return kind(**values)

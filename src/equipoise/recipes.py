@@ -9,7 +9,9 @@ from equipoise.schedules import Schedule
 Shape = tuple[int, ...]
 
 
-@register("recipe", paper="arXiv:2501.05441", claim="the default for images: norm-free pair, relativistic pairing, R1 + R2")
+@register(
+    "recipe", paper="arXiv:2501.05441", claim="the default for images: norm-free pair, relativistic pairing, R1 + R2"
+)
 def baseline(shape: Shape, count: int) -> Recipe:
     """R3GAN's recipe at small scale (Huang et al. 2024): rpgan, R1 + R2 every step, burn-in of lr, gamma, beta2 and EMA.
 
@@ -59,7 +61,9 @@ def dcgan(shape: Shape, count: int) -> Recipe:
     )
 
 
-@register("recipe", "wgan-gp", paper="arXiv:1704.00028", claim="slow and steady: five discriminator steps, gradient penalty")
+@register(
+    "recipe", "wgan-gp", paper="arXiv:1704.00028", claim="slow and steady: five discriminator steps, gradient penalty"
+)
 def wgan_gp(shape: Shape, count: int) -> Recipe:
     """WGAN-GP (Gulrajani et al. 2017): five discriminator steps with a penalty each, lr falling to zero."""
     player = Player(lr=2e-4, beta1=0.0, beta2=0.9)

@@ -25,7 +25,9 @@ from equipoise.files import atomic_write
 from equipoise.train import Outcome, Watcher, measure_speed, train
 
 
-def begin(planned: plan.Plan, out: Path, watcher: Watcher | None = None, stop: Callable[[], bool] = lambda: False) -> Outcome:
+def begin(
+    planned: plan.Plan, out: Path, watcher: Watcher | None = None, stop: Callable[[], bool] = lambda: False
+) -> Outcome:
     """Make the run folder and train. A folder that holds anything is refused."""
     make_folder(out)
     settled = settle(planned.config, planned.dataset, watcher)
@@ -61,13 +63,17 @@ def resume(
 
     settings = config.read(run)
     if settings.own_networks:
-        raise InputError(f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python")
+        raise InputError(
+            f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
+        )
     settings = dataclasses.replace(settings, device=plan.choose_device(device or settings.device))
     found = checkpoint.find(run)
     if checkpoint.verify(found)["samples"] >= settings.total:
         return None
     if settings.threads and settings.threads != torch.get_num_threads() and watcher is not None:
-        watcher.say(f"The run began with {settings.threads} threads and goes on with {torch.get_num_threads()}: bits may differ.")
+        watcher.say(
+            f"The run began with {settings.threads} threads and goes on with {torch.get_num_threads()}: bits may differ."
+        )
     dataset = open_dataset(settings.source, resolution=settings.resolution, labels=settings.labels)
     if dataset.fingerprint != settings.fingerprint:
         raise InputError(
@@ -81,7 +87,9 @@ def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tupl
     """A network of a run from its newest checkpoint, or the one named `at`, on the CPU in evaluation mode."""
     settings = config.read(run)
     if settings.own_networks:
-        raise InputError(f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python")
+        raise InputError(
+            f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
+        )
     folder = checkpoint.find(run) if at is None else run / "checkpoints" / at
     checkpoint.verify(folder)
     generator, discriminator = build.players(settings.recipe, settings.shape, settings.classes)
@@ -95,7 +103,9 @@ def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tupl
 def make_folder(out: Path) -> None:
     """Create a run folder; one that holds anything, or cannot be written, is an InputError."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists already, and nothing is ever overwritten; give another --out, or `equipoise resume {out}`")
+        raise InputError(
+            f"{out} exists already, and nothing is ever overwritten; give another --out, or `equipoise resume {out}`"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

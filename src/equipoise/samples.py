@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from equipoise import images
 from equipoise.data import Dataset
 from equipoise.errors import InputError
+from equipoise.networks.protocols import latent_dim, num_classes
 
 COUNT = 64  # images in a run's grid
 POINTS = 1024  # vectors in a run's picture
@@ -43,7 +44,7 @@ def from_seeds(
     truncation: float = 1.0,  # latents are scaled by it towards their mean: below 1 more typical, less diverse
 ) -> tuple[Tensor, Tensor | None]:
     """Samples `[N, ...]` and their labels `[N]` (None without classes), one for each seed."""
-    classes, size = int(generator.num_classes), int(generator.latent_dim)  # type: ignore[arg-type]
+    classes, size = num_classes(generator), latent_dim(generator)
     if label is not None and not 0 <= label < classes:
         raise InputError(
             f"class {label} cannot be generated: the run knows classes 0 to {classes - 1}; choose one of them"
@@ -79,7 +80,9 @@ class Grid:
         order = np.random.default_rng(seed).permutation(len(dataset.images))
         if self.labels is not None and dataset.labels is not None:
             order = np.array(list(_by_label(order, dataset.labels, self.labels.tolist())))
-        return self._picture(np.asarray(dataset.images[np.sort(order[: self.count]) if self.vectors else order[: self.count]]), dataset)
+        return self._picture(
+            np.asarray(dataset.images[np.sort(order[: self.count]) if self.vectors else order[: self.count]]), dataset
+        )
 
     def _picture(self, samples: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
         if self.vectors:

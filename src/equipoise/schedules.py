@@ -1,7 +1,7 @@
 """Schedules over the course of a run, and the dials they turn.
 
-A dial is a number that the step reads from the device. Its value is a base, which a person or a controller sets, times a
-factor, which a schedule sets: the two never fight over it. The clock is the number of real images seen.
+A dial is a number that the step reads from the device. Its value is a base, which a person or a controller sets, times
+a factor, which a schedule sets: the two never fight over it. The clock is the number of real images seen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def linear(share: float) -> float:
 
 @register("schedule", paper="arXiv:1608.03983", claim="slow, fast, slow from start to end")
 def cosine(share: float) -> float:
-    """Half a cosine, as in SGDR (Loshchilov & Hutter 2017) and in R3GAN's burn-in (Huang et al. 2024, arXiv:2501.05441)."""
+    """Half a cosine: SGDR (Loshchilov & Hutter 2017), and R3GAN's burn-in (Huang et al. 2024, arXiv:2501.05441)."""
     return (1 - math.cos(math.pi * share)) / 2
 
 
@@ -42,7 +42,9 @@ class Schedule:
     end: float = 0.0  # factor from `until` on
     begin: float = 0.0  # share of the run, 0 to 1
     until: float = 1.0  # share of the run, above `begin`
-    until_kimg: float = 0.0  # the same in thousands of images, where it is to be independent of the run's length; 0: unused
+    until_kimg: float = (
+        0.0  # the same in thousands of images, where it is to be independent of the run's length; 0: unused
+    )
     warmup_kimg: float = 0.0  # thousands of images over which the factor rises from 0
 
     def __post_init__(self) -> None:
@@ -58,7 +60,7 @@ class Schedule:
         until = self.until_kimg * 1000 if self.until_kimg else self.until * total
         begin = self.begin * (until / self.until if self.until_kimg else total)
         share = min(1.0, max(0.0, (samples - begin) / max(until - begin, 1.0)))
-        value = self.start + (self.end - self.start) * find("schedule", self.shape).part(share)
+        value = self.start + (self.end - self.start) * float(find("schedule", self.shape).part(share))
         return value * min(1.0, samples / (self.warmup_kimg * 1000)) if self.warmup_kimg else value
 
 
@@ -96,7 +98,9 @@ def attach(dials: dict[str, Dial], schedules: dict[str, Schedule]) -> None:
     for name, schedule in schedules.items():
         targets = [name] if name in dials else [f"{player}.{name}" for player in "GD" if f"{player}.{name}" in dials]
         if not targets:
-            raise InputError(f"there is nothing called {name!r} to schedule; there are: lr, {', '.join(sorted(dials))}.")
+            raise InputError(
+                f"there is nothing called {name!r} to schedule; there are: lr, {', '.join(sorted(dials))}."
+            )
         for target in targets:
             if dials[target].schedule is not None:
                 raise InputError(f"two schedules turn {target}; keep one of them")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from equipoise.augmentations import Augmentation, unchanged
 from equipoise.ema import EMA
 from equipoise.errors import InputError
+from equipoise.networks.protocols import latent_dim
 from equipoise.optimisers import Adam
 from equipoise.sensors import Meter, Sensor
 from equipoise.terms import Objective, fact
@@ -52,7 +53,7 @@ class Step:
         self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
         self.augmentation = augmentation
         self.mixed, self.accumulate, self.channels_last = mixed, accumulate, channels_last
-        self.latent_dim = int(generator.latent_dim)  # type: ignore[arg-type]
+        self.latent_dim = latent_dim(generator)
         self.device = next(generator.parameters()).device
         self.meter = Meter(self._names(), self.device)
         self.moves: dict[Role, int] = {"D": 0, "G": 0}
@@ -143,7 +144,9 @@ class Step:
         if images.dtype == torch.uint8:
             images = images.to(self._dtype).div_(127.5).sub_(1)
         images = images.detach()
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last and images.dim() == 4 else images
+        return (
+            images.contiguous(memory_format=torch.channels_last) if self.channels_last and images.dim() == 4 else images
+        )
 
     # ------------------------------------------------------------------------------------------------ its parts
 
@@ -154,10 +157,14 @@ class Step:
     def _autocast(self, enabled: bool = True) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed and enabled)
 
-    def _parts(self, images: Tensor, labels: Tensor | None, latents: Tensor) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+    def _parts(
+        self, images: Tensor, labels: Tensor | None, latents: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
         size = len(images) // self.accumulate
         if size * self.accumulate != len(images):
-            raise InputError(f"a batch of {len(images)} cannot be worked off in {self.accumulate} equal parts; change batch")
+            raise InputError(
+                f"a batch of {len(images)} cannot be worked off in {self.accumulate} equal parts; change batch"
+            )
         for start in range(0, len(images), size):
             part = slice(start, start + size)
             yield images[part], None if labels is None else labels[part], latents[part]

@@ -8,8 +8,8 @@ from equipoise.errors import InputError
 class Tempo:
     """Spread `ratio` discriminator moves per generator move as evenly as whole moves allow.
 
-    Before each generator move, `moves()` says how many times the discriminator moves: 5 for a ratio of 5; 1, 2, 1, 2, ...
-    for 1.5; 0, 1, 0, 1, ... for 0.5. The fraction owed is the whole memory.
+    Before each generator move, `moves()` says how many times the discriminator moves: 5 for a ratio of 5; 1, 2, 1, 2,
+    ... for 1.5; 0, 1, 0, 1, ... for 0.5. The fraction owed is the whole memory.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError, TrainingFailed
+from equipoise.networks.protocols import num_classes
 from equipoise.registry import find
 from equipoise.report import Tick
 from equipoise.report.journal import Journal
@@ -68,8 +69,12 @@ def train(
     samples, number, next_tick, next_snapshot, skipped, seconds = 0, 0, 0, 0, 0, 0.0
     if resume is not None:
         state = checkpoint.load(resume, step)
-        samples, number, next_tick, next_snapshot = (state[key] for key in ("samples", "tick", "next_tick", "next_snapshot"))
-        skipped, seconds, tempo.owed, batches.position = (state[key] for key in ("skipped", "seconds", "owed", "position"))
+        samples, number, next_tick, next_snapshot = (
+            state[key] for key in ("samples", "tick", "next_tick", "next_snapshot")
+        )
+        skipped, seconds, tempo.owed, batches.position = (
+            state[key] for key in ("skipped", "seconds", "owed", "position")
+        )
     journal = Journal(out, samples) if out is not None else None
     grid = Grid(config.shape, config.classes, step.latent_dim)
     if out is not None and resume is None:
@@ -276,7 +281,7 @@ def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watch
 
 def snapshot(step: Step, grid: Grid, dataset: Dataset, out: Path, journal: Journal, samples: int) -> None:
     """Write the sample grid of this moment."""
-    recalibrate(step.ema.average, int(step.ema.average.num_classes))  # type: ignore[arg-type]
+    recalibrate(step.ema.average, num_classes(step.ema.average))
     picture = grid.fakes(step.ema.average, dataset)
     (out / "samples").mkdir(exist_ok=True)
     images.save_png(out / "samples" / f"fakes-{samples // 1000:06d}.png", picture)

@@ -10,8 +10,8 @@ from torch import Tensor
 class Augmentation(Protocol):
     """Changes images `[N, C, ...]` (and, where it must, their labels) before the discriminator judges them.
 
-    It must be differentiable in the images, and its strength a 0-d buffer. `is_real` tells the two kinds apart for the few
-    that treat them differently; changing only reals teaches the generator the change.
+    It must be differentiable in the images, and its strength a 0-d buffer. `is_real` tells the two kinds apart for the
+    few that treat them differently; changing only reals teaches the generator the change.
     """
 
     def __call__(self, images: Tensor, labels: Tensor | None, is_real: bool) -> tuple[Tensor, Tensor | None]:

@@ -137,11 +137,22 @@ class Batches:
         if mirror and len(dataset.shape) != 3:
             raise InputError("vectors cannot be mirrored; leave mirroring off.")
         self.dataset, self.holdout, self.batch = dataset, holdout, batch
-        self.device, self.mirror, self.position = torch.device(device), mirror, position
+        self.device, self.mirror, self._position = torch.device(device), mirror, position
         self._served = Served(dataset, Order(holdout, batch=batch, seed=seed, mirror=mirror), rank, world)
         self._resident = self._move() if _fits(dataset, self.device) else None
         self._workers = workers or (min(2, os.cpu_count() or 1) if self.device.type == "cuda" else 0)
         self._iterator: Iterator[Any] | None = None
+
+    @property
+    def position(self) -> int:
+        """Batches served so far; setting it moves to that place."""
+        return self._position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        if position != self._position:
+            self.close()  # what the workers have prepared belongs elsewhere
+        self._position = position
 
     @property
     def samples(self) -> int:
@@ -157,7 +168,7 @@ class Batches:
             batch = self._send(*next(self._iterator))
         else:
             batch = self._send(*self._served[self.position])
-        self.position += 1
+        self._position += 1
         return batch
 
     def heldout(self, count: int, samples_seen: int, seed: int = 0) -> tuple[Tensor, Tensor | None]:

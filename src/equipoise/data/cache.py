@@ -52,6 +52,20 @@ class CacheEntry:
     used: float  # when it was last opened, seconds since 1970
     path: Path
 
+    def __str__(self) -> str:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.used))
+        shape = "x".join(map(str, self.shape))
+        return (
+            f"{self.source}: {self.count:,} images of {shape}, {self.bytes / 1e6:,.1f} MB, used {when}, in {self.path}"
+        )
+
+
+class Cleared(list[CacheEntry]):
+    """The entries removed."""
+
+    def __str__(self) -> str:
+        return f"removed {len(self)} sets of images, {sum(entry.bytes for entry in self) / 1e6:,.1f} MB"
+
 
 def cache_root(root: Path | None = None) -> Path:
     """The cache folder: the argument, the environment's EQUIPOISE_CACHE, or the system's place for caches."""
@@ -85,10 +99,10 @@ def cache_list(root: Path | None = None) -> list[CacheEntry]:
     return sorted(entries, key=lambda entry: entry.used, reverse=True)
 
 
-def cache_clear(root: Path | None = None) -> list[CacheEntry]:
+def cache_clear(root: Path | None = None) -> Cleared:
     """Remove all entries that no process reads, and what broken-off builds have left; return those removed."""
     place = cache_root(root)
-    removed = [entry for entry in cache_list(place) if _remove(place, entry.key)]
+    removed = Cleared(entry for entry in cache_list(place) if _remove(place, entry.key))
     for left in (place / "entries").glob(".*.tmp"):
         with _try_lock(place / "locks" / f"{left.name.split('.')[1]}.lock") as mine:
             if mine:

@@ -25,7 +25,9 @@ class ProgressLine:
     def say(self, text: str) -> None:
         """Print a line above the progress."""
         if not self.quiet:
-            (self.progress.console if self.progress else self.console).print(text, highlight=False, markup=False, soft_wrap=True)
+            (self.progress.console if self.progress else self.console).print(
+                text, highlight=False, markup=False, soft_wrap=True
+            )
 
     def tick(self, tick: Tick) -> None:
         """Show a tick."""
@@ -44,7 +46,11 @@ class ProgressLine:
 
     def _draw(self, tick: Tick) -> None:
         if self.progress is None:
-            columns: tuple[Any, ...] = (BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn(compact=True))
+            columns: tuple[Any, ...] = (
+                BarColumn(20),
+                TextColumn("{task.description}"),
+                TimeRemainingColumn(compact=True),
+            )
             self.progress = Progress(*columns, console=self.console)
             self.task = self.progress.add_task("", total=tick.total)
             self.progress.start()

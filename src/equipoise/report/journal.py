@@ -34,7 +34,10 @@ class Journal:
 
         self.path = run / "run.jsonl"
         if self.path.exists():
-            atomic_write(self.path, "".join(line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples))
+            atomic_write(
+                self.path,
+                "".join(line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples),
+            )
         self.file = self.path.open("a", encoding="utf-8")
         self.board = SummaryWriter(str(run), purge_step=samples // 1000 if samples else None, flush_secs=30)
 

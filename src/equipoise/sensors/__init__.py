@@ -1,4 +1,4 @@
-"""Sensors read a turn without gradients; a meter keeps their moments on the device until the host looks, once per tick."""
+"""Sensors read a turn without gradients; a meter keeps their moments on the device until the host looks, at a tick."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -11,11 +11,12 @@ from equipoise.errors import InputError
 from equipoise.turn import Role, Turn, parameters
 
 Term = Callable[..., Tensor]
-"""A differentiable part of a player's objective: its parameters name fields of the turn, its value is elementwise or [N].
+"""A differentiable part of a player's objective: its parameters name fields of the turn, its value is elementwise or
+[N].
 
 Where a term is an `nn.Module` it may say more of itself by class attributes, read through `fact`:
-`role` ("D" or "G", whose objective it joins), `every` (it joins every so many moves, weighted by as much), `dials` (the
-names of its 0-d buffers that a schedule or a controller may turn), `differentiates` (the fields whose gradient it takes),
+`role` ("D" or "G", whose objective it joins), `every` (it joins every so many moves, weighted by as much), `dials`
+(the names of its 0-d buffers that a schedule or a controller may turn), `differentiates` (the fields whose gradient it takes),
 `couples_samples` (its value for one sample depends on the others).
 """
 
@@ -27,10 +28,10 @@ class Loss(NamedTuple):
     g: Term  # minimised by the generator
 
 
-DEFAULTS: dict[str, object] = {"role": "D", "every": 1, "dials": (), "differentiates": (), "couples_samples": False}
+DEFAULTS: dict[str, Any] = {"role": "D", "every": 1, "dials": (), "differentiates": (), "couples_samples": False}
 
 
-def fact(term: Term, name: str) -> object:
+def fact(term: Term, name: str) -> Any:
     """What a term says of itself, or the default for a plain function."""
     return getattr(term, name, DEFAULTS[name])
 
@@ -51,7 +52,7 @@ class Objective(nn.Module):
         """Values per sample `[N]` of the loss and of the terms named in `due`, lazy ones weighted by their interval."""
         values = {"loss": turn.call(self.loss.d if turn.role == "D" else self.loss.g)}
         for name in sorted(due):
-            values[name] = turn.call(self.terms[name]) * int(self.terms[name].every)  # type: ignore[arg-type]
+            values[name] = turn.call(self.terms[name]) * int(fact(self.terms[name], "every"))
         return values
 
     def of(self, role: Role) -> dict[str, nn.Module]:
@@ -60,18 +61,18 @@ class Objective(nn.Module):
 
     def due(self, role: Role, move: int) -> frozenset[str]:
         """The terms that join the player's move number `move`, counted from 0."""
-        return frozenset(name for name, term in self.of(role).items() if move % int(str(fact(term, "every"))) == 0)
+        return frozenset(name for name, term in self.of(role).items() if move % int(fact(term, "every")) == 0)
 
     def reads(self, role: Role, field: str) -> bool:
         """Whether any part of the player's objective asks for `field`; a score counts as its logits."""
-        parts = [self.loss.d if role == "D" else self.loss.g, *self.of(role).values()]
+        parts: list[Term] = [self.loss.d if role == "D" else self.loss.g, *self.of(role).values()]
         asked = {name.removesuffix("_score") + "_logits" if name.endswith("_score") else name
                  for part in parts for name in parameters(part)}  # fmt: skip
         return field in asked
 
     def differentiates(self, due: frozenset[str]) -> frozenset[str]:
         """The fields whose gradient the due terms take, so that the turn must track it."""
-        return frozenset(field for name in due for field in fact(self.terms[name], "differentiates"))  # type: ignore[attr-defined]
+        return frozenset(field for name in due for field in fact(self.terms[name], "differentiates"))
 
     def refuse(self, coupled_layers: list[str]) -> None:
         """Raise an InputError if a penalty takes gradients per sample through layers that mix samples."""

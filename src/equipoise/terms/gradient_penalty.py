@@ -41,18 +41,27 @@ class _Penalty(nn.Module):
     def __init__(self, name: str, strength: float, every: int) -> None:
         super().__init__()
         if strength < 0 or every < 1:
-            raise InputError(f"{name}={strength}, every={every}: {name} must be 0 or more and every a whole number from 1")
+            raise InputError(
+                f"{name}={strength}, every={every}: {name} must be 0 or more and every a whole number from 1"
+            )
         self.register_buffer(name, torch.tensor(float(strength)))
         self.every = int(every)
 
 
-@register("term", "r1", paper="arXiv:1801.04406", claim="damps rotation and holds back a discriminator that wins", treats="OSC DO EG", cost="a double backward over the reals")  # fmt: skip
+@register(
+    "term",
+    "r1",
+    paper="arXiv:1801.04406",
+    claim="damps rotation and holds back a discriminator that wins",
+    treats="OSC DO EG",
+    cost="a double backward over the reals",
+)
 class R1(_Penalty):
     """R1 (Mescheder et al. 2018, arXiv:1801.04406): gamma/2 |grad D(x)|^2 on real images.
 
-    The half belongs to this convention: implementations without it mean twice the gamma. With `every=k` it joins each k-th
-    move weighted by k (lazily, Karras et al. 2020, arXiv:1912.04958; here within the same optimiser step, so that Adam's
-    settings stay as they are).
+    The half belongs to this convention: implementations without it mean twice the gamma. With `every=k` it joins each
+    k-th move weighted by k (lazily, Karras et al. 2020, arXiv:1912.04958; here within the same optimiser step, so that
+    Adam's settings stay as they are).
     """
 
     dials = ("gamma",)
@@ -70,7 +79,14 @@ class R1(_Penalty):
         return self.gamma / 2 * squared_norm(input_gradient(real_score, real))
 
 
-@register("term", "r2", paper="arXiv:1801.04406", claim="R1 on generated images; with R1 and rpgan it converges (arXiv:2501.05441)", treats="OSC DO DF EG", cost="a double backward over the fakes")  # fmt: skip
+@register(
+    "term",
+    "r2",
+    paper="arXiv:1801.04406",
+    claim="R1 on generated images; rpgan with both converges (arXiv:2501.05441)",
+    treats="OSC DO DF EG",
+    cost="a double backward over the fakes",
+)
 class R2(_Penalty):
     """R2 (Mescheder et al. 2018, arXiv:1801.04406): gamma/2 |grad D(x)|^2 on generated images, not reaching G."""
 
@@ -89,7 +105,14 @@ class R2(_Penalty):
         return self.gamma / 2 * squared_norm(input_gradient(fake_score, fake))
 
 
-@register("term", "wgan-gp", paper="arXiv:1704.00028", claim="holds the discriminator near slope 1 between real and fake", treats="EG VG", cost="a forward and a double backward")  # fmt: skip
+@register(
+    "term",
+    "wgan-gp",
+    paper="arXiv:1704.00028",
+    claim="holds the discriminator near slope 1 between real and fake",
+    treats="EG VG",
+    cost="a forward and a double backward",
+)
 class WGANGP(_Penalty):
     """WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028): weight (|grad D(x)| - 1)^2 on the line from real to fake.
 

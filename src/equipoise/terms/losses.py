@@ -1,7 +1,7 @@
 """Adversarial losses, each a pair of functions of logits (higher means more real), elementwise.
 
-Both players minimise. `ideal` is the value of the discriminator's and the generator's loss when the generator matches the
-data and the discriminator is optimal: what readings of a loss are measured against.
+Both players minimise. `ideal` is the value of the discriminator's and the generator's loss when the generator matches
+the data and the discriminator is optimal: what readings of a loss are measured against.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def wasserstein_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def rpgan_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Each real against its paired fake: only the difference counts, so a constant added to all logits changes nothing."""
+    """Each real against its paired fake: only the difference counts, so logits have no zero."""
     return F.softplus(fake_logits - real_logits)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import nn
@@ -86,7 +87,7 @@ def assemble(
         optimisers,  # type: ignore[arg-type]  # mypy widens the keys to str
         EMA(generator, recipe.ema_kimg, recipe.ema_ramp),
         sensors=all_sensors() if sensing else (),
-        mixed=recipe.mixed if recipe.mixed is not None else device.type == "cuda",
+        mixed=bool(recipe.mixed),
         accumulate=recipe.accumulate,
         channels_last=recipe.channels_last,
     )
@@ -115,10 +116,11 @@ def _refuse_accumulation(recipe: Recipe, parts: Objective, pair: Mapping[str, nn
     """Working off a batch in parts is only the same for parts that treat each sample by itself."""
     if recipe.accumulate == 1:
         return
-    coupled: list[Any] = [f"{role}'s {layer}" for role, network in pair.items() for layer in couples_samples(network)]
+    coupled = [f"{role}'s {layer}" for role, network in pair.items() for layer in couples_samples(network)]
     coupled += [name for name, term in parts.terms.items() if fact(term, "couples_samples")]
     if coupled:
         raise InputError(
-            f"accumulate={recipe.accumulate} would change what {coupled[0]} computes, since it looks at the whole batch at "
+            f"accumulate={recipe.accumulate} would change what {coupled[0]} computes, since it looks at the "
+            "whole batch at "
             "once; set accumulate=1, or choose parts that treat each sample by itself"
         )

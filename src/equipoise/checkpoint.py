@@ -1,8 +1,8 @@
 """Checkpoints: everything a run needs to go on in the same bits, written so that a crash leaves the last good one.
 
 A checkpoint is a folder `checkpoints/KKKKKK` with `G`, `D` and `G_ema` as safetensors (the networks alone, for anyone
-to load), `state.safetensors` (moments, buffers, random states) and `state.json` (counters). The file `checkpoints/latest`
-names the newest. Nothing is pickled.
+to load), `state.safetensors` (moments, buffers, random states) and `state.json` (counters). The file
+`checkpoints/latest` names the newest. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _random_states(device: torch.device) -> dict[str, Tensor]:
 
 
 def _host_states() -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state() 
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, internal, gauss_next = random.getstate()
     return {
         "random.python": [version, list(internal), gauss_next],

@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning th
 import typer
 
 from equipoise import __version__
-from equipoise.errors import EquipoiseError, InputError
+from equipoise.errors import EquipoiseError
 
 app = typer.Typer(
     name="equipoise",

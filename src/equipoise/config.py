@@ -33,7 +33,6 @@ class Config:
     balance: str = "watch"  # off: no sensors; watch: sensors read
     resolution: int | None = None
     labels: str | None = None
-    mirror: bool = False
     workers: int = 0  # processes that prepare batches; 0: none
     deterministic: bool = False  # on CUDA: the same bits every time, more slowly
     tick_kimg: float = 4.0  # between looks once the run has settled

@@ -1,8 +1,9 @@
 """The generator's moving average (Yazici et al. 2019, arXiv:1806.04498), with a half-life counted in real images.
 
 Batch normalisation's running statistics belong to the weights that produced them. Averaging or copying them from the
-live generator gives the averaged weights statistics of another network, and samples can be ruined by it. So they are neither
-averaged nor copied for use: `recalibrate` measures them anew, with the averaged weights, whenever samples are wanted.
+live generator gives the averaged weights statistics of another network, and samples can be ruined by it. So they are
+neither averaged nor copied for use: `recalibrate` measures them anew, with the averaged weights, whenever samples are
+wanted.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from equipoise.networks.protocols import latent_dim
 
 
 class EMA:
-    """An averaged copy of a generator, `average`, updated on the device with two 0-d dials.
+    """An averaged copy of a generator, `average`, updated on the device; `halflife` is a 0-d dial.
 
-    The decay of an update is 2^(-batch / half-life) with half-life = min(`halflife`, `ramp` * images seen), the ramp-up
-    of Karras et al. 2020 (arXiv:2006.06676): with a half-life of 0 the average equals the live weights.
+    The decay of an update is 2^(-images / half-life), where images are the real ones shown since the last update,
+    however many discriminator moves and processes showed them, and half-life = min(`halflife`, `ramp` * images seen),
+    the ramp-up of Karras et al. 2020 (arXiv:2006.06676): with a half-life of 0 the average equals the live weights.
     """
 
     def __init__(
@@ -29,7 +31,7 @@ class EMA:
         halflife_kimg: float = 10.0,  # thousands of real images, 0 or more
         ramp: float = 0.05,  # share of the images seen so far that caps the half-life; 0 turns the cap off
     ) -> None:
-        if halflife_kimg < 0 or ramp < 0:
+        if not (halflife_kimg >= 0 and ramp >= 0):
             raise InputError(f"ema: halflife_kimg={halflife_kimg}, ramp={ramp}: both must be 0 or more")
         self.live = generator
         self.average = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -37,16 +39,23 @@ class EMA:
         self.halflife = torch.tensor(float(halflife_kimg), device=device)
         self.ramp = float(ramp)
         self.seen = torch.zeros([], device=device)  # thousands of real images
+        self.unseen = torch.zeros([], device=device)  # the same, shown since the last update
         self._pairs = list(zip(self.average.parameters(), generator.parameters(), strict=True))
         self._buffers = list(zip(self.average.buffers(), generator.buffers(), strict=True))
 
     @torch.no_grad()
-    def update(self, samples: int, ok: Tensor) -> None:
-        """Follow the live generator after it has seen `samples` more real images; with `ok` 0.0 nothing changes."""
-        self.seen += ok * (samples / 1000)
+    def see(self, samples: int) -> None:
+        """Count `samples` more real images, over all processes."""
+        self.unseen += samples / 1000
+
+    @torch.no_grad()
+    def update(self, ok: Tensor) -> None:
+        """Follow the live generator; with `ok` 0.0 nothing changes, and the next update covers these images too."""
+        self.seen += ok * self.unseen
         halflife = torch.minimum(self.halflife, self.ramp * self.seen) if self.ramp else self.halflife
-        decay = torch.exp2(-(samples / 1000) / halflife.clamp(min=1e-12))
+        decay = torch.where(halflife > 0, torch.exp2(-self.unseen / halflife.clamp(min=1e-12)), 0.0)
         decay = torch.where(ok > 0, decay, 1.0)
+        self.unseen *= 1 - ok
         average, live = [list(side) for side in zip(*self._pairs, strict=True)]
         torch._foreach_mul_(average, decay)
         torch._foreach_add_(average, torch._foreach_mul(live, 1 - decay))
@@ -55,11 +64,12 @@ class EMA:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The clock; the averaged weights are a network of their own."""
-        return {"seen": self.seen}
+        return {"seen": self.seen, "unseen": self.unseen}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
-        self.seen.copy_(state["seen"])
+        for name, value in self.state_dict().items():
+            value.copy_(state[name])
 
 
 @torch.no_grad()
@@ -83,10 +93,10 @@ def recalibrate(
         norm.reset_running_stats()
         norm.momentum = None  # PyTorch's way to ask for the plain mean
         norm.train()
-    device, source = next(generator.parameters()).device, torch.Generator().manual_seed(0)
+    like, source = next(generator.parameters()), torch.Generator().manual_seed(0)
     for _ in range(batches):
-        latents = torch.randn(batch, latent_dim(generator), generator=source).to(device)
-        labels = torch.randint(classes, (batch,), generator=source).to(device) if classes else None
+        latents = torch.randn(batch, latent_dim(generator), generator=source).to(like)
+        labels = torch.randint(classes, (batch,), generator=source).to(like.device) if classes else None
         generator(latents, labels)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

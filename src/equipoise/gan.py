@@ -112,7 +112,8 @@ class GAN:
         classes = num_classes(self._own[0])
         if classes and (dataset.labels is None or len(dataset.classes) != classes):
             raise InputError(
-                f"the generator knows {classes} classes and the labels {len(dataset.classes)}; give labels of {classes} classes"
+                f"the generator knows {classes} classes and the labels {len(dataset.classes)}; give labels of "
+                f"{classes} classes"
             )
         return dataclasses.replace(planned, own_networks=True, class_names=dataset.classes if classes else ())
 
@@ -187,8 +188,8 @@ class GAN:
     ) -> dict[str, float]:
         """Distances of as many samples to given real images, and both players' losses on them.
 
-        `frechet`, `kernel` and `energy` distance (0 is equal), `precision`, `recall`, `density` and `coverage`, all in the
-        named features; `loss_D` and `loss_G` of these images against the samples; `n`, the number on each side.
+        `frechet`, `kernel` and `energy` distance (0 is equal), `precision`, `recall`, `density` and `coverage`, all in
+        the named features; `loss_D` and `loss_G` of these images against the samples; `n`, the number on each side.
         """
         from equipoise import metrics
 
@@ -219,8 +220,8 @@ class GAN:
 
     def _as_fitted(self, given: Any, settings: Config) -> Tensor:
         """Images as the networks were fitted on them."""
-        dataset = from_arrays(_array(given), resolution=settings.resolution or (settings.shape[-1] if len(settings.shape) == 3 else None),
-                              channels=settings.shape[0] if len(settings.shape) == 3 else None)  # fmt: skip
+        channels, side = (settings.shape[0], settings.shape[-1]) if len(settings.shape) == 3 else (None, None)
+        dataset = from_arrays(_array(given), resolution=side, channels=channels)
         if dataset.shape != settings.shape:
             raise InputError(
                 f"the GAN was fitted on {settings.shape} and these are {dataset.shape}; give the same kind"

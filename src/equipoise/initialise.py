@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -178,13 +178,14 @@ def is_spectral(layer: nn.Module) -> bool:
 
 def residual_branches(module: nn.Module, wanted_by: str) -> list[list[nn.Module]]:
     """The weighted layers of each residual branch, first to last; a block shows them as its `residual_layers`."""
-    found = [list(block.residual_layers) for block in module.modules() if hasattr(block, "residual_layers")]  # type: ignore[arg-type]
+    shown = (getattr(block, "residual_layers", None) for block in module.modules())
+    found = [list(branch) for branch in shown if branch is not None]
     if not found:
         raise InputError(
             f"the initialisation {wanted_by!r} is about residual branches and {type(module).__name__} has none; choose"
             " another one, or give your blocks an attribute `residual_layers` that lists the layers of their branch."
         )
-    return cast("list[list[nn.Module]]", found)
+    return found
 
 
 Draw = Callable[[nn.Module, Tensor], object]  # fills the stored weight of the layer in place
@@ -234,14 +235,12 @@ def _scaled_normal(layer: nn.Module, weight: Tensor, gain: float) -> None:
     nn.init.normal_(weight, std=gain / math.sqrt(fans(layer)[0]))
 
 
-def _parametrisations(layer: nn.Module) -> list[nn.Module]:
-    if not parametrize.is_parametrized(layer, "weight"):
-        return []
-    return list(layer.parametrizations["weight"])  # type: ignore[index]
+def _parametrisations(layer: Any) -> list[nn.Module]:
+    return list(layer.parametrizations["weight"]) if parametrize.is_parametrized(layer, "weight") else []
 
 
-def _stored(layer: nn.Module) -> Tensor:
+def _stored(layer: Any) -> Tensor:
     """The parameter beneath whatever parametrisation the weight has."""
-    if parametrize.is_parametrized(layer, "weight"):
-        return cast(Tensor, layer.parametrizations["weight"].original)  # type: ignore[index, union-attr]
-    return cast(Tensor, layer.weight)
+    parametrised = parametrize.is_parametrized(layer, "weight")
+    stored: Tensor = layer.parametrizations["weight"].original if parametrised else layer.weight
+    return stored

@@ -55,7 +55,7 @@ class Adam:
     def _check(self, lr: float, beta1: float, beta2: float, eps: float, clip: float) -> None:
         if not self.parameters:
             raise InputError("the network has no trainable parameter, so there is nothing to optimise")
-        if lr < 0 or not -1 < beta1 < 1 or not 0 <= beta2 < 1 or eps <= 0 or clip < 0:
+        if not (lr >= 0 and clip >= 0) or not -1 < beta1 < 1 or not 0 <= beta2 < 1 or not eps > 0:
             raise InputError(
                 f"lr={lr}, beta1={beta1}, beta2={beta2}, eps={eps}, clip={clip}: lr and clip must be 0 or more, beta1 "
                 "between -1 and 1, beta2 from 0 to below 1, eps above 0"

@@ -53,21 +53,24 @@ class Plan:
 def resolve(request: Request, dataset: Dataset) -> Plan:
     """Choose what was left open and check the rest, before anything is built."""
     remarks: list[str] = []
-    recipe, origin = _recipe(request, dataset, remarks)
     _check(request)
+    device = choose_device(request.device)
+    recipe, origin = _recipe(request, dataset, device, remarks)
     conditional = recipe.network.conditional
     if conditional is None:
         conditional = dataset.labels is not None
         origin["network.conditional"] = "the data has labels" if conditional else "the data has no labels"
     if conditional and dataset.labels is None:
         raise InputError(
-            f"network.conditional=true, but {request.source} has no labels; give --labels folders or a file, or leave it out"
+            f"network.conditional=true, but {request.source} has no labels; give --labels folders or a file, or "
+            "leave it out"
         )
     mirror = recipe.mirror
     if mirror is None:
         mirror = dataset.mirror_safe
         origin["mirror"] = "flips are safe for this data" if mirror else "flips are not safe for this data"
-    device = choose_device(request.device)
+    mixed = recipe.mixed if recipe.mixed is not None else device.startswith("cuda")
+    recipe = recipe.with_values({"network.conditional": conditional, "mirror": mirror, "mixed": mixed})
     origin |= {
         name: "command line"
         for name in ("kimg", "budget", "resolution", "batch", "labels")
@@ -90,7 +93,6 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         balance=request.balance,
         resolution=request.resolution,
         labels=request.labels,
-        mirror=mirror,
         workers=request.workers,
         deterministic=request.deterministic,
         snapshot_kimg=request.snapshot_kimg,
@@ -100,7 +102,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     return Plan(config, dataset, remarks)
 
 
-def _recipe(request: Request, dataset: Dataset, remarks: list[str]) -> tuple[Recipe, dict[str, str]]:
+def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str]) -> tuple[Recipe, dict[str, str]]:
     """The recipe with all changes applied, and where its values came from."""
     changes: list[tuple[str, str, Any]] = []
     chosen: str | Recipe | None = request.recipe
@@ -112,7 +114,7 @@ def _recipe(request: Request, dataset: Dataset, remarks: list[str]) -> tuple[Rec
         base = chosen
     else:
         name, why = (chosen, "") if chosen else recipes.suggested(dataset.shape, len(dataset))
-        base = find("recipe", name).part(dataset.shape, len(dataset))
+        base = find("recipe", name).part(dataset.shape, len(dataset), device)
         if why:
             remarks.append(f"Recipe {name}, for {why}.")
     changes += [("command line", *parse_assignment(text)) for text in request.settings]
@@ -128,7 +130,8 @@ def _recipe(request: Request, dataset: Dataset, remarks: list[str]) -> tuple[Rec
 def _check(request: Request) -> None:
     if request.balance in ("advise", "act"):
         raise InputError(
-            f"--balance {request.balance} needs controllers, which this version does not have yet; use watch, which reads and logs"
+            f"--balance {request.balance} needs controllers, which this version does not have yet; use watch, "
+            "which reads and logs"
         )
     if request.balance not in BALANCE:
         raise InputError(f"--balance {request.balance} is unknown; there are {', '.join(BALANCE)}")
@@ -158,7 +161,8 @@ def choose_device(name: str) -> str:
 
 
 def with_length(config: Config, images_per_second: float, spent: float) -> Config:
-    """The configuration with its budget turned into kimg, once: from the measured speed, less what was spent measuring."""
+    """The configuration with its budget turned into kimg, once: from the measured speed, less what was spent "
+    "measuring."""
     assert config.budget is not None
     seconds = max(configs.parse_budget(config.budget) - spent, 0.1) * SHARE
     kimg = max(config.recipe.batch, images_per_second * seconds) / 1000

@@ -1,7 +1,7 @@
 """A recipe: everything that decides what is trained and how, as one plain value that can be written down and read back.
 
-Single values are addressed by paths, `G.lr`, `network.width`, `r1.gamma`; naming a value of a registered term switches the
-term on, and `r1=off` switches it off.
+Single values are addressed by paths, `G.lr`, `network.width`, `r1.gamma`; naming a value of a registered term switches
+the term on, and `r1=off` switches it off.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Recipe:
     ema_ramp: float = 0.05  # share of the images seen that caps the half-life
     batch: int = 64
     accumulate: int = 1  # equal parts a batch is worked off in
-    mixed: bool | None = None  # bfloat16 autocast; None: on CUDA only
+    mixed: bool | None = None  # bfloat16 autocast; None: on CUDA only (decided when a run is resolved)
     channels_last: bool = False
     mirror: bool | None = None  # horizontal flips of the data; None: where they are safe
     kimg: float = 1000.0  # default length
@@ -70,7 +70,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.batch < 2 or self.accumulate < 1 or self.batch % self.accumulate:
             raise InputError(
-                f"batch={self.batch}, accumulate={self.accumulate}: the batch must be at least 2 and a multiple of accumulate"
+                f"batch={self.batch}, accumulate={self.accumulate}: the batch must be at least 2 and a multiple "
+                "of accumulate"
             )
         if not self.kimg > 0:
             raise InputError(f"kimg={self.kimg}: the length of a run must be above 0 thousand images")
@@ -131,7 +132,7 @@ def _set(recipe: Recipe, path: str, value: Any) -> Recipe:
         head, _, rest = (rest if head == "terms" else path).partition(".")
     if head == "schedules":
         return dataclasses.replace(recipe, schedules=_with_schedule(recipe.schedules, rest, value))
-    if head in fields and not (head == "terms"):
+    if head in fields and head != "terms":
         return typing.cast(Recipe, _replace(recipe, path.split("."), value, path))
     terms = [entry.name for entry in entries("term")]
     if head in terms:
@@ -152,7 +153,8 @@ def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(current):
         if not rest:
             raise InputError(
-                f"{path} is a group, not a value; set one of {', '.join(f'{path}.{f.name}' for f in dataclasses.fields(current))}"
+                f"{path} is a group, not a value; set one of "
+                f"{', '.join(f'{path}.{f.name}' for f in dataclasses.fields(current))}"
             )
         return dataclasses.replace(node, **{key: _replace(current, rest, value, path)})
     if isinstance(current, dict):
@@ -170,7 +172,8 @@ def _with_term(
     if not setting:
         if not isinstance(value, (bool, dict)):
             raise InputError(
-                f"{name}={value}: a term is switched on or off; its strength is set by {', '.join(f'{name}.{s}' for s in _settings(name))}"
+                f"{name}={value}: a term is switched on or off; its strength is set by "
+                f"{', '.join(f'{name}.{s}' for s in _settings(name))}"
             )
         return {**terms, name: {**terms.get(name, {}), **(value if isinstance(value, dict) else {})}} if value else {
             other: settings for other, settings in terms.items() if other != name}  # fmt: skip
@@ -192,7 +195,8 @@ def _with_schedule(schedules: dict[str, Schedule], path: str, value: Any) -> dic
     if isinstance(value, str):  # schedules.lr=cosine: from the full value to zero over the run
         return {**schedules, path: Schedule(value)}
     raise InputError(
-        f"schedules.{path}={value}: write schedules.lr=cosine, or one of {', '.join(f'schedules.lr.{f}' for f in sorted(fields))}"
+        f"schedules.{path}={value}: write schedules.lr=cosine, or one of "
+        f"{', '.join(f'schedules.lr.{f}' for f in sorted(fields))}"
     )
 
 

@@ -72,7 +72,8 @@ def resume(
         return None
     if settings.threads and settings.threads != torch.get_num_threads() and watcher is not None:
         watcher.say(
-            f"The run began with {settings.threads} threads and goes on with {torch.get_num_threads()}: bits may differ."
+            f"The run began with {settings.threads} threads and goes on with {torch.get_num_threads()}: bits "
+            "may differ."
         )
     dataset = open_dataset(settings.source, resolution=settings.resolution, labels=settings.labels)
     if dataset.fingerprint != settings.fingerprint:

@@ -46,10 +46,8 @@ def from_seeds(
     """Samples `[N, ...]` and their labels `[N]` (None without classes), one for each seed."""
     classes, size = num_classes(generator), latent_dim(generator)
     if label is not None and not 0 <= label < classes:
-        raise InputError(
-            f"class {label} cannot be generated: the run knows classes 0 to {classes - 1}; choose one of them"
-            if classes else f"class {label} cannot be generated: the run was trained without labels; train with --labels"
-        )  # fmt: skip
+        known = f"the run knows classes 0 to {classes - 1}" if classes else "the run was trained without labels"
+        raise InputError(f"class {label} cannot be generated, for {known}; choose another, or train with --labels")
     if truncation < 0:
         raise InputError(f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual")
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -51,7 +51,8 @@ class Schedule:
         find("schedule", self.shape)
         if not 0 <= self.begin < self.until or min(self.until_kimg, self.warmup_kimg) < 0:
             raise InputError(
-                f"a schedule from {self.begin} to {self.until} of the run with warm-up {self.warmup_kimg} kimg cannot work: "
+                f"a schedule from {self.begin} to {self.until} of the run with warm-up {self.warmup_kimg} kimg "
+                "cannot work: "
                 "begin must lie from 0 to below until, and times must not be negative"
             )
 

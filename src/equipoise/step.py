@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from equipoise import distributed
 from equipoise.augmentations import Augmentation, unchanged
 from equipoise.ema import EMA
 from equipoise.errors import InputError
+from equipoise.networks.layers import couples_samples
 from equipoise.networks.protocols import latent_dim
 from equipoise.optimisers import Adam
 from equipoise.sensors import Meter, Sensor
@@ -28,8 +30,8 @@ ROLES: tuple[Role, Role] = ("D", "G")
 class Step:
     """The two players with their objective and optimisers; `move` is one update of one of them.
 
-    Reading it top to bottom is reading the training step: `move` asks `turn` for the fields, the objective for values per
-    sample, the optimiser for the update, and the meter to remember what was seen.
+    Reading it top to bottom is reading the training step: `move` asks `turn` for the fields, the objective for values
+    per sample, the optimiser for the update, and the meter to remember what was seen.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Step:
         self.moves: dict[Role, int] = {"D": 0, "G": 0}
         self.alarm = {role: torch.zeros([], dtype=torch.bool, device=self.device) for role in ROLES}
         self.failed: dict[Role, list[Tensor]] = {"D": [], "G": []}  # inputs of the first skipped move since the alarm
+        self._coupled = bool(couples_samples(discriminator))
         self._buffers = self._guarded_buffers()
 
     def _names(self) -> list[str]:
@@ -78,8 +81,12 @@ class Step:
 
     def _guarded_buffers(self) -> list[Tensor]:
         """Buffers that a forward may change and a skipped update must restore: all but the dials."""
-        dials = {id(buffer) for term in self.objective.terms.values()
-                 for name, buffer in term.named_buffers() if name in tuple(fact(term, "dials"))}  # type: ignore[arg-type]  # fmt: skip
+        dials = {
+            id(buffer)
+            for term in self.objective.terms.values()
+            for name, buffer in term.named_buffers()
+            if name in fact(term, "dials")
+        }
         modules = (*self.networks.values(), self.objective)
         return [buffer for module in modules for buffer in module.buffers() if id(buffer) not in dials]
 
@@ -92,7 +99,7 @@ class Step:
     def move(
         self,
         role: Role,
-        images: Tensor,  # uint8 [N, C, H, W] or float [N, d]: real ones; for G only read by losses that compare with reals
+        images: Tensor,  # uint8 [N, C, H, W] or float [N, d]: real ones; in G's move read where the loss compares
         labels: Tensor | None,  # int64 [N]: of the real images, and asked of the generated ones
         due: frozenset[str] = frozenset(),
     ) -> None:
@@ -109,35 +116,43 @@ class Step:
         ok = self.optimisers[role].step()
         for buffer, old in zip(self._buffers, before, strict=True):
             buffer.copy_(torch.where(ok > 0, buffer, old))
-        if role == "G":
-            self.ema.update(len(images), ok)
+        if role == "D":
+            self.ema.see(len(images) * distributed.world_size())
+        else:
+            self.ema.update(ok)
         self._record(role, ok, [images, latents] if labels is None else [images, latents, labels])
 
     def turn(self, role: Role, images: Tensor, labels: Tensor | None, latents: Tensor, due: frozenset[str]) -> Turn:
         """The fields of one update: generate, show, judge."""
-        tracked = self.objective.differentiates(due)
-
-        def judge_logits(shown: Tensor, is_real: bool) -> Logits:
-            changed, changed_labels = self.augmentation(shown, labels, is_real)
-            with self._autocast(enabled=not tracked):
-                logits = self.networks["D"](changed, changed_labels)
-            heads = [head.float() if self.mixed else head for head in heads_of(logits)]
-            return heads if isinstance(logits, (list, tuple)) else heads[0]
-
+        precise = self.objective.differentiates(due)
         real = self.show(images)
         with self._autocast(), torch.set_grad_enabled(role == "G" and torch.is_grad_enabled()):
             fake = self.networks["G"](latents, labels)
         fake = fake.float() if self.mixed else fake
         for name, shown in (("real", real), ("fake", fake)):
-            if name in tracked and not shown.requires_grad:
+            if self.objective.tracks(due, name) and not shown.requires_grad:
                 shown.requires_grad_(True)
         fields: dict[str, Any] = {"real": real, "fake": fake, "labels": labels, "latents": latents}
-        fields["judge"] = lambda shown: score(judge_logits(shown, True))
+        fields["judge"] = lambda shown: score(self._judge([(shown, True)], labels, precise)[0])
         fields["generate"] = lambda other: self.networks["G"](other, labels)
+        if role == "D" and not self._coupled:  # in one pass, which is quicker, where no sample minds the others
+            fields["real_logits"], fields["fake_logits"] = self._judge([(real, True), (fake, False)], labels, precise)
+            return Turn(role, role, **fields)
         if role == "D" or self.objective.reads("G", "real_logits"):
-            fields["real_logits"] = judge_logits(real, True)
-        fields["fake_logits"] = judge_logits(fake, False)
+            fields["real_logits"] = self._judge([(real, True)], labels, precise)[0]
+        fields["fake_logits"] = self._judge([(fake, False)], labels, precise)[0]
         return Turn(role, role, **fields)
+
+    def _judge(self, batches: list[tuple[Tensor, bool]], labels: Tensor | None, precise: bool) -> list[Logits]:
+        """What D says of each batch of images, after augmentation, in one pass over all of them."""
+        shown = [self.augmentation(images, labels, is_real) for images, is_real in batches]
+        images = torch.cat([x for x, _ in shown]) if len(shown) > 1 else shown[0][0]
+        known = None if labels is None else torch.cat([y for _, y in shown if y is not None])
+        with self._autocast(enabled=not precise):
+            logits = self.networks["D"](images, known)
+        heads = [(head.float() if self.mixed else head).chunk(len(batches)) for head in heads_of(logits)]
+        several = isinstance(logits, (list, tuple))
+        return [[head[one] for head in heads] if several else heads[0][one] for one in range(len(batches))]
 
     def show(self, images: Tensor) -> Tensor:
         """Images as the networks see them: uint8 becomes float in [-1, 1], floats pass."""
@@ -195,7 +210,8 @@ class Step:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Let a network pass gradients without collecting any: saves memory, and nothing of the other player's move stays."""
+    """Let a network pass gradients without collecting any: saves memory, and nothing of the other player's "
+    "move stays."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from equipoise.errors import InputError
 
 
@@ -9,15 +11,15 @@ class Tempo:
     """Spread `ratio` discriminator moves per generator move as evenly as whole moves allow.
 
     Before each generator move, `moves()` says how many times the discriminator moves: 5 for a ratio of 5; 1, 2, 1, 2,
-    ... for 1.5; 0, 1, 0, 1, ... for 0.5. The fraction owed is the whole memory.
+    ... for 1.5; 1, 0, 1, 0, ... for 0.5. The fraction owed is the whole memory.
     """
 
     def __init__(
         self,
         ratio: float = 1.0,  # above 0
     ) -> None:
-        if not ratio > 0:
-            raise InputError(f"D.steps={ratio}: the discriminator's steps per generator step must be above 0")
+        if not 0 < ratio < math.inf:
+            raise InputError(f"D.steps={ratio}: the discriminator's steps per generator step must be a number above 0")
         self.ratio = float(ratio)
         self.owed = max(0.0, 1.0 - ratio)  # the first generator move finds a discriminator that has moved
 

@@ -166,7 +166,7 @@ def start(
         batch=config.recipe.batch,
         seed=config.seed,
         device=device,
-        mirror=config.mirror,
+        mirror=bool(config.recipe.mirror),
         workers=config.workers,
         rank=distributed.rank(),
         world=distributed.world_size(),
@@ -299,6 +299,7 @@ def raise_if_memory(error: BaseException, config: Config) -> None:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in text or "out of memory" in text:
         size = f" at {config.shape[-1]}x{config.shape[-1]}" if len(config.shape) > 1 else ""
         raise InputError(
-            f"a batch of {config.recipe.batch} with network.width={config.recipe.network.width}{size} needs more memory than "
+            f"a batch of {config.recipe.batch} with network.width={config.recipe.network.width}{size} needs "
+            "more memory than "
             f"{config.device} has; lower --batch, set accumulate=2 or more, or lower network.width or --resolution"
         ) from None

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from equipoise.errors import InputError
+
 Role = Literal["D", "G"]
 Logits = Tensor | Sequence[Tensor]
 
@@ -23,8 +25,10 @@ class Turn:
 
     `real_logits` and `fake_logits` are what the discriminator returned: a tensor `[N, ...]`, or a list with one tensor
     per head. A function that asks for logits runs once per head, and heads weigh the same. `real_score` and
-    `fake_score` are the mean per sample, `[N]`, formed on demand. `judge(images) -> [N]` and `generate(latents)` are
-    there for techniques that must call a network again. Any further field a caller adds is readable by its name.
+    `fake_score` are the mean per sample, `[N]`, formed on demand, and so are `real_gradient` and `fake_gradient`, the
+    scores' gradients with respect to the images, like these in shape and differentiable in turn. `judge(images) -> [N]`
+    and `generate(latents)` are there for techniques that must call a network again. Any further field a caller adds is
+    readable by its name.
     """
 
     def __init__(
@@ -38,15 +42,31 @@ class Turn:
         self._fields = fields
 
     def __contains__(self, name: str) -> bool:
-        return name in self._fields or (name.endswith("_score") and f"{name[:-6]}_logits" in self._fields)
+        base, _, kind = name.rpartition("_")
+        return name in self._fields or (kind in ("score", "gradient") and f"{base}_logits" in self._fields)
 
     def __getitem__(self, name: str) -> Any:
-        """The field `name`; a score is formed from its logits and kept."""
+        """The field `name`; scores and gradients are formed when first asked for, and kept."""
         if name not in self._fields:
             if name not in self:
                 raise KeyError(f"the turn of {self.player} has no field {name!r}; it has {', '.join(self._fields)}")
-            self._fields[name] = score(self._fields[f"{name[:-6]}_logits"])
+            if name.endswith("_score"):
+                self._fields[name] = score(self._fields[f"{name.removesuffix('_score')}_logits"])
+            else:
+                self._fields |= self._gradients(name.removesuffix("_gradient"))
         return self._fields[name]
+
+    def _gradients(self, wanted: str) -> dict[str, Tensor]:
+        """The gradients of all scores whose images track one, in a single backward pass."""
+        if not self[wanted].requires_grad:
+            raise InputError(
+                f"the {wanted} images carry no gradient, so there is nothing to penalise: "
+                f"call {wanted}.requires_grad_() before the discriminator judges them"
+            )
+        tracked = [n for n in ("real", "fake") if f"{n}_logits" in self._fields and self[n].requires_grad]
+        total = torch.stack([self[f"{n}_score"].sum() for n in tracked]).sum()
+        gradients = input_gradient(total, *(self[n] for n in tracked))
+        return {f"{n}_gradient": gradient for n, gradient in zip(tracked, gradients, strict=True)}
 
     def call(self, technique: Callable[..., Tensor]) -> Tensor:
         """Call a technique on the fields its parameters name and return one value per sample, `[N]`.
@@ -76,6 +96,15 @@ def score(logits: Logits) -> Tensor:
     """The mean logit per sample over positions and heads, `[N]`."""
     means = [per_sample(head) for head in heads_of(logits)]
     return means[0] if len(means) == 1 else torch.stack(means).mean(0)
+
+
+def input_gradient(score: Tensor, *images: Tensor) -> tuple[Tensor, ...]:
+    """d score_i / d image_i for every sample of each tensor of images, in at least float32, with a graph behind it.
+
+    The scores are added up, never averaged: a sample's gradient must not shrink with the batch.
+    """
+    gradients = torch.autograd.grad(score.sum(), images, create_graph=True)
+    return tuple(g.float() if g.dtype in (torch.float16, torch.bfloat16) else g for g in gradients)
 
 
 _parameters: weakref.WeakKeyDictionary[Any, dict[str, bool]] = weakref.WeakKeyDictionary()

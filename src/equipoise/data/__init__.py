@@ -6,5 +6,5 @@ from equipoise.data.cache import cache_clear as cache_clear
 from equipoise.data.cache import cache_list as cache_list
 from equipoise.data.dataset import Dataset as Dataset
 from equipoise.data.holdout import Holdout as Holdout
-from equipoise.data.open import open_dataset as open_dataset
 from equipoise.data.report import Report as Report
+from equipoise.data.sources import open_dataset as open_dataset

@@ -59,7 +59,7 @@ def from_arrays(
     Integers 0 to 255 are taken as they are, 16-bit ones and floats in [0, 1] or [-1, 1] are scaled. Vectors become
     float32 and keep their values. Raises InputError for data that cannot be trained on.
     """
-    array = _sound(np.asarray(images), name)
+    array = _sound(_array(images, name), name)
     numbers, names, note = _labels(labels, len(array), classes, name)
     notes = (note,) if note else ()
     content = _digest(array)
@@ -130,9 +130,9 @@ def read(path: Path, keys: tuple[str, ...], needed: bool = True) -> Array | None
                 return np.asarray(data[found])
             names = ", ".join(data.files) or "(none)"
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
-        if "object arrays" in str(error).lower() or "pickle" in str(error).lower():
+        if any(words in str(error) for words in ("Object arrays", "Python objects")):
             raise InputError(
-                f"{path} holds an object array or a pickle, which could run code when read; save plain numbers."
+                f"{path} holds an object array, which could run code when read; save plain numbers."
             ) from None
         raise InputError(
             f"{path} cannot be read as {path.suffix} ({_short(error)}); save it again with NumPy."
@@ -214,6 +214,13 @@ def describe(name: str, layout: Layout, side: int, channels: int, notes: tuple[s
     )
 
 
+def _array(values: Any, name: str) -> Array:
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name} cannot be made an array ({_short(error)}); give samples of one shape.") from None
+
+
 def _sound(array: Array, name: str) -> Array:
     """Refuse what is not plain finite numbers in a usable shape."""
     if array.dtype.kind not in "uifb":
@@ -278,7 +285,7 @@ def _resize(images: Array, side: int) -> Array:
 def _labels(labels: Any, count: int, classes: tuple[str, ...], name: str) -> tuple[Ints | None, tuple[str, ...], str]:
     if labels is None:
         return None, (), ""
-    given = np.asarray(labels)
+    given = _array(labels, f"the labels of {name}")
     given = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given
     if given.shape != (count,):
         raise InputError(
@@ -304,4 +311,6 @@ def _digest(array: Array) -> str:
 
 
 def _short(error: BaseException) -> str:
+    if "pickle" in str(error):  # NumPy takes whatever it does not know for one
+        return "neither NumPy's format nor safe to read"
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

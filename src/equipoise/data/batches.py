@@ -140,7 +140,7 @@ class Batches:
         self.device, self.mirror, self._position = torch.device(device), mirror, position
         self._served = Served(dataset, Order(holdout, batch=batch, seed=seed, mirror=mirror), rank, world)
         self._resident = self._move() if _fits(dataset, self.device) else None
-        self._workers = workers or (min(2, os.cpu_count() or 1) if self.device.type == "cuda" else 0)
+        self._workers = workers or (min(2, os.cpu_Positions() or 1) if self.device.type == "cuda" else 0)
         self._iterator: Iterator[Any] | None = None
 
     @property
@@ -164,7 +164,8 @@ class Batches:
         if self._resident is not None:
             batch = self._pick(self._served.ids(self.position))
         elif self._workers:
-            self._iterator = self._iterator or self._start()
+            if self._iterator is None:
+                self._iterator = self._start()
             batch = self._send(*next(self._iterator))
         else:
             batch = self._send(*self._served[self.position])
@@ -222,7 +223,7 @@ class Batches:
         loader: Any = torch.utils.data.DataLoader(
             self._served,  # type: ignore[arg-type]  # a map from numbers to batches is all the loader asks for
             batch_size=None,
-            sampler=_count(self.position),
+            sampler=_Positions(self.position),
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=4,
@@ -231,7 +232,7 @@ class Batches:
         return iter(loader)
 
 
-class _count:
+class _Positions:
     """The numbers from `start` on; a class, for the loader iterates its sampler anew and asks for no length."""
 
     def __init__(self, start: int) -> None:

@@ -28,9 +28,10 @@ class Item(NamedTuple):
 
 
 class Container(Protocol):
-    """A source of image files. `skipped` and `sidecar` are known once `stream` has been run through."""
+    """A source of image files; `skipped` and `sidecar` are known once `stream` has been run through."""
 
     stamp: str  # of the container as a whole; "" where each file has its own
+    total: int  # files to come, known once `stream` has begun; 0 where only the end tells
     skipped: Counter[str]  # why files are no images: how many
     sidecar: str | None  # the text of a `dataset.json`
 
@@ -40,16 +41,23 @@ class Container(Protocol):
 
 
 class Folder:
-    """Image files in a folder and its sub-folders; links are followed, each folder is entered once."""
+    """Image files in a folder and its sub-folders; links are followed, but none upwards, and each folder once."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.stamp = path, ""
+        self.path, self.stamp, self.total = path, "", 0
         self.skipped: Counter[str] = Counter()
         self.sidecar: str | None = None
 
     def stream(self, wanted: Callable[[str, str], bool]) -> Iterator[Item]:
         self.skipped.clear()
-        for name, status in sorted(self._walk(self.path, "", set())):
+        try:
+            found = sorted(self._walk(self.path, "", {*self.path.resolve().parents}))
+        except OSError as error:
+            raise InputError(
+                f"the folder {self.path} cannot be read ({error.strerror}); check its permissions."
+            ) from None
+        self.total = len(found)
+        for name, status in found:
             if _is_image(name, self.skipped):
                 yield Item(
                     name, f"{status.st_size}:{status.st_mtime_ns}", partial(_read, os.path.join(self.path, name))
@@ -68,17 +76,19 @@ class Folder:
             try:
                 if entry.is_dir():
                     yield from self._walk(folder / entry.name, f"{prefix}{entry.name}/", entered)
-                else:
+                elif entry.is_file():
                     yield prefix + entry.name, entry.stat()
+                else:
+                    self.skipped["broken links and no files"] += 1
             except OSError:
-                self.skipped["broken links and folders that cannot be read"] += 1
+                self.skipped["folders that cannot be read"] += 1
 
 
 class Zip:
     """Image files in a zip."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.stamp = path, file_stamp(path)
+        self.path, self.stamp, self.total = path, file_stamp(path), 0
         self.skipped: Counter[str] = Counter()
         self.sidecar: str | None = None
 
@@ -87,6 +97,7 @@ class Zip:
         try:
             archive = zipfile.ZipFile(self.path)  # closed with its last reader: threads read after the loop has ended
             members = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
+            self.total = len(members)
             for info in sorted(members, key=lambda info: info.filename):
                 check_name(info.filename, self.path)
                 if info.flag_bits & 1:
@@ -103,7 +114,7 @@ class Tar:
     """Image files in a tar, compressed or not, read in one pass."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.stamp = path, file_stamp(path)
+        self.path, self.stamp, self.total = path, file_stamp(path), 0
         self.skipped: Counter[str] = Counter()
         self.sidecar: str | None = None
 

@@ -85,7 +85,9 @@ def bound(images: Array, among: Ints) -> float:
         ratio = squares / np.maximum(np.minimum(queries.var(axis=1)[:, None], others.var(axis=1)), 1e-9)
         ratio[chosen[:, None] == among[part]] = np.inf
         nearest = np.minimum(nearest, ratio.min(axis=1))
-    usual = np.sqrt(np.maximum(nearest, 0))
+    usual = np.sqrt(np.maximum(nearest[np.isfinite(nearest)], 0))
+    if not len(usual):
+        return LOWEST
     return float(np.clip(min(0.3 * np.median(usual), 0.5 * np.quantile(usual, 0.05)), LOWEST, HIGHEST))
 
 

@@ -19,6 +19,7 @@ class Rows:
     def __init__(self, source: str) -> None:
         self.rows, self.image, label = _load(source)
         self.stamp = str(getattr(self.rows, "_fingerprint", "")) or "unknown"
+        self.total = len(self.rows)
         self.skipped: Counter[str] = Counter()
         self.sidecar: str | None = None
         if label is not None:

@@ -66,7 +66,8 @@ class Report:
             lines.append(f"skipped: {_counts(self.skipped)}")
         if self.mirror:
             lines.append(f"mirroring: {self.mirror}")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        text = "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return text.encode("utf-8", "backslashreplace").decode()  # file names need not be valid text
 
 
 def _counts(counts: Mapping[str, int]) -> str:

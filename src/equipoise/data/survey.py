@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from equipoise.data.containers import Container, Item
 from equipoise.data.decode import Header, Unreadable, look, quietly
 from equipoise.data.parallel import ordered
 from equipoise.errors import InputError
+
+Progress = Callable[[int, int], None]
 
 
 class Seen(NamedTuple):
@@ -47,7 +49,7 @@ class Survey(NamedTuple):
     def digest(self) -> str:
         """A hash of the names and contents of the readable files."""
         lines = (f"{name}\0{self.files[name].digest}\n" for name in self.readable)
-        return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b("".join(lines).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
     def shorter_median(self) -> float:
         return float(np.median([min(self.files[name][2:4]) for name in self.readable]))
@@ -69,14 +71,14 @@ class Survey(NamedTuple):
         return all(self.files[name].grey for name in self.readable)
 
 
-def survey(box: Container, source: str, root: Path | None) -> Survey:
+def survey(box: Container, source: str, root: Path | None, progress: Progress | None = None) -> Survey:
     """Look at every file that has changed since the last time; InputError where none is an image."""
     known = cache.read_index(source, root)
     before = {name: Seen(*row) for name, row in known.get("files", {}).items()}
     if box.stamp and box.stamp == known.get("stamp"):
         result = Survey(before, known["skipped"], known["sidecar"])
     else:
-        files = _look_at_all(box, before)
+        files = _look_at_all(box, before, progress)
         result = Survey(files, dict(box.skipped), box.sidecar)
         if files != before or box.stamp:
             cache.write_index(source, {"stamp": box.stamp, **result._asdict()}, root)
@@ -84,7 +86,7 @@ def survey(box: Container, source: str, root: Path | None) -> Survey:
     return result
 
 
-def _look_at_all(box: Container, known: dict[str, Seen]) -> dict[str, Seen]:
+def _look_at_all(box: Container, known: dict[str, Seen], progress: Progress | None) -> dict[str, Seen]:
     def changed(name: str, stamp: str) -> bool:
         return name not in known or known[name].stamp != stamp
 
@@ -100,6 +102,8 @@ def _look_at_all(box: Container, known: dict[str, Seen]) -> dict[str, Seen]:
     with quietly():
         for name, file in ordered(lambda item: (item.name, _look_at(item)), new_ones(), threads=1):
             files[name] = file
+            if progress is not None and box.total:
+                progress(len(files), box.total)
     return dict(sorted(files.items()))
 
 

@@ -105,7 +105,8 @@ def check_positive(**numbers: int) -> None:
 def batch_norm(channels: int, *, dims: int = 2, affine: bool = True) -> nn.Module:
     """Batch norm over `dims` spatial dimensions, 0 for vectors."""
     kind: Any = _BATCH_NORMS[dims]
-    return kind(channels, affine=affine)  # type: ignore[no-any-return]
+    layer: nn.Module = kind(channels, affine=affine)
+    return layer
 
 
 def normalisation(name: str, channels: int, *, dims: int = 2) -> nn.Module:

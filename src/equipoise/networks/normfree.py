@@ -160,7 +160,7 @@ def normfree(
     depth: int = 2,  # residual blocks per resolution
     expansion: int = 2,  # channels inside a block, per channel outside
     group_size: int = 16,  # channels per group of the 3x3 convolutions
-    patch: int = 1,  # side in pixels read and painted at once; 2 spares the full-resolution stage, 4/5 of the time
+    patch: int = 1,  # side in pixels read and painted at once; 2 spares the finest stage, over half the time
     norm_G: str = "none",  # there is no other
     norm_D: str = "none",  # there is no other
     minibatch_std: bool = False,  # let D see the spread of its batch

@@ -27,7 +27,8 @@ TENSORBOARD = {
 
 
 class Journal:
-    """Appends to a run's files. On resuming at `samples`, lines from beyond that moment are dropped: they come again."""
+    """Appends to a run's files. On resuming at `samples`, lines from beyond that moment are dropped: they come "
+    "again."""
 
     def __init__(self, run: Path, samples: int = 0) -> None:
         from tensorboardX import SummaryWriter  # takes a moment to import

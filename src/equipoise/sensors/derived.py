@@ -14,11 +14,11 @@ def derive(
 ) -> dict[str, float]:
     """The balance in a few scale-free numbers; what cannot be told from these readings is left out.
 
-    `loss_D` is D's loss over its ideal value (1 is balance, or a blind discriminator). `win_rate` is the share of pairs D
-    tells apart (0.5 is balance). `gap` is the distance of real from fake logits in pooled standard deviations.
-    `memory` is the part of that distance that held-out images lose against training images: 0 none, 1 complete memorising
-    (r_v of Karras et al. 2020, arXiv:2006.06676), told only where the gap is above 0.3. `step_D` and `step_G` are the
-    relative sizes of a step, |dw| / |w|.
+    `loss_D` is D's loss over its ideal value (1 is balance, or a blind discriminator). `win_rate` is the share of pairs
+    D tells apart (0.5 is balance). `gap` is the distance of real from fake logits in pooled standard deviations.
+    `memory` is the part of that distance that held-out images lose against training images: 0 none, 1 complete
+    memorising (r_v of Karras et al. 2020, arXiv:2006.06676), told only where the gap is above 0.3. `step_D` and
+    `step_G` are the relative sizes of a step, |dw| / |w|.
     """
     found: dict[str, float] = {}
     if ideal[0] and "D.loss" in readings:

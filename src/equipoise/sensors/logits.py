@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from equipoise.sensors import sensor
@@ -22,16 +23,21 @@ def fake_score(fake_score: Tensor) -> Tensor:
 @sensor("D", paper="arXiv:2006.06676", claim="rises towards 1 as the discriminator overfits; needs a loss with a zero")
 def sign_real(real_logits: Tensor) -> Tensor:
     """Mean sign of the logits of training images, -1 to 1: ADA's r_t (Karras et al. 2020)."""
-    return real_logits.sign()
+    return _sign(real_logits)
 
 
 @sensor("D")
 def sign_fake(fake_logits: Tensor) -> Tensor:
     """Mean sign of the logits of generated images, -1 to 1."""
-    return fake_logits.sign()
+    return _sign(fake_logits)
 
 
 @sensor("D", claim="0.5 is balance; holds for relativistic losses too, whose logits have no zero")
 def win_rate(real_score: Tensor, fake_score: Tensor) -> Tensor:
     """Share of pairs in which the discriminator scores the real image higher, 0 to 1; a tie counts half."""
-    return ((real_score - fake_score).sign() + 1) / 2
+    return (_sign(real_score - fake_score) + 1) / 2
+
+
+def _sign(x: Tensor) -> Tensor:
+    """The sign, and what is not finite as it is: torch calls the sign of nan 0, which would pass for a reading."""
+    return torch.where(torch.isfinite(x), x.sign(), x)

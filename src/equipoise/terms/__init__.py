@@ -14,9 +14,9 @@ Term = Callable[..., Tensor]
 """A differentiable part of a player's objective: its parameters name fields of the turn, its value is elementwise or
 [N].
 
-Where a term is an `nn.Module` it may say more of itself by class attributes, read through `fact`:
-`role` ("D" or "G", whose objective it joins), `every` (it joins every so many moves, weighted by as much), `dials`
-(the names of its 0-d buffers that a schedule or a controller may turn), `differentiates` (the fields whose gradient it takes),
+Where a term is an `nn.Module` it may say more of itself by class attributes, read through `fact`: `role` ("D" or "G",
+whose objective it joins), `every` (it joins every so many moves, weighted by as much), `dials` (the names of its 0-d
+buffers that a schedule or a controller may turn), `differentiates` (it takes D's gradient at its input),
 `couples_samples` (its value for one sample depends on the others).
 """
 
@@ -28,7 +28,7 @@ class Loss(NamedTuple):
     g: Term  # minimised by the generator
 
 
-DEFAULTS: dict[str, Any] = {"role": "D", "every": 1, "dials": (), "differentiates": (), "couples_samples": False}
+DEFAULTS: dict[str, Any] = {"role": "D", "every": 1, "dials": (), "differentiates": False, "couples_samples": False}
 
 
 def fact(term: Term, name: str) -> Any:
@@ -66,13 +66,17 @@ class Objective(nn.Module):
     def reads(self, role: Role, field: str) -> bool:
         """Whether any part of the player's objective asks for `field`; a score counts as its logits."""
         parts: list[Term] = [self.loss.d if role == "D" else self.loss.g, *self.of(role).values()]
-        asked = {name.removesuffix("_score") + "_logits" if name.endswith("_score") else name
-                 for part in parts for name in parameters(part)}  # fmt: skip
+        names = {name for part in parts for name in parameters(part)}
+        asked = {f"{n.removesuffix('_score')}_logits" if n.endswith("_score") else n for n in names}
         return field in asked
 
-    def differentiates(self, due: frozenset[str]) -> frozenset[str]:
-        """The fields whose gradient the due terms take, so that the turn must track it."""
-        return frozenset(field for name in due for field in fact(self.terms[name], "differentiates"))
+    def differentiates(self, due: frozenset[str]) -> bool:
+        """Whether a due term takes the discriminator's gradient at its input: then D judges in full precision."""
+        return any(fact(self.terms[name], "differentiates") for name in due)
+
+    def tracks(self, due: frozenset[str], images: str) -> bool:
+        """Whether a due term reads the gradient at these images, "real" or "fake"."""
+        return any(f"{images}_gradient" in parameters(self.terms[name]) for name in due)
 
     def refuse(self, coupled_layers: list[str]) -> None:
         """Raise an InputError if a penalty takes gradients per sample through layers that mix samples."""
@@ -81,6 +85,7 @@ class Objective(nn.Module):
         if penalties and batch_norms:
             raise InputError(
                 f"{', '.join(penalties)} takes the discriminator's gradient for each image by itself, but batch "
-                f"normalisation in the discriminator ({batch_norms[0]}) makes each judgement depend on the whole batch; "
+                f"normalisation in the discriminator ({batch_norms[0]}) makes each judgement depend on the "
+                "whole batch; "
                 "set network.norm_D to none, layer, instance or spectral, or drop the penalty"
             )

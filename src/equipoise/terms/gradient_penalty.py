@@ -14,17 +14,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import InputError
 from equipoise.registry import register
-
-
-def input_gradient(score: Tensor, images: Tensor) -> Tensor:
-    """d score_i / d image_i for every sample, with a graph behind it: `[N, ...]` like `images`, in at least float32."""
-    if not images.requires_grad:
-        raise InputError(
-            "the images of a gradient penalty carry no gradient, so there is nothing to penalise: "
-            "call images.requires_grad_() before the discriminator judges them"
-        )
-    (gradient,) = torch.autograd.grad(score.sum(), images, create_graph=True)
-    return gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient
+from equipoise.turn import input_gradient
 
 
 def squared_norm(gradient: Tensor) -> Tensor:
@@ -36,11 +26,11 @@ class _Penalty(nn.Module):
     """A penalty with one strength, a 0-d buffer, and an interval."""
 
     role = "D"
-    differentiates: tuple[str, ...] = ()
+    differentiates = True
 
     def __init__(self, name: str, strength: float, every: int) -> None:
         super().__init__()
-        if strength < 0 or every < 1:
+        if not strength >= 0 or every < 1:
             raise InputError(
                 f"{name}={strength}, every={every}: {name} must be 0 or more and every a whole number from 1"
             )
@@ -65,7 +55,6 @@ class R1(_Penalty):
     """
 
     dials = ("gamma",)
-    differentiates = ("real",)
     gamma: Tensor
 
     def __init__(
@@ -75,8 +64,8 @@ class R1(_Penalty):
     ) -> None:
         super().__init__("gamma", gamma, every)
 
-    def forward(self, real: Tensor, real_score: Tensor) -> Tensor:
-        return self.gamma / 2 * squared_norm(input_gradient(real_score, real))
+    def forward(self, real_gradient: Tensor) -> Tensor:
+        return self.gamma / 2 * squared_norm(real_gradient)
 
 
 @register(
@@ -91,7 +80,6 @@ class R2(_Penalty):
     """R2 (Mescheder et al. 2018, arXiv:1801.04406): gamma/2 |grad D(x)|^2 on generated images, not reaching G."""
 
     dials = ("gamma",)
-    differentiates = ("fake",)
     gamma: Tensor
 
     def __init__(
@@ -101,8 +89,8 @@ class R2(_Penalty):
     ) -> None:
         super().__init__("gamma", gamma, every)
 
-    def forward(self, fake: Tensor, fake_score: Tensor) -> Tensor:
-        return self.gamma / 2 * squared_norm(input_gradient(fake_score, fake))
+    def forward(self, fake_gradient: Tensor) -> Tensor:
+        return self.gamma / 2 * squared_norm(fake_gradient)
 
 
 @register(
@@ -120,7 +108,6 @@ class WGANGP(_Penalty):
     """
 
     dials = ("weight",)
-    differentiates = ("interpolate",)  # made inside: the turn's own fields need not track a gradient
     weight: Tensor
     EPSILON = 1e-12
 
@@ -134,5 +121,5 @@ class WGANGP(_Penalty):
     def forward(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
         share = torch.rand([len(real)] + [1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
         between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_(True)
-        norm = (squared_norm(input_gradient(judge(between), between)) + self.EPSILON).sqrt()
+        norm = (squared_norm(*input_gradient(judge(between), between)) + self.EPSILON).sqrt()
         return self.weight * (norm - 1).square()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,11 @@ from equipoise.data.decode import Unreadable, decode, extensions, quietly
 from equipoise.data.parallel import ordered
 from equipoise.data.report import Report
 from equipoise.data.sizes import check_channels, check_resolution, default_resolution
-from equipoise.data.survey import Survey, survey
+from equipoise.data.survey import Progress, Survey, survey
 from equipoise.errors import InputError
 from equipoise.registry import suggest
 
 Array = npt.NDArray[Any]
-Progress = Callable[[int, int], None]
 
 
 def open_dataset(
@@ -35,7 +33,7 @@ def open_dataset(
     channels: int | None = None,  # 1 or 3; default: 1 where all images are grey
     labels: str | None = None,  # None, "folders", or a csv, txt or json file of labels
     cache: Path | None = None,  # folder for decoded images; default: EQUIPOISE_CACHE or the system's
-    progress: Progress | None = None,  # called with files done and files in all
+    progress: Progress | None = None,  # called with files done and in all, looking at them first, then decoding
 ) -> Dataset:
     """Open a source; images are decoded once, into a cache, and mapped from there afterwards.
 
@@ -101,7 +99,7 @@ def _files(
     root: Path | None,
     progress: Progress | None,
 ) -> Dataset:
-    found = survey(box, place, root)
+    found = survey(box, place, root, progress)
     side = resolution or default_resolution(found.shorter_median())
     planes = channels or (1 if found.grey() else 3)
     names, size = found.readable, len(found.readable) * planes * side * side
@@ -149,7 +147,7 @@ def _decode_all(
     """Write the pixels in the order of the names; return the names kept, what was converted, and what failed."""
     names = found.readable
     rows, size = {name: row for row, name in enumerate(names)}, channels * side * side
-    converted, failed = Counter[str](), dict[str, str]()
+    converted, failed, written = Counter[str](), dict[str, str](), set[str]()
 
     def one(item: Any) -> tuple[str, Array | str, tuple[str, ...]]:
         try:
@@ -168,6 +166,8 @@ def _decode_all(
                 converted.update(done)
             if progress is not None:
                 progress(count, len(names))
+            written.add(name)
+        failed.update({name: "vanished while being read" for name in names if name not in written})
         kept = [name for name in names if name not in failed]
         for row, name in enumerate(kept):
             if rows[name] != row:  # close the gaps that failures left

@@ -1,0 +1,115 @@
+"""Losses against closed forms: values, slopes, invariances, and what they say of themselves."""
+
+import math
+
+import pytest
+import torch
+
+from equipoise.registry import entries, find
+
+LOG2 = math.log(2)
+NAMES = [entry.name for entry in entries("loss")]
+
+
+def evaluate(name, r, f, dtype=torch.float64):
+    """The players' losses and their slopes at one pair of logits: (L_D, L_G, dL_D/dr, dL_D/df, dL_G/dr, dL_G/df)."""
+    loss = find("loss", name).part
+    real, fake = (torch.tensor([x], dtype=dtype, requires_grad=True) for x in (r, f))
+    fields = {"real_logits": real, "fake_logits": fake}
+    found = []
+    for side in (loss.d, loss.g):
+        names = side.__code__.co_varnames[: side.__code__.co_argcount]
+        value = side(**{n: fields[n] for n in names})
+        assert value.shape == (1,)
+        slopes = torch.autograd.grad(value.sum(), [real, fake], allow_unused=True)
+        found.append((float(value.detach()), *(0.0 if s is None else float(s) for s in slopes)))
+    (d, d_r, d_f), (g, g_r, g_f) = found
+    return d, g, d_r, d_f, g_r, g_f
+
+
+def test_the_losses_are_these():
+    assert NAMES == ["hinge", "least-squares", "minimax", "non-saturating", "rpgan", "wasserstein"]
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "ideal"),
+    [
+        ("minimax", 0.0, (1.386294361, -0.693147181)),
+        ("non-saturating", 0.0, (1.386294361, 0.693147181)),
+        ("hinge", 0.0, (2.0, 0.0)),
+        ("least-squares", 0.5, (0.25, 0.125)),
+        ("wasserstein", 0.3, (0.0, None)),
+        ("rpgan", 0.7, (0.693147181, 0.693147181)),
+    ],
+)
+def test_ideal_values_of_a_blind_discriminator(name, at, ideal):
+    d, g, *_ = evaluate(name, at, at)
+    assert d == pytest.approx(ideal[0], abs=1e-9)
+    assert ideal[1] is None or g == pytest.approx(ideal[1], abs=1e-9)
+    stated = find("loss", name).facts["ideal"]
+    assert stated == (pytest.approx(ideal[0], abs=1e-9), ideal[1] if ideal[1] is None else pytest.approx(ideal[1], abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("name", "r", "f", "d", "g"),
+    [
+        ("hinge", 2.0, -2.0, 0.0, 2.0),
+        ("hinge", 0.5, 0.5, 2.0, -0.5),
+        ("hinge", -1.0, 3.0, 6.0, -3.0),
+        ("least-squares", 1.0, 0.0, 0.0, 0.5),
+        ("least-squares", 3.0, -1.0, 2.5, 2.0),
+        ("wasserstein", 1.5, -0.5, -2.0, 0.5),
+        ("rpgan", 1.0, 0.0, 0.313261688, 1.313261688),
+        ("minimax", 2.0, -1.0, math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)), -math.log1p(math.exp(-1))),
+        ("non-saturating", 2.0, -1.0, math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)), math.log1p(math.exp(1))),
+    ],
+)
+def test_values_by_hand(name, r, f, d, g):
+    assert evaluate(name, r, f)[:2] == (pytest.approx(d, abs=1e-9), pytest.approx(g, abs=1e-9))
+
+
+def test_slopes_by_hand():
+    assert evaluate("minimax", 0.0, 0.0)[5] == pytest.approx(-0.5)
+    assert evaluate("minimax", 0.0, -10.0)[5] == pytest.approx(-4.539787e-5, rel=1e-6)  # vanishes
+    assert evaluate("non-saturating", 0.0, -10.0)[5] == pytest.approx(-0.9999546, abs=1e-7)  # stays
+    assert evaluate("hinge", 2.0, -2.0)[2:4] == (0.0, 0.0)  # past the margin
+    assert evaluate("hinge", 0.5, 0.5)[2:4] == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_discriminator_wants_reals_up_and_fakes_down_and_the_generator_fakes_up(name):
+    _, _, d_r, d_f, g_r, g_f = evaluate(name, 0.2, 0.1)
+    assert d_r < 0 < d_f and g_f < 0 <= g_r
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("r", [-100.0, -20.0, 0.0, 20.0, 100.0])
+@pytest.mark.parametrize("f", [-100.0, -20.0, 0.0, 20.0, 100.0])
+def test_single_precision_holds_far_from_zero(name, r, f):
+    low, high = evaluate(name, r, f, torch.float32), evaluate(name, r, f, torch.float64)
+    assert all(map(math.isfinite, low))
+    assert low == pytest.approx(high, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("shift", [-50.0, 3.0])
+def test_relativistic_losses_see_differences_only(shift):
+    assert evaluate("rpgan", 1.25 + shift, 0.5 + shift) == pytest.approx(evaluate("rpgan", 1.25, 0.5), rel=1e-12)
+    assert evaluate("non-saturating", 1 + shift, shift)[0] != pytest.approx(evaluate("non-saturating", 1.0, 0.0)[0])
+
+
+def test_relativistic_losses_swap_with_their_players():
+    d, g, *_ = evaluate("rpgan", 1.7, -0.4)
+    assert evaluate("rpgan", -0.4, 1.7)[:2] == (g, d)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_are_elementwise_and_leave_their_inputs_alone(name):
+    loss, (real, fake) = find("loss", name).part, torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    fields, kept = {"real_logits": real, "fake_logits": fake}, (real.clone(), fake.clone())
+    for side in (loss.d, loss.g):
+        names = side.__code__.co_varnames[: side.__code__.co_argcount]
+        value = side(**{n: fields[n] for n in names})
+        assert value.shape == (3, 4, 4)
+        alone = side(**{n: fields[n][1:2, 2:3, 3:4] for n in names})
+        assert float(value[1, 2, 3]) == pytest.approx(float(alone), rel=1e-12)
+    assert torch.equal(real, kept[0]) and torch.equal(fake, kept[1])

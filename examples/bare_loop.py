@@ -2,7 +2,7 @@
 
     python examples/bare_loop.py        eight Gaussians on a ring, some ten seconds on one core
 
-Here the loss, a penalty, the averaged generator, the sensors and a learning-rate schedule are equipoise's. Each is a plain
+Here the initialisation, the loss, a penalty, the schedule, the average and the sensors are equipoise's. Each is a plain
 object: take those that you want, leave the others.
 """
 
@@ -16,23 +16,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: small steps
 import torch
 from torch import Tensor, nn
 
-import equipoise
 from equipoise import metrics, registry
+from equipoise.data import open_dataset
 from equipoise.ema import EMA
 from equipoise.initialise import initialise
-from equipoise.sensors import Meter, Sensor, pooled_gap
+from equipoise.schedules import Schedule
+from equipoise.sensors import Meter, pooled_gap
 from equipoise.terms import Objective
 from equipoise.terms.gradient_penalty import R1
 from equipoise.turn import Turn
 
-LATENT_DIM, BATCH = 4, 64
+LATENT_DIM, BATCH, WIDTH = 4, 64, 48
 
 
-def mlp(features_in: int, features_out: int, width: int = 48) -> nn.Sequential:
-    """Any network will do; where it starts matters, and `initialise` knows more ways than PyTorch's own."""
-    sizes = [features_in, width, width, width]
-    hidden = [part for pair in pairwise(sizes) for part in (nn.Linear(*pair), nn.LeakyReLU(0.2))]
-    network = nn.Sequential(*hidden, nn.Linear(width, features_out))
+def mlp(features_in: int, features_out: int) -> nn.Sequential:
+    """Any network will do."""
+    hidden = [(nn.Linear(*sizes), nn.LeakyReLU(0.2)) for sizes in pairwise([features_in, WIDTH, WIDTH, WIDTH])]
+    network = nn.Sequential(*(layer for pair in hidden for layer in pair), nn.Linear(WIDTH, features_out))
     initialise(network, "kaiming")
     return network
 
@@ -40,51 +40,50 @@ def mlp(features_in: int, features_out: int, width: int = 48) -> nn.Sequential:
 def main(steps: int = 2500) -> metrics.Modes:
     """Train on the ring and return how the samples lie on its eight modes."""
     torch.manual_seed(0)
-    ring = equipoise.open_dataset("ring")
+    ring = open_dataset("ring")
+    assert ring.modes is not None and ring.mode_std is not None
     points = torch.from_numpy(ring.images)  # [4096, 2]
-
-    # Yours: two networks and their optimisers.
     generator, discriminator = mlp(LATENT_DIM, 2), mlp(2, 1)
     optimiser_g = torch.optim.Adam(generator.parameters(), lr=4e-3, betas=(0.5, 0.99))
     optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=2e-3, betas=(0.5, 0.99))
+    decay = torch.optim.lr_scheduler.LambdaLR
+    schedule = Schedule("linear", begin=0.5)  # straight to zero over the second half
+    schedulers = [decay(one, lambda step: schedule.factor(step, steps)) for one in (optimiser_g, optimiser_d)]
 
-    # Equipoise's: what is minimised, what is read, what is averaged, how fast it goes.
     objective = Objective(registry.find("loss", "non-saturating").part, {"r1": R1(gamma=0.1)})
-    sensors: list[Sensor] = [entry.part for entry in registry.entries("sensor") if entry.part.role == "D"]
-    meter = Meter(["D.loss", "D.r1", *(sensor.name for sensor in sensors)], torch.device("cpu"))
-    ema = EMA(generator, halflife_kimg=2.0)
-    schedule = equipoise.Schedule("linear", start=1.0, end=0.0, begin=0.5)
+    sensors = [entry.part for entry in registry.entries("sensor") if entry.part.role == "D"]
+    meter = Meter(["loss", "r1", *(sensor.name for sensor in sensors)], torch.device("cpu"))
+    ema = EMA(generator, halflife_kimg=2.0)  # thousands of real images
 
-    for step in range(steps):
-        for optimiser, lr in ((optimiser_g, 4e-3), (optimiser_d, 2e-3)):
-            optimiser.param_groups[0]["lr"] = lr * schedule.factor(step, steps)
-
-        # The discriminator's turn: R1 wants the gradient at the real samples.
+    for step in range(1, steps + 1):
+        # The discriminator's turn. R1 takes the gradient at the real samples, so they must carry one.
         real = points[torch.randint(len(points), (BATCH,))].requires_grad_()
         with torch.no_grad():
             fake = generator(torch.randn(BATCH, LATENT_DIM))
         turn = Turn("D", "D", real=real, fake=fake, real_logits=discriminator(real), fake_logits=discriminator(fake))
         values = objective(turn, objective.due("D", step))  # {"loss": [N], "r1": [N]}
         descend(optimiser_d, values)
-        meter.add({f"D.{name}": value.detach() for name, value in values.items()})
         with torch.no_grad():
-            meter.add({sensor.name: sensor(turn) for sensor in sensors})
+            meter.add({**values, **{sensor.name: sensor(turn) for sensor in sensors}})
+        ema.see(BATCH)
 
         # The generator's turn.
         turn = Turn("G", "G", fake_logits=discriminator(generator(torch.randn(BATCH, LATENT_DIM))))
         descend(optimiser_g, objective(turn, objective.due("G", step)))
-        ema.see(BATCH)  # its half-life is counted in real images
-        ema.update(torch.ones([]))
+        ema.update(torch.ones([]))  # 0 would leave a failed update out
 
-        if (step + 1) % 500 == 0:  # the only place that waits for the device
+        for scheduler in schedulers:
+            scheduler.step()
+        if step % 500 == 0:
             seen = meter.read()
             gap = pooled_gap(seen["D.real_score"], seen["D.fake_score"])
-            print(f"{step + 1:5} steps  loss {seen['D.loss'].mean:.3f}  gap {gap:.2f}  wins {seen['D.win_rate'].mean:.2f}")
+            print(
+                f"{step:5} steps  loss {seen['loss'].mean:.3f}  gap {gap:.2f}  win rate {seen['D.win_rate'].mean:.2f}"
+            )
 
     with torch.no_grad():
-        samples = ema.average(torch.randn(2000, LATENT_DIM))
-    found = metrics.modes(samples, ring.modes, ring.mode_std)
-    print(f"{found.hit} of 8 modes, {found.high_quality:.0%} of the samples within three standard deviations of one")
+        found = metrics.modes(ema.average(torch.randn(2000, LATENT_DIM)), ring.modes, ring.mode_std)
+    print(f"{found.hit} of 8 modes; {found.high_quality:.0%} of the samples within three standard deviations of one")
     return found
 
 

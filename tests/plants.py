@@ -1,8 +1,12 @@
 """Games small enough to know the answer of, played through the package's own objectives."""
 
+import dataclasses
+
 import torch
 from torch import nn
 
+from equipoise import build
+from equipoise.recipe import Network, Recipe
 from equipoise.registry import find
 from equipoise.terms import Objective
 from equipoise.turn import Turn
@@ -60,7 +64,9 @@ class DiracGAN:
 
     def gradient(self, role, move):
         values = self.objective(self.turn(role), self.objective.due(role, move))
-        (gradient,) = torch.autograd.grad(sum(v.mean() for v in values.values()), self.psi if role == "D" else self.theta)
+        (gradient,) = torch.autograd.grad(
+            sum(v.mean() for v in values.values()), self.psi if role == "D" else self.theta
+        )
         return gradient
 
     def play(self, steps, simultaneous=False):
@@ -79,3 +85,55 @@ class DiracGAN:
     @property
     def norm(self):
         return float(torch.hypot(self.theta, self.psi))
+
+
+# ------------------------------------------------------------------------------------------------ small whole steps
+
+
+def small_recipe(**changes):
+    """A recipe whose networks have a few hundred parameters."""
+    network = {"name": "mlp", "width": 8, "latent_dim": 4, "options": {"depth": 2}} | changes.pop("network", {})
+    return dataclasses.replace(Recipe(network=Network(**network), batch=8, mixed=False), **changes)
+
+
+def small_step(shape=(1, 8, 8), classes=0, dtype=torch.float64, seed=0, sensing=True, **changes):
+    """A step on the CPU, seeded, in double precision unless told otherwise."""
+    recipe = small_recipe(**changes)
+    torch.manual_seed(seed)
+    pair = [net.to(dtype) for net in build.players(recipe, shape, classes)]
+    return build.assemble(recipe, *pair, torch.device("cpu"), sensing=sensing)
+
+
+def batch_of(step, number, size=8, shape=(1, 8, 8), classes=0):
+    """Images of bytes and labels that depend on the number of the batch alone."""
+    source = torch.Generator().manual_seed(1000 + number)
+    images = torch.randint(256, (size, *shape), generator=source, dtype=torch.uint8)
+    return images, torch.randint(classes, (size,), generator=source) if classes else None
+
+
+def play(step, rounds, seed=5, **batches):
+    """Alternate whole moves, D first, each on a fresh batch."""
+    torch.manual_seed(seed)
+    for number in range(rounds):
+        for offset, role in enumerate(("D", "G")):
+            step.move(role, *batch_of(step, 2 * number + offset, **batches), step.due(role))
+            step.moves[role] += 1
+    return step
+
+
+def snapshot(step):
+    """The bits of everything that a move may change and a skipped one must not: by name, as copies."""
+    named = {"G": step.networks["G"], "D": step.networks["D"], "average": step.ema.average, "objective": step.objective}
+    found = {f"{owner}.{name}": t for owner, module in named.items() for name, t in module.state_dict().items()}
+    for role, optimiser in step.optimisers.items():
+        found |= {f"{role}.{name}": t for name, t in optimiser.state_dict().items()}
+    return {name: t.detach().clone() for name, t in (found | {"ema.seen": step.ema.seen}).items()}
+
+
+def changed(before, after):
+    """The names whose bits differ."""
+
+    def bits(tensor):
+        return tensor.reshape(-1).view(torch.uint8)
+
+    return {name for name in before if not torch.equal(bits(before[name]), bits(after[name]))}

@@ -146,7 +146,9 @@ def test_restored_mid_run_it_goes_on_in_the_same_bits():
     assert torch.equal(first.seen, second.seen) and float(first.seen) == pytest.approx(0.288)
 
 
-@pytest.mark.parametrize("wrong", [{"halflife_kimg": -1.0}, {"ramp": -0.1}, {"halflife_kimg": math.nan}, {"ramp": math.nan}])
+@pytest.mark.parametrize(
+    "wrong", [{"halflife_kimg": -1.0}, {"ramp": -0.1}, {"halflife_kimg": math.nan}, {"ramp": math.nan}]
+)
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="both must be 0 or more"):
         make(**wrong)

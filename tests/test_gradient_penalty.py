@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from plants import DiracGAN, Linear, Quadratic, d_turn
 
 from equipoise.errors import InputError
 from equipoise.registry import entries, find
-from equipoise.terms.gradient_penalty import R1, R2, WGANGP, input_gradient
+from equipoise.terms.gradient_penalty import R1, R2, WGANGP
+from equipoise.turn import Turn, input_gradient
+from plants import DiracGAN, Linear, Quadratic, d_turn
 
-PENALTIES = [entry.part for entry in entries("term") if "differentiates" in vars(entry.part)]
+PENALTIES = [entry.part for entry in entries("term") if getattr(entry.part, "differentiates", False)]
 
 
 def points(n=5, d=2, seed=0):
@@ -42,7 +43,7 @@ def test_linear_discriminator(penalty, weight, expected):
 
 def test_r1_and_r2_together():
     turn = turn_of(Linear())
-    assert float((turn.call(R1(2.0)) + turn.call(R2(2.0))).mean()) == pytest.approx(50.0)
+    assert float((turn.call(R1(2.0)) + turn.call(R2(2.0))).detach().mean()) == pytest.approx(50.0)
 
 
 def test_quadratic_discriminator_by_hand():
@@ -96,7 +97,7 @@ def test_the_gradient_reaches_the_discriminator_with_the_right_size(penalty):
 
 @pytest.mark.parametrize("penalty", [R1(2.0), R2(2.0), WGANGP(2.0)])
 def test_no_gradient_reaches_the_generator(penalty):
-    """Where the fakes hang on the generator's graph, a penalty on interpolates cuts them off; R2's turn brings leaves."""
+    """Where the fakes hang on the generator's graph, interpolates are cut off from it; R2's turn brings leaves."""
     theta = torch.ones(5, 2, dtype=torch.float64, requires_grad=True)
     discriminator = Quadratic([[1.0, 0.0], [0.0, 3.0]])
     turn = d_turn(discriminator, points(), theta * 2)
@@ -113,6 +114,17 @@ def test_a_batch_twice_over_gives_the_same_value(penalty):
     once = d_turn(discriminator, points(), points(seed=1)).call(penalty)
     twice = d_turn(discriminator, points().repeat(2, 1), points(seed=1).repeat(2, 1)).call(penalty)
     torch.testing.assert_close(twice, once.repeat(2))
+
+
+def test_both_gradients_come_from_one_backward_pass_and_only_those_tracked():
+    discriminator = Quadratic([[1.0, 0.5], [0.5, 3.0]])
+    turn = d_turn(discriminator, points(), points(seed=1))
+    torch.testing.assert_close(turn["real_gradient"], points() @ discriminator.matrix)
+    torch.testing.assert_close(turn["fake_gradient"], points(seed=1) @ discriminator.matrix)
+    fake = points(seed=1)
+    real = points().requires_grad_(True)
+    alone = Turn("D", "D", real=real, fake=fake, real_logits=discriminator(real), fake_logits=discriminator(fake))
+    torch.testing.assert_close(alone["real_gradient"], turn["real_gradient"])
 
 
 def test_swapping_real_and_fake_swaps_r1_and_r2():
@@ -137,14 +149,15 @@ def test_interpolates_lie_between_with_one_share_per_sample():
 
 
 def test_images_without_a_gradient_are_an_error_that_says_what_to_do():
-    real = points()
-    with pytest.raises(InputError, match=r"call images.requires_grad_\(\) before"):
-        input_gradient(Linear()(real), real)
+    real, discriminator = points(), Linear()
+    turn = Turn("D", "D", real=real, real_logits=discriminator(real))
+    with pytest.raises(InputError, match=r"the real images carry no gradient.*call real.requires_grad_\(\) before"):
+        turn.call(R1(1.0))
 
 
 def test_half_precision_gradients_are_squared_in_single():
     images = torch.randn(2, 3, dtype=torch.bfloat16).requires_grad_(True)
-    assert input_gradient(images.sum(1), images).dtype == torch.float32
+    assert input_gradient(images.sum(1), images)[0].dtype == torch.float32
 
 
 @pytest.mark.parametrize("part", PENALTIES)

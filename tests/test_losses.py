@@ -47,7 +47,10 @@ def test_ideal_values_of_a_blind_discriminator(name, at, ideal):
     assert d == pytest.approx(ideal[0], abs=1e-9)
     assert ideal[1] is None or g == pytest.approx(ideal[1], abs=1e-9)
     stated = find("loss", name).facts["ideal"]
-    assert stated == (pytest.approx(ideal[0], abs=1e-9), ideal[1] if ideal[1] is None else pytest.approx(ideal[1], abs=1e-9))
+    assert stated == (
+        pytest.approx(ideal[0], abs=1e-9),
+        ideal[1] if ideal[1] is None else pytest.approx(ideal[1], abs=1e-9),
+    )
 
 
 @pytest.mark.parametrize(

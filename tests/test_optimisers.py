@@ -40,7 +40,9 @@ def test_equals_torch_adam(betas, channels_last):
     if channels_last:
         ours, theirs = (net.to(memory_format=torch.channels_last) for net in (ours, theirs))
     optimiser = Adam(ours.parameters(), 1e-2, *betas)
-    settings = [float(x) for x in (optimiser.lr, optimiser.beta1, optimiser.beta2, optimiser.eps)]  # as float32 has them
+    settings = [
+        float(x) for x in (optimiser.lr, optimiser.beta1, optimiser.beta2, optimiser.eps)
+    ]  # as float32 has them
     if betas[0] >= 0:
         reference = torch.optim.Adam(theirs.parameters(), settings[0], tuple(settings[1:3]), settings[3])
     else:
@@ -53,7 +55,9 @@ def test_equals_torch_adam(betas, channels_last):
         assert float(optimiser.step()) == 1.0
         reference.step()
         assert float(optimiser.norm) == pytest.approx(norm, rel=1e-12)
-        moved = math.sqrt(sum(float((p.detach() - b).square().sum()) for p, b in zip(ours.parameters(), before, strict=True)))
+        moved = math.sqrt(
+            sum(float((p.detach() - b).square().sum()) for p, b in zip(ours.parameters(), before, strict=True))
+        )
         assert float(optimiser.update_norm) == pytest.approx(moved, rel=1e-9)
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=0, atol=1e-10)
@@ -165,7 +169,9 @@ def test_a_gradient_whose_square_overflows_is_refused_or_survived():
     assert (p.detach() < 1).all()  # not stuck behind an infinite second moment
 
 
-@pytest.mark.parametrize(("clip", "norm", "factor"), [(1.0, 5.0, 0.2), (5.0, 5.0, 1.0), (7.0, 5.0, 1.0), (0.0, 5.0, 1.0)])
+@pytest.mark.parametrize(
+    ("clip", "norm", "factor"), [(1.0, 5.0, 0.2), (5.0, 5.0, 1.0), (7.0, 5.0, 1.0), (0.0, 5.0, 1.0)]
+)
 def test_clipping_scales_the_whole_gradient(clip, norm, factor):
     a, b = nn.Parameter(torch.zeros(1).double()), nn.Parameter(torch.zeros(1).double())
     optimiser = Adam([a, b], lr=0.1, beta1=0.0, beta2=0.5, clip=clip)
@@ -223,7 +229,11 @@ def test_only_trainable_parameters_once_each():
 def test_odd_strides_are_followed():
     """Transposed, sliced and single-cell parameters, whose memory is no plain row order."""
     base = torch.randn(6, 8).double()
-    odd = [nn.Parameter(base.t().detach()), nn.Parameter(torch.randn(4, 6).double()[:, ::2]), nn.Parameter(torch.zeros(1, 1, 1).double())]
+    odd = [
+        nn.Parameter(base.t().detach()),
+        nn.Parameter(torch.randn(4, 6).double()[:, ::2]),
+        nn.Parameter(torch.zeros(1, 1, 1).double()),
+    ]
     plain = [nn.Parameter(p.detach().clone(memory_format=torch.contiguous_format)) for p in odd]
     pair = [Adam(odd, 0.1, 0.5, 0.5), Adam(plain, 0.1, 0.5, 0.5)]
     for step in range(3):

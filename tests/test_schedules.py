@@ -68,7 +68,8 @@ def test_monotone_and_within_its_ends(shape):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"begin": 0.5, "until": 0.5}, {"begin": -0.1}, {"warmup_kimg": -1.0}, {"until_kimg": -1.0}, {"begin": math.nan}]
+    "wrong",
+    [{"begin": 0.5, "until": 0.5}, {"begin": -0.1}, {"warmup_kimg": -1.0}, {"until_kimg": -1.0}, {"begin": math.nan}],
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="begin must lie from 0 to below until"):

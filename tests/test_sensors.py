@@ -80,7 +80,10 @@ def test_moments_equal_numpy_over_uneven_batches():
     for name, found in made.read().items():
         values = np.concatenate(seen[name]).astype(np.float64)
         assert found.n == 72 and found.nonfinite == 0
-        assert (found.mean, found.std) == (pytest.approx(values.mean(), rel=1e-12), pytest.approx(values.std(), rel=1e-9))
+        assert (found.mean, found.std) == (
+            pytest.approx(values.mean(), rel=1e-12),
+            pytest.approx(values.std(), rel=1e-9),
+        )
 
 
 def test_a_large_offset_does_not_eat_the_spread():
@@ -159,8 +162,8 @@ def test_gap_in_pooled_deviations():
 
 
 def readings(**changes):
-    base = {"D.loss": at(0.6931), "D.win_rate": at(0.75), "D.real_score": at(2.0), "D.fake_score": at(0.0),
-            "D.heldout_score": at(1.0), "D.training_score": at(2.0), "D.update": at(0.03), "G.update": at(0.02)}  # fmt: skip
+    scores = {"D.real_score": at(2.0), "D.fake_score": at(0.0), "D.heldout_score": at(1.0), "D.training_score": at(2.0)}
+    base = scores | {"D.loss": at(0.6931), "D.win_rate": at(0.75), "D.update": at(0.03), "G.update": at(0.02)}
     return {k: v for k, v in (base | changes).items() if v is not None}
 
 

@@ -27,12 +27,13 @@ def locate(step: Step, role: Role) -> str:
     ]
     before = [buffer.clone() for buffer in step._buffers]
     try:
-        return (
-            _first_parameter(step.networks)
-            or ("a real image of the batch" if not _finite(images) else "")
-            or _replayed(step, role, images, labels[0] if labels else None, latents, found)
-            or "a value that did not come up again when the step was replayed with the same batch"
-        )
+        with torch.random.fork_rng([step.device] if step.device.type == "cuda" else []):
+            return (
+                _first_parameter(step.networks)
+                or ("a real image of the batch" if not _finite(images) else "")
+                or _replayed(step, role, images, labels[0] if labels else None, latents, found)
+                or "a value that did not come up again when the step was replayed with the same batch"
+            )
     finally:
         for hook in hooks:
             hook.remove()

@@ -201,12 +201,13 @@ class GAN:
         if settings.classes and chosen is None:
             raise InputError("the GAN was fitted with labels, so evaluate needs the labels of the images")
         fake = self._sample(len(real), chosen, seed)[0]
-        sides = [metrics.extract(features, _array(x), device=str(step.device)) for x in (real, self._bytes(fake))]
+        device = str(step.device)
+        ours, theirs = (metrics.extract(features, _array(x), device=device) for x in (self._bytes(fake), real))
         found = {
-            "frechet": metrics.frechet(*sides),
-            "kernel": metrics.kernel(*sides),
-            "energy": metrics.energy(*sides),
-            **{name: float(value) for name, value in metrics.prdc(*sides)._asdict().items()},
+            "frechet": metrics.frechet(theirs, ours),
+            "kernel": metrics.kernel(theirs, ours),
+            "energy": metrics.energy(theirs, ours),
+            **{name: float(value) for name, value in metrics.prdc(theirs, ours)._asdict().items()},
         }
         real_score, fake_score = self.score(self._bytes(real), chosen), self.score(self._bytes(fake), chosen)
         logits = {"real_logits": torch.as_tensor(real_score), "fake_logits": torch.as_tensor(fake_score)}

@@ -145,10 +145,11 @@ def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
     """A copy of a dataclass with one nested value changed."""
     fields = {f.name: f for f in dataclasses.fields(node)}
     key, *rest = keys
-    if key not in fields and "options" in fields:  # network.norm_D is short for network.options.norm_D
+    options = _network_options() if "options" in fields and key not in fields else []
+    if key in options and not rest:  # network.norm_D is short for network.options.norm_D
         return dataclasses.replace(node, options=node.options | {key: value})
     if key not in fields:
-        raise InputError(f"there is no setting called {path!r}{suggest(key, list(fields))}")
+        raise InputError(f"there is no setting called {path!r}{suggest(key, [*fields, *options])}")
     current = getattr(node, key)
     if dataclasses.is_dataclass(current):
         if not rest:
@@ -158,6 +159,8 @@ def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
             )
         return dataclasses.replace(node, **{key: _replace(current, rest, value, path)})
     if isinstance(current, dict):
+        if not rest and not isinstance(value, dict):
+            raise InputError(f"{path}={value!r} is a group, not a value; set single ones, such as {path}.norm_D")
         return dataclasses.replace(node, **{key: current | ({rest[0]: value} if rest else dict(value))})
     if rest:
         raise InputError(
@@ -170,7 +173,7 @@ def _with_term(
     terms: dict[str, dict[str, Any]], name: str, setting: str, value: Any, path: str
 ) -> dict[str, dict[str, Any]]:
     if not setting:
-        if not isinstance(value, (bool, dict)):
+        if not isinstance(value, (bool, dict, type(None))):
             raise InputError(
                 f"{name}={value}: a term is switched on or off; its strength is set by "
                 f"{', '.join(f'{name}.{s}' for s in _settings(name))}"
@@ -188,16 +191,23 @@ def _with_schedule(schedules: dict[str, Schedule], path: str, value: Any) -> dic
     fields = {f.name for f in dataclasses.fields(Schedule)}
     if setting in fields and name:
         hint = typing.get_type_hints(Schedule)[setting]
-        changed = dataclasses.replace(schedules.get(name, Schedule()), **{setting: _convert(value, hint, path)})
-        return {**schedules, name: changed}
-    if value is False or value == "none":
+        value = _convert(value, hint, f"schedules.{path}")
+        return {**schedules, name: dataclasses.replace(schedules.get(name, Schedule()), **{setting: value})}
+    if path and (value is None or value is False or value == "none"):
         return {other: schedule for other, schedule in schedules.items() if other != path}
-    if isinstance(value, str):  # schedules.lr=cosine: from the full value to zero over the run
+    if path and isinstance(value, str):  # schedules.lr=cosine: from the full value to zero over the run
         return {**schedules, path: Schedule(value)}
     raise InputError(
-        f"schedules.{path}={value}: write schedules.lr=cosine, or one of "
+        f"schedules{'.' * bool(path)}{path}={value}: write schedules.lr=cosine, or one of "
         f"{', '.join(f'schedules.lr.{f}' for f in sorted(fields))}"
     )
+
+
+def _network_options() -> list[str]:
+    """The options that some network has; which of them the chosen one takes is checked when it is built."""
+    from equipoise.networks import options_of
+
+    return sorted({option for entry in entries("network") for option in options_of(entry.name)})
 
 
 def _settings(term: str) -> dict[str, Any]:
@@ -243,5 +253,5 @@ def _build(kind: type, data: dict[str, Any]) -> Any:
         for name, value in data.items()
     }
     if kind is Recipe:
-        values["schedules"] = {name: Schedule(**value) for name, value in values.get("schedules", {}).items()}
+        values["schedules"] = {name: _build(Schedule, value) for name, value in values.get("schedules", {}).items()}
     return kind(**values)

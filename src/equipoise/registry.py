@@ -62,9 +62,16 @@ def register(kind: str, name: str | None = None, *, paper: str = "", claim: str 
 def add(kind: str, name: str, part: Any, *, paper: str = "", claim: str = "", **facts: Any) -> None:
     """Register something that is no function or class, such as a pair of functions."""
     known = _entries.get((kind, name))
-    if known is not None and getattr(known.part, "__module__", None) != getattr(part, "__module__", None):
-        raise ValueError(f"the {kind} {name!r} is registered already, by {known.part.__module__}; choose another name")
+    if known is not None and _origin(known.part) != _origin(part):
+        raise ValueError(f"the {kind} {name!r} is registered already, by {_origin(known.part)}; choose another name")
     _entries[kind, name] = Entry(kind, name, part, paper, claim, facts)
+
+
+def _origin(part: Any) -> str:
+    """The module that a part was written in: of a loss or a sensor, which are values, that of its function."""
+    for name in ("function", "d"):
+        part = getattr(part, name, part)
+    return str(getattr(part, "__module__", ""))
 
 
 def entries(kind: str | None = None) -> list[Entry]:

@@ -200,8 +200,9 @@ class Step:
                 f"{role}.skipped": (1 - ok).reshape(1),
             }
         )
-        if not self.failed[role]:
+        if [(t.shape, t.dtype) for t in self.failed[role]] != [(t.shape, t.dtype) for t in inputs]:
             self.failed[role] = [torch.zeros_like(tensor) for tensor in inputs]
+            self.alarm[role].zero_()
         first = (ok == 0) & ~self.alarm[role]
         for kept, tensor in zip(self.failed[role], inputs, strict=True):
             kept.copy_(torch.where(first, tensor, kept))

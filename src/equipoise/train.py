@@ -289,8 +289,9 @@ def snapshot(step: Step, grid: Grid, dataset: Dataset, out: Path, journal: Journ
 
 
 def _norm(network: nn.Module) -> Tensor:
-    norms = torch._foreach_norm([p.detach() for p in network.parameters() if p.requires_grad])
-    return torch.linalg.vector_norm(torch.stack(norms))
+    norms = [torch.linalg.vector_norm(p.detach()) for p in network.parameters() if p.requires_grad]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total
 
 
 def raise_if_memory(error: BaseException, config: Config) -> None:

@@ -140,7 +140,7 @@ class Batches:
         self.device, self.mirror, self._position = torch.device(device), mirror, position
         self._served = Served(dataset, Order(holdout, batch=batch, seed=seed, mirror=mirror), rank, world)
         self._resident = self._move() if _fits(dataset, self.device) else None
-        self._workers = workers or (min(2, os.cpu_Positions() or 1) if self.device.type == "cuda" else 0)
+        self._workers = workers or (min(2, os.cpu_count() or 1) if self.device.type == "cuda" else 0)
         self._iterator: Iterator[Any] | None = None
 
     @property

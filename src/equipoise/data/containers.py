@@ -96,10 +96,11 @@ class Zip:
         self.skipped.clear()
         try:
             archive = zipfile.ZipFile(self.path)  # closed with its last reader: threads read after the loop has ended
+            for info in archive.infolist():
+                check_name(info.filename, self.path)
             members = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
             self.total = len(members)
             for info in sorted(members, key=lambda info: info.filename):
-                check_name(info.filename, self.path)
                 if info.flag_bits & 1:
                     raise InputError(f"{self.path} is encrypted ({info.filename}); unpack it with its password first.")
                 if _is_image(info.filename, self.skipped):

@@ -236,11 +236,14 @@ def test(python: str, more: list[str]) -> int:
 
 
 def run(command: Sequence[str], **variables: str) -> int:
-    """Run a program in the repository's folder and return its exit code."""
-    try:
-        return subprocess.run(command, cwd=HERE, env={**os.environ, **variables}).returncode
-    except KeyboardInterrupt:  # the program has had it too
-        return 130
+    """Run a program in the repository's folder and return its exit code; Ctrl-C is for the program to answer."""
+    with subprocess.Popen(command, cwd=HERE, env={**os.environ, **variables}) as process:
+        while True:
+            try:
+                code = process.wait()
+                return code if code >= 0 else 128 - code
+            except KeyboardInterrupt:
+                continue
 
 
 def say(text: str) -> None:

@@ -84,7 +84,7 @@ class DiracGAN:
 
     @property
     def norm(self):
-        return float(torch.hypot(self.theta, self.psi))
+        return float(torch.hypot(self.theta, self.psi).detach())
 
 
 # ------------------------------------------------------------------------------------------------ small whole steps

@@ -129,3 +129,17 @@ def test_an_old_python_gets_a_sentence(bootstrap: ModuleType, monkeypatch: pytes
 def test_help_works() -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "--wheels" in done.stdout
+
+
+def test_ctrl_c_is_left_to_the_program() -> None:
+    """It may have to write a checkpoint: it is waited for, and its exit code is handed on."""
+    program = (
+        "import os, signal, sys, time\n"
+        "def handler(*_):\n    time.sleep(0.6)\n    sys.exit(130)\n"  # longer than subprocess.run would wait
+        "signal.signal(signal.SIGINT, handler)\n"
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "time.sleep(10)\n"
+    )
+    call = f"import sys, bootstrap; sys.exit(bootstrap.run([sys.executable, '-c', {program!r}]))"
+    assert subprocess.run([sys.executable, "-c", call], cwd=SCRIPT.parent).returncode == 130

@@ -22,11 +22,11 @@ def load(name: str) -> ModuleType:
 
 
 def test_the_bare_loop_learns_the_ring(capsys: pytest.CaptureFixture[str]) -> None:
-    found = load("bare_loop").main(steps=1000)
+    found = load("bare_loop").main(steps=600)
     assert found.hit == 8
     assert found.reverse_kl < 0.1  # nats: a missing mode costs 0.13, a mode of double weight 0.06
-    assert found.high_quality > 0.35  # uniform on the square of the ring: 0.02
-    assert "1000 steps" in capsys.readouterr().out
+    assert found.high_quality > 0.2  # uniform on the square of the ring: 0.02
+    assert "500 steps" in capsys.readouterr().out
 
 
 def test_a_term_in_a_bare_loop_changes_the_update() -> None:

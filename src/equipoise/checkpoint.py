@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ from equipoise.terms import fact
 KEEP = 3  # checkpoints that stay; older ones make room
 
 
+class Unwritable(TrainingFailed):
+    """A checkpoint could not be written; the one before it is as it was."""
+
+
 def save(
     folder: Path, step: Step, samples: int, counters: dict[str, Any], finish: Callable[[], None] = lambda: None
 ) -> Path:
@@ -41,10 +45,10 @@ def save(
             sizes = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
             state = {"samples": samples, "moves": dict(step.moves), "sizes": sizes, **counters, **_host_states()}
             (new / "state.json").write_text(json.dumps(state, indent=1))
-        finish()
+            finish()
         atomic_write(folder / "latest", name + "\n")
     except (OSError, SafetensorError) as error:
-        raise TrainingFailed(
+        raise Unwritable(
             f"the checkpoint {name} could not be written to {folder} ({error}); the one before it is untouched: "
             "make room there and resume"
         ) from None
@@ -52,9 +56,16 @@ def save(
     return folder / name
 
 
-def load(path: Path, step: Step, random_states: bool = True) -> dict[str, Any]:
+def load(
+    path: Path,
+    step: Step,
+    random_states: bool = True,
+    counters: Sequence[str] = ("samples",),  # that must be there
+) -> dict[str, Any]:
     """Restore a step, and if asked every random state, from a checkpoint, and return its counters."""
     state = verify(path)
+    if not state.keys() >= set(counters):
+        raise InputError(f"{path} holds trained networks but no run to go on with; use GAN.load, or train anew")
     for file, network in networks_of(step).items():
         load_network(path / f"{file}.safetensors", network)
     stored = _read(path / "state.safetensors")
@@ -72,19 +83,11 @@ def load(path: Path, step: Step, random_states: bool = True) -> dict[str, Any]:
 
 def find(run: Path) -> Path:
     """The newest checkpoint of a run that is whole; a broken one is passed over for the one before it."""
-    folder = run / "checkpoints"
-    for old in folder.glob(".*.old"):  # a crash between moving the old folder aside and putting the new one in place
-        whole = folder / old.name[1 : -len(".old")]
-        if not whole.exists():
-            old.rename(whole)
-    latest = folder / "latest"
-    named = [latest.read_text().strip()] if latest.is_file() else []
-    names = named + sorted((p.name for p in folder.glob("[0-9]*") if p.is_dir() and p.name not in named), reverse=True)
     problems = []
-    for name in names:
+    for folder in _candidates(run / "checkpoints"):
         try:
-            verify(folder / name)
-            return folder / name
+            verify(folder)
+            return folder
         except InputError as error:
             problems.append(str(error))
     raise InputError(
@@ -92,6 +95,20 @@ def find(run: Path) -> Path:
         if problems
         else f"{run} holds no checkpoint; a run writes its first one at its first snapshot, so train again"
     )
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Every checkpoint, the one that `latest` names first and then the newest first.
+
+    A crash while a checkpoint was put in place of one of the same name has left the old one under `.KKKKKK.old`.
+    """
+    latest = folder / "latest"
+    named = latest.read_text(errors="replace").strip() if latest.is_file() else ""
+    names = {path.name.removeprefix(".").removesuffix(".old") for path in folder.glob("*") if path.is_dir()}
+    numbers = sorted((name for name in names if name.isdigit()), key=int, reverse=True)
+    ordered = sorted(numbers, key=lambda name: name != named)
+    places = [place for name in ordered for place in (folder / name, folder / f".{name}.old")]
+    return [place for place in places if place.is_dir()]
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def verify(path: Path) -> dict[str, Any]:
                     f"{path / name} is truncated or changed: {size} bytes were written; use another checkpoint"
                 )
         return state
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a whole checkpoint ({error}); use another one") from None
@@ -189,9 +206,12 @@ def _restore_random_states(state: dict[str, Any], stored: dict[str, Tensor], dev
 
 def _prune(folder: Path, newest: str) -> None:
     """Remove all but the newest few, and what crashed writers left behind."""
-    whole = sorted(p.name for p in folder.glob("[0-9]*") if p.is_dir())
+    whole = sorted((p.name for p in folder.glob("[0-9]*") if p.is_dir() and p.name.isdigit()), key=int)
     for name in whole[:-KEEP]:
         if name != newest:
             shutil.rmtree(folder / name, ignore_errors=True)
-    for leftover in folder.glob(".*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ cache_app = typer.Typer(help="The cache of decoded images.", no_args_is_help=Tru
 app.add_typer(cache_app, name="cache")
 
 INTERRUPTED = 130
+PLURALS = {"loss": "losses", "features": "features"}
 
 Source = Annotated[str, typer.Argument(help="digits, ring, grid; a folder, zip or tar of images; .npy, .npz; hf:NAME")]
 Run = Annotated[Path, typer.Argument(help="A run folder, as `train --out` made it")]
@@ -76,7 +78,9 @@ def train(
     )  # fmt: skip
     planned = plan.resolve(asked, dataset)
     if dry_run:
-        typer.echo(_dry_run(planned))
+        from equipoise.explain import explain
+
+        typer.echo(explain(planned))
         return
     for text in (*dataset.report.text().splitlines(), *planned.remarks):
         line.say(text)
@@ -158,10 +162,12 @@ def list_parts(as_json: Annotated[bool, typer.Option("--json", help="As JSON, wi
         rows = [{"kind": e.kind, "name": e.name, "paper": e.paper, "claim": e.claim, **e.facts} for e in entries]
         typer.echo(json.dumps(rows, indent=1))
         return
-    for kind in registry.HOMES:
-        typer.echo(f"\n{kind}s")
-        for entry in (e for e in entries if e.kind == kind):
-            typer.echo(f"  {entry.name:18} {entry.paper:18} {entry.claim}")
+    for kind in ("recipe", *(kind for kind in registry.HOMES if kind != "recipe")):
+        chosen = [entry for entry in entries if entry.kind == kind]
+        if chosen:
+            typer.echo(f"{PLURALS.get(kind, kind + 's')}:")
+        for entry in chosen:
+            typer.echo(f"  {entry.name:15} {entry.paper:17} {' '.join(entry.claim.split())}")
 
 
 @cache_app.command("list")
@@ -169,8 +175,8 @@ def cache_list() -> None:
     """List what is cached."""
     from equipoise.data import cache_list as listing
 
-    for row in listing():
-        typer.echo(str(row))
+    rows = listing()
+    typer.echo("\n".join(map(str, rows)) if rows else "the cache is empty")
 
 
 @cache_app.command("clear")
@@ -196,8 +202,12 @@ def main() -> None:
         typer.echo(f"equipoise: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        typer.echo("equipoise: stopped at once; the last checkpoint can be resumed", err=True)
+        typer.echo("equipoise: stopped at once; `equipoise resume` goes on from a run's last checkpoint", err=True)
         sys.exit(INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        typer.echo("equipoise: a fault of the program, not of your input; please report the lines above", err=True)
+        sys.exit(1)
 
 
 def _open(source: str, resolution: int | None, labels: str | None, line: Any) -> Any:
@@ -215,27 +225,6 @@ def _finish(outcome: Any, folder: Path, line: Any) -> None:
     pictures = sorted((folder / "samples").glob("fakes-*.png"))
     line.say(f"Done: {outcome.samples / 1000:g} kimg. Look at {pictures[-1]} beside {folder / 'reals.png'};")
     line.say(f"more with: equipoise generate {folder} --count 64 --grid more.png")
-
-
-def _dry_run(planned: Any) -> str:
-    import dataclasses
-
-    from equipoise import estimate
-
-    config = planned.config
-    values = {
-        **config.recipe.values(),
-        **{k: v for k, v in dataclasses.asdict(config).items() if k not in ("recipe", "origin", "class_names")},
-    }
-    values["classes"] = config.classes
-    rows = [
-        f"{path:32} {json.dumps(value):24} {config.origin.get(path, 'default')}"
-        for path, value in sorted(values.items())
-    ]
-    sizes = estimate.describe(config)
-    rows += [f"{'parameters of ' + role:32} {count:,}" for role, count in sizes["parameters"].items()]
-    rows += [f"{'memory: ' + what:32} {size / 2**20:,.0f} MiB" for what, size in sizes["bytes"].items()]
-    return "\n".join([planned.dataset.report.text(), *planned.remarks, *rows])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from equipoise.files import atomic_write
 from equipoise.recipe import Recipe
 
 BALANCE = ("off", "watch")
+IN_MEMORY = "arrays in memory"  # the source of what GAN.fit was given
 
 
 @dataclass(frozen=True)

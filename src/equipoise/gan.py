@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from equipoise import build, checkpoint, config, images, plan, runs, samples
 from equipoise.adapters import check
-from equipoise.config import Config
+from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, from_arrays
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
@@ -26,8 +26,6 @@ from equipoise.step import Step
 from equipoise.train import train
 from equipoise.turn import parameters
 from equipoise.turn import score as mean_logit
-
-IN_MEMORY = "arrays in memory"
 
 
 class GAN:
@@ -65,6 +63,7 @@ class GAN:
             seed=seed,
             device=plan.choose_device(device),
             balance=balance,
+            whence="Python",
         )
         self._config: Config | None = None
         self._step: Step | None = None
@@ -94,8 +93,6 @@ class GAN:
         if folder is not None:
             runs.make_folder(folder)
         settled = runs.settle(planned, dataset, line, self._own)
-        if folder is not None:
-            runs.describe(folder, settled, dataset)
         try:
             outcome = train(settled, dataset, folder, networks=self._own, watcher=line)
         finally:
@@ -143,7 +140,7 @@ class GAN:
         if settings.classes:
             chosen = torch.randint(settings.classes, (n,), generator=source)
             if labels is not None:
-                chosen = torch.as_tensor(_array(labels)).long().expand(n)
+                chosen = _labels(labels, n)
             if int(chosen.min()) < 0 or int(chosen.max()) >= settings.classes:
                 raise InputError(f"labels must lie from 0 to {settings.classes - 1}, the classes the GAN was fitted on")
         return samples.generate(step.ema.average, latents, chosen), chosen
@@ -156,7 +153,7 @@ class GAN:
         """
         step, settings = self._trained()
         shown = self._as_fitted(images, settings)
-        chosen = None if labels is None or not settings.classes else torch.as_tensor(_array(labels)).long()
+        chosen = None if labels is None or not settings.classes else _labels(labels, len(shown))
         if settings.classes and chosen is None:
             raise InputError("the discriminator was fitted with labels, so it needs the labels of the images it judges")
         discriminator = step.networks["D"].eval()
@@ -195,9 +192,7 @@ class GAN:
 
         step, settings = self._trained()
         real = self._as_fitted(images, settings)
-        chosen = (
-            None if not settings.classes else torch.as_tensor(_array(labels)).long() if labels is not None else None
-        )
+        chosen = None if labels is None or not settings.classes else _labels(labels, len(real))
         if settings.classes and chosen is None:
             raise InputError("the GAN was fitted with labels, so evaluate needs the labels of the images")
         fake = self._sample(len(real), chosen, seed)[0]
@@ -282,6 +277,14 @@ class GAN:
         if self._step is None or self._config is None:
             raise InputError("this GAN has not been fitted yet; call fit(images), or GAN.load(folder)")
         return self._step, self._config
+
+
+def _labels(given: Any, count: int) -> Tensor:
+    """Class numbers int64 `[count]`; a single one stands for all."""
+    labels = torch.as_tensor(_array(given)).long()
+    if labels.dim() > 1 or (labels.dim() == 1 and len(labels) != count):
+        raise InputError(f"labels shaped {list(labels.shape)} do not fit {count} samples; give one number for each")
+    return labels.expand(count)
 
 
 def _array(values: Any) -> Any:

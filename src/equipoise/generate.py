@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise import images, runs, samples
+from equipoise.config import Config
+from equipoise.data.builtin import BUILTIN
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
+
+MOST = 1_000_000  # samples at once: they are held in memory
 
 
 def generate_files(
@@ -38,23 +42,31 @@ def generate_files(
     made_labels = None if labels is None else labels.numpy()
     bytes_ = made.numpy() if len(config.shape) == 1 else images.to_uint8(made)
     written = []
-    if grid is not None:
-        grid.parent.mkdir(parents=True, exist_ok=True)
-        images.save_png(grid, images.picture(bytes_))
-        written.append(f"{len(chosen)} samples in {grid}")
-    if out is not None and out.suffix == ".npz":
-        _save_npz(out, bytes_, made_labels)
-        written.append(f"{len(chosen)} samples in {out}")
-    elif out is not None:
-        _save_folder(out, bytes_, chosen)
-        written.append(f"{len(chosen)} files in {out}")
+    try:
+        if grid is not None:
+            grid.parent.mkdir(parents=True, exist_ok=True)
+            images.save_png(grid, images.picture(bytes_, _reference(config)))
+            written.append(f"{len(chosen)} samples in {grid}")
+        if out is not None and out.suffix == ".npz":
+            _save_npz(out, bytes_, made_labels)
+            written.append(f"{len(chosen)} samples in {out}")
+        elif out is not None:
+            _save_folder(out, bytes_, chosen)
+            written.append(f"{len(chosen)} files in {out}")
+    except OSError as error:
+        raise InputError(f"the samples could not be written ({error}); name a place where you may write") from None
     return written
+
+
+def _reference(settings: Config) -> NDArray[Any] | None:
+    """The real points to draw samples over, where they come with the package."""
+    return BUILTIN[settings.source]().images if settings.source in BUILTIN and len(settings.shape) == 1 else None
 
 
 def parse_seeds(text: str | None, count: int | None) -> list[int]:
     """Seeds from `0-63`, `1,5,9` or both together; with a count alone, 0 to count-1."""
-    if count is not None and count < 1:
-        raise InputError(f"--count {count} asks for nothing; give 1 or more")
+    if count is not None and not 1 <= count <= MOST:
+        raise InputError(f"--count {count} cannot be generated at once; give 1 to {MOST:,}")
     if text is None:
         return list(range(count or 64))
     found: list[int] = []
@@ -62,7 +74,10 @@ def parse_seeds(text: str | None, count: int | None) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise InputError(f"--seeds {text} cannot be read; write for example 0-63 or 1,5,9")
-        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last >= 2**63 or len(found) + last - first >= MOST:
+            raise InputError(f"--seeds {text} asks for too much; give at most {MOST:,} seeds below 2^63")
+        found += range(first, last + 1)
     if count is not None and count != len(found):
         raise InputError(
             f"--seeds {text} names {len(found)} samples and --count {count}; give one of them, or the same number"

@@ -39,7 +39,7 @@ class Adam:
         self._check(lr, beta1, beta2, eps, clip)
         device = self.parameters[0].device
         self.lr, self.beta1, self.beta2, self.eps, self.clip = (
-            torch.tensor(float(x), device=device) for x in (lr, beta1, beta2, eps, clip or math.inf)
+            torch.tensor(float(x), device=device) for x in (lr, beta1, beta2, eps, clip)
         )
         size = sum(p.numel() for p in self.parameters)
         dtype = torch.float64 if self.parameters[0].dtype == torch.float64 else torch.float32
@@ -85,9 +85,9 @@ class Adam:
         torch.linalg.vector_norm(self.gradient, out=self.norm)
         finite = torch.isfinite(self.norm)
         ok = finite.to(self.norm.dtype)
-        gradient = torch.where(finite, self.gradient, 0.0) * (self.clip / self.norm.clamp(min=1e-12)).clamp(
-            max=1.0
-        ).where(finite, 1.0)
+        clipped = (self.clip > 0) & finite
+        scale = torch.where(clipped, (self.clip / self.norm.clamp(min=1e-12)).clamp(max=1.0), 1.0)
+        gradient = torch.where(finite, self.gradient, 0.0).mul_(scale)
         weight1, weight2 = (1 - self.beta1) * ok, (1 - self.beta2) * ok
         self.first.lerp_(gradient, weight1.to(gradient.dtype))
         self.second.lerp_(gradient.square_(), weight2.to(gradient.dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,8 @@ from typing import Any
 
 import torch
 
+from equipoise import build, recipes
 from equipoise import config as configs
-from equipoise import recipes
 from equipoise.config import BALANCE, Config
 from equipoise.data import Dataset
 from equipoise.errors import InputError
@@ -39,6 +40,7 @@ class Request:
     workers: int = 0
     deterministic: bool = False
     snapshot_kimg: float = 0.0
+    whence: str = "command line"  # who asks, as the origin of what is asked for
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     _check(request)
     device = choose_device(request.device)
     recipe, origin = _recipe(request, dataset, device, remarks)
+    build.objective(recipe)
     conditional = recipe.network.conditional
     if conditional is None:
         conditional = dataset.labels is not None
@@ -69,17 +72,20 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     if mirror is None:
         mirror = dataset.mirror_safe
         origin["mirror"] = "flips are safe for this data" if mirror else "flips are not safe for this data"
-    mixed = recipe.mixed if recipe.mixed is not None else device.startswith("cuda")
+    mixed = recipe.mixed
+    if mixed is None:
+        mixed = device.startswith("cuda")
+        origin["mixed"] = "on for CUDA only"
     recipe = recipe.with_values({"network.conditional": conditional, "mirror": mirror, "mixed": mixed})
-    origin |= {
-        name: "command line"
-        for name in ("kimg", "budget", "resolution", "batch", "labels")
-        if getattr(request, name) is not None
-    }
-    origin.setdefault("kimg", f"recipe {recipe.name}" if request.budget is None else f"budget {request.budget}")
+    origin |= {"fingerprint": "the data", "threads": "this machine", "snapshot_kimg": "a tenth of the run"}
+    origin |= _asked(request)
+    if request.budget is not None:
+        origin["kimg"] = f"budget {request.budget}, measured when training starts"
     if request.device == "auto":
-        origin["device"] = "auto"
+        origin["device"] = "auto: the best of this machine"
     kimg = request.kimg if request.kimg is not None else (0.0 if request.budget else recipe.kimg)
+    if not kimg < math.inf:
+        raise InputError(f"kimg={kimg} is no length; give thousands of images above 0")
     config = Config(
         source=request.source,
         recipe=recipe,
@@ -106,7 +112,7 @@ def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str])
     """The recipe with all changes applied, and where its values came from."""
     changes: list[tuple[str, str, Any]] = []
     chosen: str | Recipe | None = request.recipe
-    if isinstance(chosen, str) and (chosen.endswith(".toml") or Path(chosen).is_file()):
+    if isinstance(chosen, str) and Path(chosen).suffix == ".toml":
         from_file = read_toml(chosen)
         changes += [(f"file {chosen}", path, value) for path, value in from_file.items() if path != "recipe"]
         chosen = from_file.get("recipe")
@@ -117,14 +123,24 @@ def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str])
         base = find("recipe", name).part(dataset.shape, len(dataset), device)
         if why:
             remarks.append(f"Recipe {name}, for {why}.")
-    changes += [("command line", *parse_assignment(text)) for text in request.settings]
-    changes += [("given", path, value) for path, value in request.changes.items()]
+    changes += [(request.whence, *parse_assignment(text)) for text in request.settings]
+    changes += [(request.whence, path, value) for path, value in request.changes.items()]
     if request.batch is not None:
-        changes.append(("command line", "batch", request.batch))
-    recipe = base.with_values({path: value for _, path, value in changes})
-    origin = dict.fromkeys(recipe.values(), f"recipe {base.name}")
-    origin |= {path.removeprefix("terms."): where for where, path, _ in changes}
+        changes.append((request.whence, "batch", request.batch))
+    origin = dict.fromkeys([*base.values(), "recipe"], f"recipe {base.name}")
+    origin["recipe"] = request.whence if request.recipe is not None else "by the data"
+    recipe = base
+    for where, path, value in changes:
+        before, recipe = recipe.values(), recipe.with_values({path: value})
+        named = {path, f"terms.{path}", path.replace("network.", "network.options.", 1)}
+        origin |= {key: where for key, new in recipe.values().items() if key in named or before.get(key, ...) != new}
     return recipe, origin
+
+
+def _asked(request: Request) -> dict[str, str]:
+    """The origin of everything that was asked for by an option of its own."""
+    options = [option for option in dataclasses.fields(request) if option.name not in ("recipe", "settings", "changes")]
+    return {o.name: request.whence for o in options if getattr(request, o.name) != o.default}
 
 
 def _check(request: Request) -> None:
@@ -137,8 +153,14 @@ def _check(request: Request) -> None:
         raise InputError(f"--balance {request.balance} is unknown; there are {', '.join(BALANCE)}")
     if request.kimg is not None and request.budget is not None:
         raise InputError("--kimg and --budget both fix the length of the run; give one of them")
-    if request.kimg is not None and not request.kimg > 0:
+    if request.kimg is not None and not 0 < request.kimg < math.inf:
         raise InputError(f"--kimg {request.kimg} is no length; give thousands of images above 0")
+    if not 0 <= request.seed < 2**63:
+        raise InputError(f"--seed {request.seed} is no seed; give a whole number from 0, below 2^63")
+    if not 0 <= request.workers <= 64:
+        raise InputError(f"--workers {request.workers} cannot be started; give 0 (none) to 64 processes")
+    if not 0 <= request.snapshot_kimg < math.inf:
+        raise InputError(f"--snapshot-kimg {request.snapshot_kimg} is no distance; give 0 (a tenth of the run) or more")
     if request.budget is not None:
         configs.parse_budget(request.budget)
 
@@ -161,8 +183,7 @@ def choose_device(name: str) -> str:
 
 
 def with_length(config: Config, images_per_second: float, spent: float) -> Config:
-    """The configuration with its budget turned into kimg, once: from the measured speed, less what was spent "
-    "measuring."""
+    """The configuration with its budget turned into kimg, once: from the measured speed, less the time measuring it."""
     assert config.budget is not None
     seconds = max(configs.parse_budget(config.budget) - spent, 0.1) * SHARE
     kimg = max(config.recipe.batch, images_per_second * seconds) / 1000

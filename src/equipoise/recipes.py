@@ -16,23 +16,29 @@ Shape = tuple[int, ...]
 def baseline(shape: Shape, count: int, device: str = "cpu") -> Recipe:
     """R3GAN's recipe (Huang et al. 2024): rpgan, R1 + R2 every step, burn-in of lr, gamma, beta2 and EMA.
 
-    On a CPU the pair is small and reads patches of 2x2 pixels at once: about 100 images/s at 32x32 on two cores. Gamma
-    grows with the number of pixels, over which the penalty sums.
+    On a CPU, where runs are short, the pair is small and reads patches of 2x2 pixels at once, batches are small, the
+    learning rate ten times the paper's and the penalty strong: about 60 images/s at 32x32 on two cores, digits legible
+    after 10 kimg. Gamma grows with the number of pixels, over which the penalty sums.
     """
-    gamma = 0.05 * (shape[-1] / 32) ** 2
-    small = device == "cpu"
-    size = {"depth": 1, "patch": 2} if small else {}
+    area = (shape[-1] / 32) ** 2
+    if device == "cpu":
+        lr, gamma, batch, kimg = 2e-3, 5.0 * area, 16, 200.0
+        network = Network("normfree", width=48, latent_dim=64, options={"depth": 1, "patch": 2 if shape[-1] > 8 else 1})
+    else:
+        lr, gamma, batch, kimg = 2e-4, 0.5 * area, 128, 5000.0
+        network = Network("normfree", width=128, latent_dim=64)
+    player = Player(lr=lr, beta1=0.0, beta2=0.99)
     return Recipe(
         name="baseline",
-        network=Network("normfree", width=48 if small else 128, latent_dim=64, options=size),
+        network=network,
         loss="rpgan",
         terms={"r1": {"gamma": gamma}, "r2": {"gamma": gamma}},
-        G=Player(lr=5e-4, beta1=0.0, beta2=0.99),
-        D=Player(lr=5e-4, beta1=0.0, beta2=0.99),
+        G=player,
+        D=player,
         schedules=_burn_in(),
-        ema_kimg=10.0,
-        batch=32 if small else 128,
-        kimg=200.0 if small else 5000.0,
+        ema_kimg=10.0 if device == "cpu" else 500.0,
+        batch=batch,
+        kimg=kimg,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 import time
@@ -17,11 +16,10 @@ import torch
 from torch import nn
 
 from equipoise import build, checkpoint, config, plan
-from equipoise.config import Config
+from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
-from equipoise.files import atomic_write
 from equipoise.train import Outcome, Watcher, measure_speed, train
 
 
@@ -31,14 +29,7 @@ def begin(
     """Make the run folder and train. A folder that holds anything is refused."""
     make_folder(out)
     settled = settle(planned.config, planned.dataset, watcher)
-    describe(out, settled, planned.dataset)
     return train(settled, planned.dataset, out, watcher=watcher, stop=stop)
-
-
-def describe(out: Path, settled: Config, dataset: Dataset) -> None:
-    """Write what is about to be trained on what: before the first step."""
-    settled.write(out)
-    atomic_write(out / "data.json", json.dumps(dataset.report.as_dict(), indent=1) + "\n")
 
 
 def settle(
@@ -67,6 +58,8 @@ def resume(
             f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
         )
     settings = dataclasses.replace(settings, device=plan.choose_device(device or settings.device))
+    if settings.source == IN_MEMORY:
+        raise InputError(f"{run} was fitted on arrays in memory, which are gone; call GAN.fit again with a new folder")
     found = checkpoint.find(run)
     if checkpoint.verify(found)["samples"] >= settings.total:
         return None
@@ -92,6 +85,9 @@ def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tupl
             f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
         )
     folder = checkpoint.find(run) if at is None else run / "checkpoints" / at
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.glob("[0-9]*"))
+        raise InputError(f"{run} holds no checkpoint {at!r}; there are {', '.join(there)}")
     checkpoint.verify(folder)
     generator, discriminator = build.players(settings.recipe, settings.shape, settings.classes)
     network = discriminator if which == "D" else generator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ def from_seeds(
     if label is not None and not 0 <= label < classes:
         known = f"the run knows classes 0 to {classes - 1}" if classes else "the run was trained without labels"
         raise InputError(f"class {label} cannot be generated, for {known}; choose another, or train with --labels")
-    if truncation < 0:
+    if not 0 <= truncation < math.inf:
         raise InputError(f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual")
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]
     latents = torch.stack([torch.randn(size, generator=source) for source in sources])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError, TrainingFailed
+from equipoise.files import atomic_write
 from equipoise.networks.protocols import num_classes
 from equipoise.registry import find
 from equipoise.report import Tick
@@ -31,6 +33,7 @@ from equipoise.turn import score
 
 HELDOUT = 256  # held-out images judged at a tick
 PATIENCE = 20  # updates skipped in a row before a run is given up
+COUNTERS = ("samples", "tick", "next_tick", "next_snapshot", "skipped", "seconds", "owed", "position")  # of the loop
 
 
 class Watcher(Protocol):
@@ -68,17 +71,16 @@ def train(
     tempo, total, batch = Tempo(config.recipe.D.steps), config.total, config.recipe.batch
     samples, number, next_tick, next_snapshot, skipped, seconds = 0, 0, 0, 0, 0, 0.0
     if resume is not None:
-        state = checkpoint.load(resume, step)
-        samples, number, next_tick, next_snapshot = (
-            state[key] for key in ("samples", "tick", "next_tick", "next_snapshot")
+        state = checkpoint.load(resume, step, counters=COUNTERS)
+        samples, number, next_tick, next_snapshot, skipped, seconds, tempo.owed, batches.position = (
+            state[key] for key in COUNTERS
         )
-        skipped, seconds, tempo.owed, batches.position = (
-            state[key] for key in ("skipped", "seconds", "owed", "position")
-        )
-    journal = Journal(out, samples) if out is not None else None
+        for name, base in state["dials"].items():
+            dials[name].set(base)
     grid = Grid(config.shape, config.classes, step.latent_dim)
     if out is not None and resume is None:
-        images.save_png(out / "reals.png", grid.reals(dataset, config.seed))
+        describe(out, config, dataset, grid)
+    journal = Journal(out, samples) if out is not None else None
     compares = step.objective.reads("G", "real_logits")
     began, last_time, last_samples, interrupted = time.monotonic() - seconds, time.monotonic(), samples, False
 
@@ -126,11 +128,14 @@ def train(
                 seconds = time.monotonic() - began
                 checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
     except TrainingFailed as failure:
-        if journal is not None:
+        if out is not None and journal is not None and not isinstance(failure, checkpoint.Unwritable):
             journal.event("failed", samples, reason=str(failure))
-        if out is not None and "checkpoint" not in str(failure):
-            checkpoint.save(out / "checkpoints", step, samples, counters())
+            checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
         raise
+    except OSError as error:
+        raise TrainingFailed(
+            f"a file could not be written or read ({error}); the last checkpoint is untouched: make room and resume"
+        ) from None
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         raise_if_memory(error, config)
         raise
@@ -172,6 +177,13 @@ def start(
         world=distributed.world_size(),
     )
     return step, build.dials(step, config.recipe), batches
+
+
+def describe(out: Path, config: Config, dataset: Dataset, grid: Grid) -> None:
+    """Write what is about to be trained on what: before the first step, and once it is clear that it can be built."""
+    config.write(out)
+    atomic_write(out / "data.json", json.dumps(dataset.report.as_dict(), indent=1) + "\n")
+    images.save_png(out / "reals.png", grid.reals(dataset, config.seed))
 
 
 def measure_speed(
@@ -260,8 +272,8 @@ def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watch
     lost = {role: tick.readings[f"{role}.skipped"] for role in ROLES if f"{role}.skipped" in tick.readings}
     if not any(reading.mean > 0 for reading in lost.values()):
         return 0
-    role = next(role for role in ROLES if role in lost and lost[role].mean > 0)
-    where = faults.locate(step, role) if bool(step.alarm[role]) else "as before"
+    role = max(lost, key=lambda role: lost[role].mean)
+    where = faults.locate(step, role) if bool(step.alarm[role]) else "unknown, since the run was stopped in between"
     count = round(lost[role].mean * lost[role].n)
     text = f"{count} of {lost[role].n} updates of {role} were skipped, since a value was not finite; the first: {where}"
     if journal is not None:

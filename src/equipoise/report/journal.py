@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ from typing import Any
 
 from equipoise.files import atomic_write
 from equipoise.report import Tick
+from equipoise.report.board import Board
 
 # Names as StyleGAN's tools write them, so that dashboards and eyes find them.
 TENSORBOARD = {
@@ -27,12 +29,9 @@ TENSORBOARD = {
 
 
 class Journal:
-    """Appends to a run's files. On resuming at `samples`, lines from beyond that moment are dropped: they come "
-    "again."""
+    """Appends to a run's files. On resuming at `samples`, lines from beyond that moment go: they come again."""
 
     def __init__(self, run: Path, samples: int = 0) -> None:
-        from tensorboardX import SummaryWriter  # takes a moment to import
-
         self.path = run / "run.jsonl"
         if self.path.exists():
             atomic_write(
@@ -40,7 +39,7 @@ class Journal:
                 "".join(line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples),
             )
         self.file = self.path.open("a", encoding="utf-8")
-        self.board = SummaryWriter(str(run), purge_step=samples // 1000 if samples else None, flush_secs=30)
+        self.board = Board(run, samples)
 
     def tick(self, tick: Tick) -> None:
         """Record a tick."""
@@ -48,15 +47,16 @@ class Journal:
         step = tick.samples // 1000
         for name, reading in tick.readings.items():
             if math.isfinite(reading.mean):
-                self.board.add_scalar(TENSORBOARD.get(name, f"Sensors/{name.replace('.', '/')}"), reading.mean, step)
+                self.board.scalar(TENSORBOARD.get(name, f"Sensors/{name.replace('.', '/')}"), reading.mean, step)
         for group, values in (("Balance", tick.balance), ("Dials", tick.dials)):
             for name, value in values.items():
                 if math.isfinite(value):
-                    self.board.add_scalar(f"{group}/{name.replace('.', '/')}", value, step)
-        self.board.add_scalar("Progress/kimg", tick.samples / 1000, step)
-        self.board.add_scalar("Progress/tick", tick.number, step)
-        self.board.add_scalar("Timing/total_sec", tick.seconds, step)
-        self.board.add_scalar("Timing/sec_per_kimg", 1000 / max(tick.images_per_second, 1e-9), step)
+                    self.board.scalar(f"{group}/{name.replace('.', '/')}", value, step)
+        self.board.scalar("Progress/kimg", tick.samples / 1000, step)
+        self.board.scalar("Progress/tick", tick.number, step)
+        self.board.scalar("Timing/total_sec", tick.seconds, step)
+        self.board.scalar("Timing/sec_per_kimg", 1000 / max(tick.images_per_second, 1e-9), step)
+        self.board.flush()
 
     def event(self, kind: str, samples: int, **facts: Any) -> None:
         """Record something that happened."""
@@ -64,7 +64,7 @@ class Journal:
 
     def image(self, name: str, picture: Any, samples: int) -> None:
         """Show a picture, uint8 [H, W, C], in TensorBoard."""
-        self.board.add_image(name, picture, samples // 1000, dataformats="HWC")
+        self.board.image(name, picture, samples // 1000)
 
     def sync(self) -> None:
         """Put everything written so far on the disk: before a checkpoint counts."""
@@ -73,9 +73,10 @@ class Journal:
         self.board.flush()
 
     def close(self) -> None:
-        """Close both files."""
-        self.file.close()
-        self.board.close()
+        """Close both files; what a full disk leaves unwritten is lost."""
+        for file in (self.file, self.board):
+            with contextlib.suppress(OSError):
+                file.close()
 
     def _write(self, record: dict[str, Any]) -> None:
         self.file.write(json.dumps(_plain(record)) + "\n")

@@ -64,10 +64,10 @@ class Objective(nn.Module):
         return frozenset(name for name, term in self.of(role).items() if move % int(fact(term, "every")) == 0)
 
     def reads(self, role: Role, field: str) -> bool:
-        """Whether any part of the player's objective asks for `field`; a score counts as its logits."""
+        """Whether any part of the player's objective asks for `field`; scores and gradients count as their logits."""
         parts: list[Term] = [self.loss.d if role == "D" else self.loss.g, *self.of(role).values()]
         names = {name for part in parts for name in parameters(part)}
-        asked = {f"{n.removesuffix('_score')}_logits" if n.endswith("_score") else n for n in names}
+        asked = {f"{n.rpartition('_')[0]}_logits" if n.endswith(("_score", "_gradient")) else n for n in names}
         return field in asked
 
     def differentiates(self, due: frozenset[str]) -> bool:
@@ -84,8 +84,8 @@ class Objective(nn.Module):
         batch_norms = [layer for layer in coupled_layers if "Norm" in layer]
         if penalties and batch_norms:
             raise InputError(
-                f"{', '.join(penalties)} takes the discriminator's gradient for each image by itself, but batch "
-                f"normalisation in the discriminator ({batch_norms[0]}) makes each judgement depend on the "
-                "whole batch; "
+                f"{' and '.join(penalties)} take{'s' * (len(penalties) == 1)} the discriminator's gradient for "
+                f"each image by itself, but batch normalisation in the discriminator ({batch_norms[0]}) makes each "
+                "judgement depend on the whole batch; "
                 "set network.norm_D to none, layer, instance or spectral, or drop the penalty"
             )

@@ -259,3 +259,13 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_a_network_without_parameters_is_refused():
     with pytest.raises(InputError, match="nothing to optimise"):
         Adam(nn.ReLU().parameters())
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_skips_the_update_whatever_the_gradient(loss):
+    p = torch.nn.Parameter(torch.ones(3))
+    optimiser = Adam([p], lr=0.1)
+    p.grad = torch.ones(3)
+    assert float(optimiser.step(torch.tensor(loss))) == 0.0 and p.detach().tolist() == [1.0, 1.0, 1.0]
+    p.grad = torch.ones(3)
+    assert float(optimiser.step(torch.tensor(2.0))) == 1.0 and p.detach().tolist() != [1.0, 1.0, 1.0]

@@ -257,11 +257,12 @@ def test_the_baseline_is_r3gans_burn_in():
     step = build.assemble(small := recipe.with_values({"network.width": 4}), *build.players(small, (3, 32, 32), 0),
                           torch.device("cpu"))  # fmt: skip
     dials = build.dials(step, recipe)
-    for samples, gamma, beta2, lr in ((0, 0.05, 0.9, 1.0), (500, 0.0275, 0.945, 0.625), (1000, 0.005, 0.99, 0.25)):
+    full = recipe.terms["r1"]["gamma"]
+    for samples, part, beta2, lr in ((0, 1.0, 0.9, 1.0), (500, 0.55, 0.945, 0.625), (1000, 0.1, 0.99, 0.25)):
         for dial in dials.values():
             dial.turn(samples, 1000)
-        assert float(step.objective.terms["r1"].gamma) == pytest.approx(gamma, rel=1e-5)
-        assert float(step.objective.terms["r2"].gamma) == pytest.approx(gamma, rel=1e-5)
+        assert float(step.objective.terms["r1"].gamma) == pytest.approx(part * full, rel=1e-5)
+        assert float(step.objective.terms["r2"].gamma) == pytest.approx(part * full, rel=1e-5)
         for role in ("D", "G"):
             assert float(step.optimisers[role].beta2) == pytest.approx(beta2, rel=1e-5)
             assert float(step.optimisers[role].lr) == pytest.approx(lr * recipe.G.lr, rel=1e-5)

@@ -121,10 +121,10 @@ def test_the_generators_gradient_comes_through_the_discriminator_and_leaves_noth
     step = small_step()
     seen, update = {}, step.optimisers["G"].step
 
-    def looking():
+    def looking(loss):
         seen["G"] = [p.grad is not None for p in step.networks["G"].parameters()]
         seen["D"] = [p.grad is None for p in step.networks["D"].parameters()]
-        return update()
+        return update(loss)
 
     step.optimisers["G"].step = looking
     step.move("G", *batch_of(step, 0))

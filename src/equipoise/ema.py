@@ -49,8 +49,9 @@ class EMA:
         self.unseen += samples / 1000
 
     @torch.no_grad()
-    def update(self, ok: Tensor) -> None:
+    def update(self, ok: Tensor | None = None) -> None:
         """Follow the live generator; with `ok` 0.0 nothing changes, and the next update covers these images too."""
+        ok = torch.ones_like(self.seen) if ok is None else ok
         self.seen += ok * self.unseen
         halflife = torch.minimum(self.halflife, self.ramp * self.seen) if self.ramp else self.halflife
         decay = torch.where(halflife > 0, torch.exp2(-self.unseen / halflife.clamp(min=1e-12)), 0.0)

@@ -75,15 +75,16 @@ class Adam:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self) -> Tensor:
+    def step(self, loss: Tensor | None = None) -> Tensor:
         """Move along the parameters' `.grad` (a missing one counts as zero), forget them, and return whether it did.
 
-        The answer is a 0-d tensor, 1.0 or 0.0: with 0.0, some gradient was not finite and nothing has changed.
+        The answer is a 0-d tensor, 1.0 or 0.0: with 0.0, some gradient or the given loss was not finite and nothing has
+        changed.
         """
         self._gather()
         distributed.average_(self.gradient)
         torch.linalg.vector_norm(self.gradient, out=self.norm)
-        finite = torch.isfinite(self.norm)
+        finite = torch.isfinite(self.norm if loss is None else self.norm + distributed.mean(loss.detach()))
         ok = finite.to(self.norm.dtype)
         clipped = (self.clip > 0) & finite
         scale = torch.where(clipped, (self.clip / self.norm.clamp(min=1e-12)).clamp(max=1.0), 1.0)

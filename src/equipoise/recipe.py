@@ -91,7 +91,7 @@ class Recipe:
 
     def values(self) -> dict[str, Any]:
         """Every setting by its path, for printing."""
-        return dict(_flatten(self.as_dict()))
+        return {path: value for path, value in _flatten(self.as_dict()) if value != {}}
 
     def with_values(self, changes: dict[str, Any]) -> Recipe:
         """A copy with values changed by path; a misspelt path raises an InputError with the near ones."""
@@ -107,7 +107,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         data = tomllib.loads(Path(path).read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} cannot be read as TOML ({error}); write lines such as: G.lr = 2e-4") from None
-    return dict(_flatten(data))
+    return {path: True if value == {} else value for path, value in _flatten(data)}  # a bare [r1] switches it on
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -236,7 +236,8 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
 def _flatten(node: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in node.items():
-        found += _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+        nested = isinstance(value, dict) and value
+        found += _flatten(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
     return found
 
 

@@ -106,14 +106,16 @@ class Step:
         """Update one player once."""
         latents = torch.randn(len(images), self.latent_dim, device=self.device, dtype=self._dtype)
         before = [buffer.clone() for buffer in self._buffers]
+        total = torch.zeros([], device=self.device, dtype=self._dtype)
         with frozen(self.networks["G" if role == "D" else "D"]):
             for part in self._parts(images, labels, latents):
                 turn = self.turn(role, *part, due)
                 values = self.objective(turn, due)
                 loss = torch.stack([value.mean() for value in values.values()]).sum() / self.accumulate
                 loss.backward(inputs=self.optimisers[role].parameters)
+                total += loss.detach()
                 self._observe(turn, values)
-        ok = self.optimisers[role].step()
+        ok = self.optimisers[role].step(total)
         for buffer, old in zip(self._buffers, before, strict=True):
             buffer.copy_(torch.where(ok > 0, buffer, old))
         if role == "D":

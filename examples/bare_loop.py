@@ -70,7 +70,7 @@ def main(steps: int = 2500) -> metrics.Modes:
         # The generator's turn.
         turn = Turn("G", "G", fake_logits=discriminator(generator(torch.randn(BATCH, LATENT_DIM))))
         descend(optimiser_g, objective(turn, objective.due("G", step)))
-        ema.update(torch.ones([]))  # 0 would leave a failed update out
+        ema.update()
 
         for scheduler in schedulers:
             scheduler.step()

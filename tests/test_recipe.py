@@ -8,7 +8,8 @@ import torch
 
 from equipoise import build
 from equipoise.errors import InputError
-from equipoise.recipe import Network, Player, Recipe, parse_assignment, read_toml
+from equipoise.paths import parse_assignment, read_toml
+from equipoise.recipe import Network, Player, Recipe
 from equipoise.recipes import suggested
 from equipoise.registry import entries, find
 from equipoise.schedules import Schedule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,13 +51,20 @@ def players(
 def objective(recipe: Recipe) -> Objective:
     """The recipe's loss and terms."""
     loss: Loss = find("loss", recipe.loss).part
-    terms = {}
-    for name, settings in recipe.terms.items():
-        try:
-            terms[name] = find("term", name).part(**settings)
-        except TypeError as error:
-            raise InputError(f"{name} cannot be made with {settings}: {error}") from None
-    return Objective(loss, terms)
+    return Objective(loss, {name: _part("term", name, settings) for name, settings in recipe.terms.items()})
+
+
+def augmentations(recipe: Recipe) -> dict[str, nn.Module]:
+    """The recipe's augmentations by name, in the order they are applied."""
+    return {name: _part("augmentation", name, own) for name, own in recipe.augmentations.items()}
+
+
+def _part(kind: str, name: str, settings: Mapping[str, Any]) -> nn.Module:
+    try:
+        part: nn.Module = find(kind, name).part(**settings)
+    except TypeError as error:
+        raise InputError(f"{name} cannot be made with {settings}: {error}") from None
+    return part
 
 
 def assemble(
@@ -87,6 +95,7 @@ def assemble(
         optimisers,  # type: ignore[arg-type]  # mypy widens the keys to str
         EMA(generator, recipe.ema_kimg, recipe.ema_ramp),
         sensors=all_sensors() if sensing else (),
+        augmentations={name: part.to(device) for name, part in augmentations(recipe).items()},
         mixed=bool(recipe.mixed),
         accumulate=recipe.accumulate,
         channels_last=recipe.channels_last,
@@ -104,9 +113,9 @@ def dials(step: Step, recipe: Recipe) -> dict[str, Dial]:
     for role in ROLES:
         for name in Adam.DIALS:
             found[f"{role}.{name}"] = Dial(getattr(step.optimisers[role], name))
-    for term_name, term in step.objective.terms.items():
-        for name in fact(term, "dials"):
-            found[f"{term_name}.{name}"] = Dial(getattr(term, name))
+    for part_name, part in step.parts().items():
+        for name in fact(part, "dials"):
+            found[f"{part_name}.{name}"] = Dial(getattr(part, name))
     found["ema.halflife_kimg"] = Dial(step.ema.halflife)
     attach(found, recipe.schedules)
     return found
@@ -120,7 +129,6 @@ def _refuse_accumulation(recipe: Recipe, parts: Objective, pair: Mapping[str, nn
     coupled += [name for name, term in parts.terms.items() if fact(term, "couples_samples")]
     if coupled:
         raise InputError(
-            f"accumulate={recipe.accumulate} would change what {coupled[0]} computes, since it looks at the "
-            "whole batch at "
-            "once; set accumulate=1, or choose parts that treat each sample by itself"
+            f"accumulate={recipe.accumulate} would change what {coupled[0]} computes, since it looks at the whole "
+            "batch at once; set accumulate=1, or choose parts that treat each sample by itself"
         )

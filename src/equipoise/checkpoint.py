@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.files import atomic_dir, atomic_write
 from equipoise.step import Step
-from equipoise.terms import fact
 
 KEEP = 3  # checkpoints that stay; older ones make room
 
@@ -162,8 +161,7 @@ def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _tensors(step: Step) -> dict[str, Tensor]:
     """Everything on the device that changes during a run and is no network: read to save, copied into to restore."""
-    dials = {f"{name}.{dial}" for name, term in step.objective.terms.items() for dial in fact(term, "dials")}
-    found = {f"objective.{name}": b for name, b in step.objective.terms.named_buffers() if name not in dials}
+    found = {f"part.{name}": tensor for name, tensor in step.memory().items()}
     for role, optimiser in step.optimisers.items():
         found |= {f"optimiser.{role}.{name}": tensor for name, tensor in optimiser.state_dict().items()}
     found |= {f"ema.{name}": tensor for name, tensor in step.ema.state_dict().items()}

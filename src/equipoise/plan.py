@@ -17,7 +17,8 @@ from equipoise import config as configs
 from equipoise.config import BALANCE, Config
 from equipoise.data import Dataset
 from equipoise.errors import InputError
-from equipoise.recipe import Recipe, parse_assignment, read_toml
+from equipoise.paths import parse_assignment, read_toml
+from equipoise.recipe import Recipe
 from equipoise.registry import find
 
 

@@ -6,7 +6,7 @@ each kind can be captured whole as a CUDA graph. A non-finite gradient skips the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise import distributed
-from equipoise.augmentations import Augmentation, unchanged
+from equipoise.augmentations import Augmentation
 from equipoise.ema import EMA
 from equipoise.errors import InputError
 from equipoise.networks.layers import couples_samples
@@ -43,7 +43,7 @@ class Step:
         ema: EMA,
         *,
         sensors: Sequence[Sensor] = (),
-        augmentation: Augmentation = unchanged,
+        augmentations: Mapping[str, Augmentation] | None = None,  # by name, in the order they are applied
         mixed: bool = False,  # bfloat16 where it is safe; moves with a gradient penalty judge in float32
         accumulate: int = 1,  # equal parts a batch is worked off in, to save memory
         channels_last: bool = False,
@@ -53,7 +53,7 @@ class Step:
         self.optimisers = optimisers
         self.ema = ema
         self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
-        self.augmentation = augmentation
+        self.augmentations = dict(augmentations or {})
         self.mixed, self.accumulate, self.channels_last = mixed, accumulate, channels_last
         self.latent_dim = latent_dim(generator)
         self.device = next(generator.parameters()).device
@@ -81,14 +81,22 @@ class Step:
 
     def _guarded_buffers(self) -> list[Tensor]:
         """Buffers that a forward may change and a skipped update must restore: all but the dials."""
-        dials = {
-            id(buffer)
-            for term in self.objective.terms.values()
-            for name, buffer in term.named_buffers()
-            if name in fact(term, "dials")
+        networks = [buffer for network in self.networks.values() for buffer in network.buffers()]
+        return networks + list(self.memory().values())
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The terms and augmentations that are modules, by name: what may have dials and memory."""
+        found = {**dict(self.objective.terms.items()), **self.augmentations}
+        return {name: part for name, part in found.items() if isinstance(part, nn.Module)}
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the parts remember from move to move, by name: their buffers that are no dials."""
+        return {
+            f"{name}.{key}": buffer
+            for name, part in self.parts().items()
+            for key, buffer in part.named_buffers()
+            if key not in fact(part, "dials")
         }
-        modules = (*self.networks.values(), self.objective)
-        return [buffer for module in modules for buffer in module.buffers() if id(buffer) not in dials]
 
     # ------------------------------------------------------------------------------------------------ one update
 
@@ -147,7 +155,7 @@ class Step:
 
     def _judge(self, batches: list[tuple[Tensor, bool]], labels: Tensor | None, precise: bool) -> list[Logits]:
         """What D says of each batch of images, after augmentation, in one pass over all of them."""
-        shown = [self.augmentation(images, labels, is_real) for images, is_real in batches]
+        shown = [self._augmented(images, labels, is_real) for images, is_real in batches]
         images = torch.cat([x for x, _ in shown]) if len(shown) > 1 else shown[0][0]
         known = None if labels is None else torch.cat([y for _, y in shown if y is not None])
         with self._autocast(enabled=not precise):
@@ -155,6 +163,11 @@ class Step:
         heads = [(head.float() if self.mixed else head).chunk(len(batches)) for head in heads_of(logits)]
         several = isinstance(logits, (list, tuple))
         return [[head[one] for head in heads] if several else heads[0][one] for one in range(len(batches))]
+
+    def _augmented(self, images: Tensor, labels: Tensor | None, is_real: bool) -> tuple[Tensor, Tensor | None]:
+        for augmentation in self.augmentations.values():
+            images, labels = augmentation(images, labels, is_real)
+        return images, labels
 
     def show(self, images: Tensor) -> Tensor:
         """Images as the networks see them: uint8 becomes float in [-1, 1], floats pass."""

@@ -5,6 +5,8 @@ Networks stay bare. With a single process every function here is the identity an
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -29,8 +31,21 @@ def average_(flat: Tensor) -> Tensor:
 
 
 def mean(value: Tensor) -> Tensor:
-    """The mean of a small detached statistic over all ranks."""
-    return average_(value.clone()) if world_size() > 1 else value
+    """The mean of a small statistic over all ranks, through which gradients flow."""
+    return _Mean.apply(value) if world_size() > 1 else value  # type: ignore[no-any-return]  # torch leaves apply untyped
+
+
+class _Mean(torch.autograd.Function):
+    """A rank's statistic is in every rank's loss, and all ranks' gradients are averaged at last (`average_`): so what
+    comes back here is averaged likewise, and each rank passes on its share of the gradient of the mean loss."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return average_(value.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch's is *args
+        return mean(gradient)
 
 
 def broadcast_(tensors: list[Tensor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from equipoise.errors import InputError
@@ -26,6 +27,7 @@ class Loss(NamedTuple):
 
     d: Term  # minimised by the discriminator
     g: Term  # minimised by the generator
+    couples_samples: bool = False  # whether the value for one sample depends on the others
 
 
 DEFAULTS: dict[str, Any] = {"role": "D", "every": 1, "dials": (), "differentiates": False, "couples_samples": False}
@@ -34,6 +36,26 @@ DEFAULTS: dict[str, Any] = {"role": "D", "every": 1, "dials": (), "differentiate
 def fact(term: Term, name: str) -> Any:
     """What a term says of itself, or the default for a plain function."""
     return getattr(term, name, DEFAULTS[name])
+
+
+class Regulariser(nn.Module):
+    """A term with one strength, a 0-d buffer that may be turned, and an interval."""
+
+    role: Role = "D"
+
+    def __init__(
+        self,
+        name: str,  # of the strength
+        strength: float,  # 0 or more
+        every: int,  # moves of its player
+    ) -> None:
+        super().__init__()
+        if not strength >= 0 or every < 1:
+            raise InputError(
+                f"{name}={strength}, every={every}: {name} must be 0 or more and every a whole number from 1"
+            )
+        self.register_buffer(name, torch.tensor(float(strength)))
+        self.every = int(every)
 
 
 class Objective(nn.Module):

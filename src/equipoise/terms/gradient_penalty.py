@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from equipoise import distributed
 from equipoise.errors import InputError
 from equipoise.registry import register
+from equipoise.terms import Regulariser
 from equipoise.turn import input_gradient
 
 
@@ -22,20 +24,8 @@ def squared_norm(gradient: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(1)
 
 
-class _Penalty(nn.Module):
-    """A penalty with one strength, a 0-d buffer, and an interval."""
-
-    role = "D"
+class _Penalty(Regulariser):
     differentiates = True
-
-    def __init__(self, name: str, strength: float, every: int) -> None:
-        super().__init__()
-        if not strength >= 0 or every < 1:
-            raise InputError(
-                f"{name}={strength}, every={every}: {name} must be 0 or more and every a whole number from 1"
-            )
-        self.register_buffer(name, torch.tensor(float(strength)))
-        self.every = int(every)
 
 
 @register(
@@ -104,12 +94,11 @@ class R2(_Penalty):
 class WGANGP(_Penalty):
     """WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028): weight (|grad D(x)| - 1)^2 on the line from real to fake.
 
-    One mixing share per sample, uniform on [0, 1]. `EPSILON` keeps the root differentiable where the gradient is zero.
+    One mixing share per sample, uniform on [0, 1].
     """
 
     dials = ("weight",)
     weight: Tensor
-    EPSILON = 1e-12
 
     def __init__(
         self,
@@ -119,7 +108,87 @@ class WGANGP(_Penalty):
         super().__init__("weight", weight, every)
 
     def forward(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
-        share = torch.rand([len(real)] + [1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
-        between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_(True)
-        norm = (squared_norm(*input_gradient(judge(between), between)) + self.EPSILON).sqrt()
-        return self.weight * (norm - 1).square()
+        return self.weight * one_centred(judge, between(real, fake))
+
+
+@register(
+    "term",
+    "0-gp",
+    paper="arXiv:1902.03984",
+    claim="makes the discriminator vary slowly between real and fake, so that it remembers less",
+    treats="DF OSC GC",
+    cost="a forward and a double backward",
+)
+class ZeroGP(_Penalty):
+    """0-GP (Thanh-Tung et al. 2019, arXiv:1902.03984): weight |grad D(x)|^2 on the line from real to fake.
+
+    No half and no root: a weight of gamma / 2 is as strong as R1 and R2 with gamma. Mixing as in `WGANGP`.
+    """
+
+    dials = ("weight",)
+    weight: Tensor
+
+    def __init__(
+        self,
+        weight: float = 10.0,  # 1 to 100
+        every: int = 1,  # moves of the discriminator
+    ) -> None:
+        super().__init__("weight", weight, every)
+
+    def forward(self, real: Tensor, fake: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
+        points = between(real, fake)
+        return self.weight * squared_norm(*input_gradient(judge(points), points))
+
+
+@register(
+    "term",
+    "dragan",
+    paper="arXiv:1705.07215",
+    claim="forbids a steep discriminator close to single training images, the mark of a collapse",
+    treats="GC EG",
+    cost="a forward and a double backward",
+)
+class DRAGAN(_Penalty):
+    """DRAGAN (Kodali et al. 2017, arXiv:1705.07215): weight (|grad D(x)| - 1)^2 around the real images.
+
+    Variants differ in the noise: Gaussian in the paper, `spread * std * U(0, 1)` times another uniform share in its
+    code, `spread * std * U(-1, 1)` in compare_gan, which then clips to the range of images. This is the last without
+    the clipping: noise to both sides keeps an image's brightness, which the code's raises, and vectors have no range.
+    `std` is one number, over all values of the batch on all ranks.
+    """
+
+    dials = ("weight",)
+    weight: Tensor
+    couples_samples = True
+
+    def __init__(
+        self,
+        weight: float = 10.0,  # 1 to 100
+        spread: float = 0.5,  # half the width of the noise, in standard deviations of the data
+        every: int = 1,  # moves of the discriminator
+    ) -> None:
+        super().__init__("weight", weight, every)
+        if not spread >= 0:
+            raise InputError(f"spread={spread} is no width of noise; give 0 or more standard deviations")
+        self.spread = spread
+
+    def forward(self, real: Tensor, judge: Callable[[Tensor], Tensor]) -> Tensor:
+        real = real.detach()
+        mean, square = distributed.mean(torch.stack([real.mean(), real.square().mean()])).unbind()
+        std = (square - mean.square()).clamp(min=0).sqrt()
+        points = (real + self.spread * std * (2 * torch.rand_like(real) - 1)).requires_grad_(True)
+        return self.weight * one_centred(judge, points)
+
+
+EPSILON = 1e-12  # keeps the root differentiable where the gradient is zero
+
+
+def between(real: Tensor, fake: Tensor) -> Tensor:
+    """Points on the lines from fakes to reals, one uniform share per pair, as leaves that track a gradient."""
+    share = torch.rand([len(real)] + [1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
+    return torch.lerp(fake.detach(), real.detach(), share).requires_grad_(True)
+
+
+def one_centred(judge: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """(|grad D(x)| - 1)^2 at each of the points, `[N]`."""
+    return ((squared_norm(*input_gradient(judge(points), points)) + EPSILON).sqrt() - 1).square()

@@ -6,9 +6,11 @@ the data and the discriminator is optimal: what readings of a loss are measured 
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise import distributed
 from equipoise.registry import add
 from equipoise.terms import Loss
 
@@ -63,16 +65,70 @@ def rpgan_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return F.softplus(real_logits - fake_logits)
 
 
+def relativistic_average_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Each real against the average fake and each fake against the average real, in the non-saturating form; halved."""
+    real, fake = centred(real_logits, fake_logits)
+    return (F.softplus(-real) + F.softplus(fake)) / 2
+
+
+def relativistic_average_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The same with the roles exchanged."""
+    return relativistic_average_d(fake_logits, real_logits)
+
+
+def relativistic_hinge_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Reals a margin of 1 above the average fake and fakes as far below the average real; halved."""
+    real, fake = centred(real_logits, fake_logits)
+    return (F.relu(1 - real) + F.relu(1 + fake)) / 2
+
+
+def relativistic_hinge_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The same with the roles exchanged."""
+    return relativistic_hinge_d(fake_logits, real_logits)
+
+
+def relativistic_least_squares_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Reals 1 above the average fake and fakes 1 below the average real; halved."""
+    real, fake = centred(real_logits, fake_logits)
+    return ((real - 1).square() + (fake + 1).square()) / 2
+
+
+def relativistic_least_squares_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The same with the roles exchanged."""
+    return relativistic_least_squares_d(fake_logits, real_logits)
+
+
+def centred(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Reals less the average fake, fakes less the average real: averages over the head, its positions, and all ranks.
+
+    Gradients flow through the averages too.
+    """
+    real_mean, fake_mean = distributed.mean(torch.stack([real_logits.mean(), fake_logits.mean()])).unbind()
+    return real_logits - fake_mean, fake_logits - real_mean
+
+
 LOG2 = 0.6931471805599453
 
-for _name, _loss, _ideal, _paper, _claim in (
-    ("minimax", Loss(minimax_d, minimax_g), (2 * LOG2, -LOG2), "arXiv:1406.2661", "the original game; the reference"),
+COUNTED = "a forward of the discriminator over reals in the generator's turn"
+
+for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
+    (
+        "minimax",
+        Loss(minimax_d, minimax_g),
+        (2 * LOG2, -LOG2),
+        "arXiv:1406.2661",
+        "the original game; the reference",
+        "",
+        "none",
+    ),
     (
         "non-saturating",
         Loss(minimax_d, non_saturating_g),
         (2 * LOG2, LOG2),
         "arXiv:1406.2661",
         "keeps the generator's gradient alive when the discriminator wins",
+        "VG",
+        "none",
     ),
     (
         "hinge",
@@ -80,6 +136,8 @@ for _name, _loss, _ideal, _paper, _claim in (
         (2.0, 0.0),
         "arXiv:1705.02894",
         "stops the logit gap from growing: samples past the margin give no gradient",
+        "DO",
+        "none",
     ),
     (
         "least-squares",
@@ -87,6 +145,8 @@ for _name, _loss, _ideal, _paper, _claim in (
         (0.25, 0.125),
         "arXiv:1611.04076",
         "penalises over-confident logits; gradients do not vanish far from the target",
+        "VG",
+        "none",
     ),
     (
         "wasserstein",
@@ -94,6 +154,8 @@ for _name, _loss, _ideal, _paper, _claim in (
         (0.0, None),
         "arXiv:1701.07875",
         "a loss that follows a distance; wants a Lipschitz discriminator (wgan-gp)",
+        "VG GC",
+        "none",
     ),
     (
         "rpgan",
@@ -101,6 +163,35 @@ for _name, _loss, _ideal, _paper, _claim in (
         (LOG2, LOG2),
         "arXiv:1807.00734",
         "pairs each fake with a real, against mode dropping; wants r1 and r2",
+        "GC",
+        COUNTED,
+    ),
+    (
+        "relativistic-average",
+        Loss(relativistic_average_d, relativistic_average_g, couples_samples=True),
+        (LOG2, LOG2),
+        "arXiv:1807.00734",
+        "RaSGAN: asks for less of the discriminator as the generator gets better",
+        "DO VG",
+        COUNTED,
+    ),
+    (
+        "relativistic-hinge",
+        Loss(relativistic_hinge_d, relativistic_hinge_g, couples_samples=True),
+        (1.0, 1.0),
+        "arXiv:1807.00734",
+        "RaHinge: the same with a margin, past which samples give no gradient",
+        "DO VG",
+        COUNTED,
+    ),
+    (
+        "relativistic-least-squares",
+        Loss(relativistic_least_squares_d, relativistic_least_squares_g, couples_samples=True),
+        (1.0, 1.0),
+        "arXiv:1807.00734",
+        "RaLSGAN: the same with squares, which hold the gap between the averages at 1",
+        "DO VG",
+        COUNTED,
     ),
 ):
-    add("loss", _name, _loss, paper=_paper, claim=_claim, ideal=_ideal)
+    add("loss", _name, _loss, paper=_paper, claim=_claim, ideal=_ideal, treats=_treats, cost=_cost)

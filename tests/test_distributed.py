@@ -6,6 +6,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from equipoise import distributed
+from equipoise.registry import find
 from plants import batch_of, small_step, snapshot
 
 ROUNDS, SIZE = 3, 8
@@ -28,6 +29,24 @@ def trained(rank, world, monkeypatch):
     return step
 
 
+def compared(rank, world):
+    """A coupled loss and a term with memory on this rank's share of some logits: the averaged slope of one weight."""
+    share = slice(rank * SIZE // world, (rank + 1) * SIZE // world)
+    real, fake = (latents_of(n)[share, 0] for n in (1, 2))
+    found = {}
+    for name in ("relativistic-average", "relativistic-hinge", "relativistic-least-squares"):
+        for role, side in zip("DG", find("loss", name).part[:2], strict=True):
+            weight = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+            side(weight * real, weight.square() * fake).mean().backward()
+            found[f"{name}.{role}"] = distributed.average_(weight.grad)
+    lecam = find("term", "lecam").part().double()
+    for factor in (1.0, 2.0):
+        found[f"lecam.{factor}"] = distributed.average_(lecam(factor * real, factor * fake).mean())
+    dragan, around = find("term", "dragan").part(), []
+    dragan(real[:, None], lambda x: around.append((x - real[:, None]).abs().max().detach()) or x.sum(1))
+    return found | dict(lecam.named_buffers()) | {"within": around[0]}
+
+
 def worker(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
@@ -42,7 +61,7 @@ def worker(rank, folder):
         assert sent[0].tolist() == [0.0, 0.0] and sent[1].tolist() == [0]
         with pytest.MonkeyPatch.context() as monkeypatch:
             step = trained(rank, 2, monkeypatch)
-        found = {"state": snapshot(step), "norm": step.optimisers["D"].norm.clone()}
+        found = {"compared": compared(rank, 2), "state": snapshot(step), "norm": step.optimisers["D"].norm.clone()}
         bad = torch.rand(4, 1, 8, 8).double()
         bad[0, 0, 0, 0] = torch.nan if rank == 1 else 0.5
         step.meter.read()
@@ -82,6 +101,17 @@ def test_a_fault_on_one_rank_is_skipped_on_both(two):
         assert float(two[rank]["skipped"]) == 1.0
         for name, value in two[rank]["state"].items():
             assert torch.equal(value, two[rank]["after"][name]), name
+
+
+def test_averages_over_the_batch_run_over_all_ranks_and_so_do_their_gradients(two):
+    whole = compared(0, 1)
+    assert all(value.abs().max() > 1e-3 for value in whole.values())
+    for rank in range(2):
+        for name, value in whole.items():
+            if name != "within":  # drawn
+                torch.testing.assert_close(two[rank]["compared"][name], value, rtol=1e-9, atol=1e-12)
+        deviation = latents_of(1)[:, 0].std(unbiased=False)
+        assert 0.25 * deviation < two[rank]["compared"]["within"] <= 0.5 * deviation
 
 
 def test_alone_everything_is_the_identity():

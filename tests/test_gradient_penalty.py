@@ -5,7 +5,7 @@ import torch
 
 from equipoise.errors import InputError
 from equipoise.registry import entries, find
-from equipoise.terms.gradient_penalty import R1, R2, WGANGP
+from equipoise.terms.gradient_penalty import DRAGAN, R1, R2, WGANGP, ZeroGP
 from equipoise.turn import Turn, input_gradient
 from plants import DiracGAN, Linear, Quadratic, d_turn
 
@@ -21,7 +21,7 @@ def turn_of(discriminator, n=5, d=2):
 
 
 def test_the_penalties_are_these():
-    assert {p.__name__ for p in PENALTIES} == {"R1", "R2", "WGANGP"}
+    assert {p.__name__ for p in PENALTIES} == {"R1", "R2", "WGANGP", "ZeroGP", "DRAGAN", "ApproximateR1"}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,10 @@ def test_the_penalties_are_these():
         (WGANGP(weight=10.0), (0.6, 0.8), 0.0),
         (WGANGP(weight=10.0), (0.3, 0.4), 2.5),
         (R1(gamma=0.0), (3.0, 4.0), 0.0),
+        (ZeroGP(weight=10.0), (3.0, 4.0), 250.0),
+        (DRAGAN(weight=10.0), (3.0, 4.0), 160.0),
+        (DRAGAN(weight=10.0), (0.6, 0.8), 0.0),
+        (DRAGAN(weight=10.0), (0.3, 0.4), 2.5),
     ],
 )
 def test_linear_discriminator(penalty, weight, expected):
@@ -72,30 +76,31 @@ def test_patches_are_averaged_before_the_gradient():
     torch.testing.assert_close(patched.call(R1(2.0)), torch.full((3,), 4 * 0.25).double())
 
 
-@pytest.mark.parametrize("penalty", [R1(2.0), R2(2.0)])
+@pytest.mark.parametrize("penalty", [R1(2.0), R2(2.0), ZeroGP(2.0)])
 def test_a_constant_discriminator_costs_nothing(penalty):
     assert turn_of(Linear((0.0, 0.0))).call(penalty).tolist() == [0.0] * 5
 
 
-def test_the_one_centred_penalty_of_a_constant_discriminator_has_a_finite_gradient():
+@pytest.mark.parametrize("penalty", [WGANGP(10.0), DRAGAN(10.0)])
+def test_the_one_centred_penalty_of_a_constant_discriminator_has_a_finite_gradient(penalty):
     discriminator = Linear((0.0, 0.0))
-    value = turn_of(discriminator).call(WGANGP(10.0))
+    value = turn_of(discriminator).call(penalty)
     torch.testing.assert_close(value, torch.full((5,), 10.0).double(), atol=1e-4, rtol=0)
     value.mean().backward()
     assert discriminator.weight.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("penalty", [R1(2.0), R2(2.0), WGANGP(2.0)])
+@pytest.mark.parametrize("penalty", [R1(2.0), R2(2.0), WGANGP(2.0), DRAGAN(2.0), ZeroGP(1.0)])
 def test_the_gradient_reaches_the_discriminator_with_the_right_size(penalty):
-    """d/dw of gamma/2 |w|^2 is gamma w; of weight (|w| - 1)^2 it is 2 weight (|w| - 1) w / |w|."""
+    """d/dw: gamma w of gamma/2 |w|^2, 2 weight w of weight |w|^2, 2 weight (|w| - 1) w / |w| of weight (|w| - 1)^2."""
     discriminator = Linear()
     turn_of(discriminator).call(penalty).mean().backward()
     w = torch.tensor([3.0, 4.0]).double()
-    expected = 2 * 2 * 4 * w / 5 if isinstance(penalty, WGANGP) else 2 * w
+    expected = 2 * 2 * 4 * w / 5 if isinstance(penalty, (WGANGP, DRAGAN)) else 2 * w
     torch.testing.assert_close(discriminator.weight.grad, expected)
 
 
-@pytest.mark.parametrize("penalty", [R1(2.0), R2(2.0), WGANGP(2.0)])
+@pytest.mark.parametrize("penalty", [R1(2.0), R2(2.0), WGANGP(2.0), ZeroGP(2.0)])
 def test_no_gradient_reaches_the_generator(penalty):
     """Where the fakes hang on the generator's graph, interpolates are cut off from it; R2's turn brings leaves."""
     theta = torch.ones(5, 2, dtype=torch.float64, requires_grad=True)
@@ -103,7 +108,7 @@ def test_no_gradient_reaches_the_generator(penalty):
     turn = d_turn(discriminator, points(), theta * 2)
     turn.call(penalty).mean().backward()
     assert theta.grad is None
-    if isinstance(penalty, WGANGP):
+    if isinstance(penalty, (WGANGP, ZeroGP)):
         penalty(points(), theta * 2, discriminator).mean().backward()
         assert theta.grad is None
 
@@ -134,7 +139,8 @@ def test_swapping_real_and_fake_swaps_r1_and_r2():
     assert not torch.allclose(here.call(R1(1.0)), here.call(R2(1.0)))
 
 
-def test_interpolates_lie_between_with_one_share_per_sample():
+@pytest.mark.parametrize("penalty", [WGANGP(1.0), ZeroGP(1.0)])
+def test_interpolates_lie_between_with_one_share_per_sample(penalty):
     seen = []
 
     def judge(x):
@@ -142,10 +148,41 @@ def test_interpolates_lie_between_with_one_share_per_sample():
         return x.flatten(1).sum(1)
 
     real, fake = torch.zeros(400, 3, 2, 2).double(), torch.ones(400, 3, 2, 2).double()
-    WGANGP(1.0)(real, fake, judge)
+    penalty(real, fake, judge)
     shares = seen[0].flatten(1)
     assert torch.equal(shares, shares[:, :1].expand_as(shares))
     assert 0 <= shares.min() < 0.05 and 0.95 < shares.max() <= 1 and abs(shares.mean() - 0.5) < 0.08
+
+
+def test_the_zero_centred_penalty_between_two_points_has_a_known_mean():
+    """D(x) = |x|^2 / 2 from 0 to (3, 4): |grad|^2 = 25 share^2, a third of 25 in the mean."""
+    real, fake = torch.zeros(20_000, 2).double(), torch.tensor([3.0, 4.0]).double().expand(20_000, 2)
+    torch.manual_seed(0)
+    value = d_turn(Quadratic([[1.0, 0.0], [0.0, 1.0]]), real, fake).call(ZeroGP(6.0))
+    assert float(value.detach().mean()) == pytest.approx(50.0, rel=0.02)
+
+
+def test_dragan_looks_around_the_real_images_by_half_a_deviation():
+    seen = []
+
+    def judge(x):
+        seen.append(x.detach().clone())
+        return x.flatten(1).sum(1)
+
+    real = 3 + 2 * torch.randn(200, 3, 4, 4).double()
+    torch.manual_seed(0)
+    DRAGAN(1.0, spread=0.5)(real, judge)
+    noise = (seen[0] - real) / real.std(unbiased=False)
+    assert float(noise.abs().max()) <= 0.5 + 1e-9 and float(noise.abs().max()) > 0.499
+    assert abs(float(noise.mean())) < 0.01 and float(noise.std()) == pytest.approx(1 / 12**0.5, rel=0.02)
+    DRAGAN(1.0, spread=0.0)(real, judge)
+    assert torch.equal(seen[1], real)
+
+
+@pytest.mark.parametrize("spread", [-0.5, float("nan")])
+def test_a_negative_spread_is_refused(spread):
+    with pytest.raises(InputError, match="give 0 or more standard deviations"):
+        DRAGAN(1.0, spread=spread)
 
 
 def test_images_without_a_gradient_are_an_error_that_says_what_to_do():
@@ -172,10 +209,11 @@ def test_settings_out_of_range_are_refused(part, wrong):
 def test_the_strength_is_a_0d_buffer_that_acts_at_once(part):
     penalty, name = part(1.0), part.dials[0]
     buffer = dict(penalty.named_buffers())[name]
-    turn = turn_of(Linear())
-    before = turn.call(penalty)
+    torch.manual_seed(0)
+    before = turn_of(Linear()).call(penalty)
     buffer.fill_(3.0)
     assert buffer.dim() == 0
+    torch.manual_seed(0)
     torch.testing.assert_close(turn_of(Linear()).call(penalty), 3 * before)
 
 
@@ -195,6 +233,9 @@ def test_the_strength_is_a_0d_buffer_that_acts_at_once(part):
         ("hinge", {}, 0.1, False, 1000, 1.39926),
         ("wasserstein", {"wgan-gp": {"weight": 1.0}}, 0.1, False, 1000, 2.0),
         ("wasserstein", {"r1": {"gamma": 1.0}}, 0.1, False, 1000, 1.9e-23),
+        ("non-saturating", {"0-gp": {"weight": 0.5}}, 0.1, False, 100, 0.0935222),
+        ("wasserstein", {"dragan": {"weight": 1.0}}, 0.1, False, 1000, 2.0),
+        ("relativistic-average", {}, 0.1, False, 1000, 0.281040),
     ],
 )
 def test_dirac_gan_ends_where_it_must(loss, terms, lr_D, simultaneous, steps, expected):
@@ -217,4 +258,5 @@ def test_a_lazy_penalty_damps_as_much_in_the_long_run():
 
 
 def test_find_gives_the_penalties_under_their_names():
-    assert [find("term", name).part for name in ("r1", "r2", "wgan-gp")] == [R1, R2, WGANGP]
+    names = ("r1", "r2", "wgan-gp", "0-gp", "dragan")
+    assert [find("term", name).part for name in names] == [R1, R2, WGANGP, ZeroGP, DRAGAN]

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from equipoise.registry import entries, find
+from equipoise.turn import Turn
 
 LOG2 = math.log(2)
 NAMES = [entry.name for entry in entries("loss")]
+AVERAGES = ["relativistic-average", "relativistic-hinge", "relativistic-least-squares"]
 
 
 def evaluate(name, r, f, dtype=torch.float64):
@@ -28,7 +30,8 @@ def evaluate(name, r, f, dtype=torch.float64):
 
 
 def test_the_losses_are_these():
-    assert NAMES == ["hinge", "least-squares", "minimax", "non-saturating", "rpgan", "wasserstein"]
+    assert {*AVERAGES, "hinge", "least-squares", "minimax", "non-saturating", "rpgan", "wasserstein"} == set(NAMES)
+    assert [name for name in NAMES if find("loss", name).part.couples_samples] == AVERAGES
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,9 @@ def test_the_losses_are_these():
         ("least-squares", 0.5, (0.25, 0.125)),
         ("wasserstein", 0.3, (0.0, None)),
         ("rpgan", 0.7, (0.693147181, 0.693147181)),
+        ("relativistic-average", 0.7, (0.693147181, 0.693147181)),
+        ("relativistic-hinge", 0.7, (1.0, 1.0)),
+        ("relativistic-least-squares", 0.7, (1.0, 1.0)),
     ],
 )
 def test_ideal_values_of_a_blind_discriminator(name, at, ideal):
@@ -63,6 +69,9 @@ def test_ideal_values_of_a_blind_discriminator(name, at, ideal):
         ("least-squares", 3.0, -1.0, 2.5, 2.0),
         ("wasserstein", 1.5, -0.5, -2.0, 0.5),
         ("rpgan", 1.0, 0.0, 0.313261688, 1.313261688),
+        ("relativistic-average", 1.0, 0.0, 0.313261688, 1.313261688),
+        ("relativistic-hinge", 1.0, 0.0, 0.0, 2.0),
+        ("relativistic-least-squares", 1.0, 0.0, 0.0, 4.0),
         ("minimax", 2.0, -1.0, math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)), -math.log1p(math.exp(-1))),
         ("non-saturating", 2.0, -1.0, math.log1p(math.exp(-2)) + math.log1p(math.exp(-1)), math.log1p(math.exp(1))),
     ],
@@ -95,14 +104,58 @@ def test_single_precision_holds_far_from_zero(name, r, f):
 
 
 @pytest.mark.parametrize("shift", [-50.0, 3.0])
-def test_relativistic_losses_see_differences_only(shift):
-    assert evaluate("rpgan", 1.25 + shift, 0.5 + shift) == pytest.approx(evaluate("rpgan", 1.25, 0.5), rel=1e-12)
+@pytest.mark.parametrize("name", ["rpgan", *AVERAGES])
+def test_relativistic_losses_see_differences_only(name, shift):
+    assert evaluate(name, 1.25 + shift, 0.5 + shift) == pytest.approx(evaluate(name, 1.25, 0.5), rel=1e-12)
     assert evaluate("non-saturating", 1 + shift, shift)[0] != pytest.approx(evaluate("non-saturating", 1.0, 0.0)[0])
 
 
-def test_relativistic_losses_swap_with_their_players():
-    d, g, *_ = evaluate("rpgan", 1.7, -0.4)
-    assert evaluate("rpgan", -0.4, 1.7)[:2] == (g, d)
+@pytest.mark.parametrize("name", ["rpgan", *AVERAGES])
+def test_relativistic_losses_swap_with_their_players(name):
+    d, g, *_ = evaluate(name, 1.7, -0.4)
+    assert evaluate(name, -0.4, 1.7)[:2] == pytest.approx((g, d), rel=1e-12)
+
+
+SHAPES = {
+    "relativistic-average": lambda gap: math.log1p(math.exp(-gap)),
+    "relativistic-hinge": lambda gap: max(0.0, 1 - gap),
+    "relativistic-least-squares": lambda gap: (1 - gap) ** 2,
+}
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_each_sample_is_compared_with_the_others_average(name):
+    """Against the definition written out one logit at a time."""
+    r, f, shape = [0.3, -1.2, 2.0, 0.4], [0.9, -0.5, 0.1, 1.4], SHAPES[name]
+    mean_r, mean_f, pairs = sum(r) / 4, sum(f) / 4, list(zip(r, f, strict=True))
+    loss = find("loss", name).part
+    real, fake = (torch.tensor(x, dtype=torch.float64).reshape(4, 1, 1) for x in (r, f))
+    d, g = loss.d(real, fake), loss.g(real, fake)
+    assert d.flatten().tolist() == pytest.approx([(shape(a - mean_f) + shape(mean_r - b)) / 2 for a, b in pairs])
+    assert g.flatten().tolist() == pytest.approx([(shape(b - mean_r) + shape(mean_f - a)) / 2 for a, b in pairs])
+    twice = loss.d(real.repeat(2, 1, 1), fake.repeat(2, 1, 1))
+    torch.testing.assert_close(twice, d.repeat(2, 1, 1))
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_the_gradient_flows_through_the_averages(name):
+    """Against finite differences of the mean loss; a shift of all logits must have no gradient at all."""
+    loss = find("loss", name).part
+    real, fake = (torch.randn(5, dtype=torch.float64, generator=torch.Generator().manual_seed(s)) for s in (1, 2))
+    for side in (loss.d, loss.g):
+        real.requires_grad_(True), fake.requires_grad_(True)
+        assert torch.autograd.gradcheck(lambda r, f, side=side: side(r, f).mean(), (real, fake))
+        slopes = torch.autograd.grad(side(real, fake).mean(), (real, fake))
+        assert float(slopes[0].sum() + slopes[1].sum()) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_patch_map_is_one_population():
+    """Averages run over positions too, and heads are kept apart."""
+    loss = find("loss", "relativistic-least-squares").part
+    real, fake = torch.randn(4, 1, 2, 2).double(), torch.randn(4, 1, 2, 2).double()
+    flat = loss.d(real.flatten(), fake.flatten()).reshape(4, 4).mean(1)
+    turn = Turn("D", "D", real_logits=[real, real + 100], fake_logits=[fake, fake + 100])
+    torch.testing.assert_close(turn.call(loss.d), flat)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,5 +167,5 @@ def test_losses_are_elementwise_and_leave_their_inputs_alone(name):
         value = side(**{n: fields[n] for n in names})
         assert value.shape == (3, 4, 4)
         alone = side(**{n: fields[n][1:2, 2:3, 3:4] for n in names})
-        assert float(value[1, 2, 3]) == pytest.approx(float(alone), rel=1e-12)
+        assert loss.couples_samples or float(value[1, 2, 3]) == pytest.approx(float(alone), rel=1e-12)
     assert torch.equal(real, kept[0]) and torch.equal(fake, kept[1])

@@ -49,7 +49,8 @@ def players(
 
 
 def objective(recipe: Recipe) -> Objective:
-    """The recipe's loss and terms."""
+    """The recipe's loss and terms; an InputError if they cannot stand together."""
+    _refuse_pairs(recipe)
     loss: Loss = find("loss", recipe.loss).part
     return Objective(loss, {name: _part("term", name, settings) for name, settings in recipe.terms.items()})
 
@@ -121,11 +122,24 @@ def dials(step: Step, recipe: Recipe) -> dict[str, Dial]:
     return found
 
 
+def _refuse_pairs(recipe: Recipe) -> None:
+    """Parts name the parts, or the kinds of them, that they are `incompatible` with, each with the reason."""
+    chosen = {recipe.loss: "loss"} | dict.fromkeys(recipe.terms, "term")
+    chosen |= dict.fromkeys(recipe.augmentations, "augmentation")
+    for name, kind in chosen.items():
+        reasons: Mapping[str, str] = find(kind, name).facts.get("incompatible", {})
+        for other, its_kind in chosen.items():
+            reason = reasons.get(other) or reasons.get(its_kind)
+            if reason:
+                raise InputError(f"{name} cannot stand beside {other}: {reason}")
+
+
 def _refuse_accumulation(recipe: Recipe, parts: Objective, pair: Mapping[str, nn.Module]) -> None:
     """Working off a batch in parts is only the same for parts that treat each sample by itself."""
     if recipe.accumulate == 1:
         return
     coupled = [f"{role}'s {layer}" for role, network in pair.items() for layer in couples_samples(network)]
+    coupled += [f"the loss {recipe.loss}"] if parts.loss.couples_samples else []
     coupled += [name for name, term in parts.terms.items() if fact(term, "couples_samples")]
     if coupled:
         raise InputError(

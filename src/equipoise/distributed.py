@@ -32,7 +32,10 @@ def average_(flat: Tensor) -> Tensor:
 
 def mean(value: Tensor) -> Tensor:
     """The mean of a small statistic over all ranks, through which gradients flow."""
-    return _Mean.apply(value) if world_size() > 1 else value  # type: ignore[no-any-return]  # torch leaves apply untyped
+    if world_size() == 1:
+        return value
+    over_all: Tensor = _Mean.apply(value)  # type: ignore[no-untyped-call]  # torch leaves it so
+    return over_all
 
 
 class _Mean(torch.autograd.Function):
@@ -44,7 +47,7 @@ class _Mean(torch.autograd.Function):
         return average_(value.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch's is *args
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return mean(gradient)
 
 

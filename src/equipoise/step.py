@@ -143,7 +143,7 @@ class Step:
             if self.objective.tracks(due, name) and not shown.requires_grad:
                 shown.requires_grad_(True)
         fields: dict[str, Any] = {"real": real, "fake": fake, "labels": labels, "latents": latents}
-        fields["judge"] = lambda shown: score(self._judge([(shown, True)], labels, precise)[0])
+        fields["judge"] = lambda shown: score(self._judge([(shown, True)], _over_again(labels, shown), precise)[0])
         fields["generate"] = lambda other: self.networks["G"](other, labels)
         if role == "D" and not self._coupled:  # in one pass, which is quicker, where no sample minds the others
             fields["real_logits"], fields["fake_logits"] = self._judge([(real, True), (fake, False)], labels, precise)
@@ -222,6 +222,11 @@ class Step:
         for kept, tensor in zip(self.failed[role], inputs, strict=True):
             kept.copy_(torch.where(first, tensor, kept))
         self.alarm[role] |= first
+
+
+def _over_again(labels: Tensor | None, images: Tensor) -> Tensor | None:
+    """The batch's labels, repeated where there are several times as many images."""
+    return None if labels is None else labels.repeat(len(images) // len(labels))
 
 
 @contextmanager

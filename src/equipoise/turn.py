@@ -27,8 +27,8 @@ class Turn:
     per head. A function that asks for logits runs once per head, and heads weigh the same. `real_score` and
     `fake_score` are the mean per sample, `[N]`, formed on demand, and so are `real_gradient` and `fake_gradient`, the
     scores' gradients with respect to the images, like these in shape and differentiable in turn. `judge(images) -> [N]`
-    and `generate(latents)` are there for techniques that must call a network again. Any further field a caller adds is
-    readable by its name.
+    and `generate(latents)` are there for techniques that must call a network again; both know the labels, and `judge`
+    takes several copies of the batch in one pass. Any further field a caller adds is readable by its name.
     """
 
     def __init__(

@@ -24,6 +24,20 @@ def squared_norm(gradient: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(1)
 
 
+EPSILON = 1e-12  # keeps the root differentiable where the gradient is zero
+
+
+def between(real: Tensor, fake: Tensor) -> Tensor:
+    """Points on the lines from fakes to reals, one uniform share per pair, as leaves that track a gradient."""
+    share = torch.rand([len(real)] + [1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
+    return torch.lerp(fake.detach(), real.detach(), share).requires_grad_(True)
+
+
+def one_centred(judge: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """(|grad D(x)| - 1)^2 at each of the points, `[N]`."""
+    return ((squared_norm(*input_gradient(judge(points), points)) + EPSILON).sqrt() - 1).square()
+
+
 class _Penalty(Regulariser):
     differentiates = True
 
@@ -178,17 +192,3 @@ class DRAGAN(_Penalty):
         std = (square - mean.square()).clamp(min=0).sqrt()
         points = (real + self.spread * std * (2 * torch.rand_like(real) - 1)).requires_grad_(True)
         return self.weight * one_centred(judge, points)
-
-
-EPSILON = 1e-12  # keeps the root differentiable where the gradient is zero
-
-
-def between(real: Tensor, fake: Tensor) -> Tensor:
-    """Points on the lines from fakes to reals, one uniform share per pair, as leaves that track a gradient."""
-    share = torch.rand([len(real)] + [1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
-    return torch.lerp(fake.detach(), real.detach(), share).requires_grad_(True)
-
-
-def one_centred(judge: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """(|grad D(x)| - 1)^2 at each of the points, `[N]`."""
-    return ((squared_norm(*input_gradient(judge(points), points)) + EPSILON).sqrt() - 1).square()

@@ -1,0 +1,60 @@
+"""One-sided label smoothing (Salimans et al. 2016, https://arxiv.org/abs/1606.03498) as a term beside a logistic loss.
+
+With alpha as the target of reals and softplus(r) - softplus(-r) = r, what is asked of a real image's logit r is
+
+    -alpha log sigmoid(r) - (1 - alpha) log(1 - sigmoid(r)) = softplus(-r) + (1 - alpha) r,
+
+the loss as it is and a pull on the logits of reals.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from equipoise.errors import InputError
+from equipoise.registry import register
+from equipoise.terms import Regulariser
+
+OTHERS = (
+    "hinge",
+    "least-squares",
+    "wasserstein",
+    "rpgan",
+    "relativistic-average",
+    "relativistic-hinge",
+    "relativistic-least-squares",
+)
+REASON = "a label is the probability that an image is real, which only minimax and non-saturating ask for"
+
+
+@register(
+    "term",
+    "label-smoothing",
+    paper="arXiv:1606.03498",
+    claim="keeps the discriminator from being surer of a real image than 1 - smoothing",
+    treats="DO",
+    cost="none",
+    incompatible=dict.fromkeys(OTHERS, REASON),
+)
+class LabelSmoothing(Regulariser):
+    """smoothing * D(x) on real images; the targets become 1 - smoothing for reals and stay 0 for fakes.
+
+    The optimum moves to sigmoid(D) = (1 - smoothing) / 2 where the generator matches the data, and the best logit of a
+    real image alone to log((1 - smoothing) / smoothing). Fakes are never smoothed: D would then prefer regions where
+    the generator already is. The value is negative where a logit is.
+    """
+
+    dials = ("smoothing",)
+    smoothing: Tensor
+
+    def __init__(
+        self,
+        smoothing: float = 0.1,  # 1 - alpha: 0 to below 1
+        every: int = 1,  # moves of the discriminator
+    ) -> None:
+        super().__init__("smoothing", smoothing, every)
+        if smoothing >= 1:
+            raise InputError(f"smoothing={smoothing} makes fakes of the reals; give 0 to below 1")
+
+    def forward(self, real_logits: Tensor) -> Tensor:
+        return self.smoothing * real_logits

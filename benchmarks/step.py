@@ -155,8 +155,9 @@ def compare(name: str, settings: list[str], shape: tuple[int, ...], pairs: int, 
         ratio, low, high = interval(times[other] / base)
         extra, least, most = interval((times[other] - base) * 1e6)
         print(
-            f"  {other:18} {np.median(times[other]) * 1e3:9.3f} ms  {100 * (ratio - 1):+6.2f} % [{100 * (low - 1):+.2f}, "
-            f"{100 * (high - 1):+.2f}]  {extra:+8.0f} us [{least:+.0f}, {most:+.0f}]"
+            f"  {other:18} {np.median(times[other]) * 1e3:9.3f} ms  "
+            f"{100 * (ratio - 1):+6.2f} % [{100 * (low - 1):+.2f}, {100 * (high - 1):+.2f}]  "
+            f"{extra:+8.0f} us [{least:+.0f}, {most:+.0f}]"
         )
 
 

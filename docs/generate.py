@@ -131,11 +131,11 @@ def schedule_settings() -> str:
 
 
 def term_settings() -> str:
-    """Terms and their settings."""
+    """Terms and augmentations with their settings."""
     from equipoise import registry
 
     rows = []
-    for entry in registry.entries("term"):
+    for entry in [*registry.entries("term"), *registry.entries("augmentation")]:
         function = entry.part.__init__ if inspect.isclass(entry.part) else entry.part
         rows += [(f"`{entry.name}.{n}`", written(d), said) for n, d, said in parameters(function) if n != "self"]
     return table(("path", "default", "what it is"), rows)
@@ -229,7 +229,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     **{
         f"parts-{kind}": parts(kind)
-        for kind in ("network", "initialisation", "loss", "term", "schedule", "sensor", "features")
+        for kind in ("network", "initialisation", "loss", "term", "augmentation", "schedule", "sensor", "features")
     },
 }
 

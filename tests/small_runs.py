@@ -2,12 +2,17 @@
 
 import json
 import math
+import os
+import tempfile
 
 import numpy as np
 from safetensors.torch import load_file
 
 from equipoise import checkpoint, plan, runs
 from equipoise.data import open_dataset
+
+_cache = tempfile.TemporaryDirectory()  # gone when the tests end
+os.environ["EQUIPOISE_CACHE"] = _cache.name
 
 TINY = ("network.name=mlp", "network.width=8", "network.latent_dim=4", "batch=8")
 

@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from plants import play, small_step
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from equipoise import checkpoint
 from equipoise.errors import InputError, TrainingFailed
+from plants import play, small_step
 
 NETWORKS = {"G", "D", "G_ema"}
 
@@ -114,7 +114,7 @@ def test_a_senseless_state_is_passed_over_too(two, content):
 def test_where_nothing_is_whole_one_sentence_says_so(two):
     for name in ("000001", "000002"):
         os.truncate(two / name / "G.safetensors", 10)
-    with pytest.raises(InputError, match="000002/G.safetensors is truncated"):
+    with pytest.raises(InputError, match=r"000002/G\.safetensors is truncated"):
         checkpoint.find(two.parent)
     shutil.rmtree(two)
     with pytest.raises(InputError, match="holds no checkpoint"):
@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_the_last_good_one(two, step, monkeypatch, call, erro
     monkeypatch.setattr(checkpoint, "save_file", full)
     play(step, 1)
     for kimg in (2, 3):  # in place of the newest, and as a new one
-        with pytest.raises(TrainingFailed, match="could not be written.*untouched"):
+        with pytest.raises(TrainingFailed, match=r"could not be written.*untouched"):
             checkpoint.save(two, step, kimg * 1000, {})
         calls = iter(range(9))
         assert checkpoint.find(two.parent).name == "000002" and stored(two / "000002") == before

@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import bits, images_file, journal, strict
 
 from equipoise import cli, runs
+from small_runs import bits, images_file, journal, strict
 
 SMALL = ("--set", "network.width=8", "--device", "cpu")
 
@@ -88,7 +88,7 @@ def test_resume_ends_in_the_bits_of_an_uninterrupted_run(equipoise, tmp_path, mo
     begin = runs.begin
     left = iter(range(6))
     monkeypatch.setattr(runs, "begin", lambda p, o, w, s: begin(p, o, w, lambda: next(left, None) is None))
-    code, out, err = equipoise("train", "ring", "--out", "parts", *arguments)
+    code, _, err = equipoise("train", "ring", "--out", "parts", *arguments)
     assert code == 130 and "stopped at 0.448 kimg; go on with `equipoise resume parts`" in err
     assert equipoise("resume", "parts")[0] == 0
     assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
@@ -146,7 +146,7 @@ BAD = {
     "snapshots": (["train", "ring", "--snapshot-kimg", "-1"], "or more"),
     "batch": (["train", "ring", "--batch", "1"], "at least 2"),
     "batch norm and a penalty": (
-        ["train", "digits", "--recipe", "dcgan", "--set", "r1.gamma=1", "--out", "run"],
+        ["train", "digits", "--recipe", "dcgan", "--set", "r1.gamma=1", "--resolution", "16", "--out", "run", *SMALL],
         "norm_D",
     ),
     "place": (["train", "ring", "--out", "/proc/run"], "place where you may write"),

@@ -9,7 +9,7 @@ from equipoise.data import duplicates, open_dataset
 
 
 def photographs(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
-    """Smooth random colour images, uint8 [N, 3, side, side]: spectra as those of photographs, falling with frequency."""
+    """Smooth random colour images, uint8 [N, 3, side, side], with spectra like those of photographs."""
     generator = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side) * side, np.fft.fftfreq(side) * side)) + 1
     noise = np.fft.ifft2(np.fft.fft2(generator.standard_normal((count, 3, side, side))) / frequency**1.5).real

@@ -3,17 +3,20 @@
 import dataclasses
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_runs import TINY, after, bits, images_file, journal, planned, run, strict
 from torch import nn
 
 import equipoise
 from equipoise import checkpoint, runs, train
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.report.console import ProgressLine
+from small_runs import TINY, after, bits, images_file, journal, planned, run, strict
 
 # What makes resuming hard: (settings, request, classes). 40 images rotate their held-out fold after 800.
 HARD = {
@@ -98,7 +101,10 @@ def test_snapshots_are_a_tenth_of_the_run_and_at_most_200_kimg():
 
 def test_speed_is_measured_on_a_copy(tmp_path):
     asked = planned(images_file(tmp_path / "images.npz"))
-    networks = (equipoise.GeneratorAdapter(nn.Linear(4, 2), latent_dim=4), equipoise.DiscriminatorAdapter(nn.Linear(2, 1)))
+    networks = (
+        equipoise.GeneratorAdapter(nn.Linear(4, 2), latent_dim=4),
+        equipoise.DiscriminatorAdapter(nn.Linear(2, 1)),
+    )
     before = [p.clone() for n in networks for p in n.parameters()]
     points = equipoise.from_arrays(np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32))
     config = dataclasses.replace(asked.config, shape=(2,))
@@ -158,13 +164,14 @@ def test_a_passing_fault_is_named_and_survived(tmp_path):
 
 def test_one_player_that_loses_every_update_is_noticed_beside_one_that_loses_some():
     class Stopped:
-        alarm = {role: torch.zeros([], dtype=torch.bool) for role in ("D", "G")}
+        def __init__(self):
+            self.alarm = {role: torch.zeros([], dtype=torch.bool) for role in ("D", "G")}
 
     readings = {"D.skipped": equipoise.Reading(0.1, 0.3, 10, 0), "G.skipped": equipoise.Reading(1.0, 0.0, 10, 0)}
     tick = equipoise.report.Tick(3, 1000, 9000, 1.0, 1.0, readings, {}, {})
-    assert train.examine(Stopped, tick, 0, None, None) == 10
+    assert train.examine(Stopped(), tick, 0, None, None) == 10
     with pytest.raises(TrainingFailed, match="10 of 10 updates of G"):
-        train.examine(Stopped, tick, 10, None, None)
+        train.examine(Stopped(), tick, 10, None, None)
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
@@ -177,7 +184,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(tmp_path, monke
         saved(tensors, path)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(TrainingFailed, match="No space left.*untouched.*resume"):
+    with pytest.raises(TrainingFailed, match=r"No space left.*untouched.*resume"):
         run(tmp_path / "run", asked)
     assert checkpoint.find(tmp_path / "run").name == "000001"
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
@@ -228,3 +235,11 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["images.npz"]
     assert train.train(asked.config, asked.dataset, stop=after(2)).samples == 16
     assert strict(json.dumps({"a": None})) == {"a": None}
+
+
+@pytest.mark.slow
+def test_two_kills_end_in_the_same_bits():
+    script = Path(__file__).parents[1] / "benchmarks" / "kills.py"
+    done = subprocess.run([sys.executable, script, "--kills", "2"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("2 of 2 ends are the same in all bits\n")

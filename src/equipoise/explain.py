@@ -12,6 +12,7 @@ import torch
 
 from equipoise import build, estimate
 from equipoise.networks import options_of
+from equipoise.paths import PARTS
 from equipoise.plan import Plan
 from equipoise.recipe import Recipe
 from equipoise.registry import find
@@ -39,12 +40,13 @@ def explain(planned: Plan) -> str:
 
 
 def _complete(recipe: Recipe) -> dict[str, Any]:
-    """Every value of a recipe by path, the defaults of its terms and of its network's options included."""
+    """Every value of a recipe by path, the defaults of its parts and of its network's options included."""
     values = {key: value for key, value in recipe.values().items() if key != "name"}
     defaults: dict[str, Mapping[str, Any]] = {"network.options": options_of(recipe.network.name)}
-    for term in recipe.terms:
-        parameters = inspect.signature(find("term", term).part).parameters
-        defaults[f"terms.{term}"] = {name: parameter.default for name, parameter in parameters.items()}
+    for kind, field in PARTS.items():
+        for part in getattr(recipe, field):
+            parameters = inspect.signature(find(kind, part).part).parameters
+            defaults[f"{field}.{part}"] = {name: parameter.default for name, parameter in parameters.items()}
     for prefix, known in defaults.items():
         values |= {f"{prefix}.{name}": value for name, value in known.items() if f"{prefix}.{name}" not in values}
     return {"recipe": recipe.name} | values
@@ -52,7 +54,7 @@ def _complete(recipe: Recipe) -> dict[str, Any]:
 
 def _short(path: str) -> str:
     """The path as `--set` takes it at its shortest."""
-    return path.removeprefix("terms.").replace("network.options.", "network.")
+    return path.removeprefix("terms.").removeprefix("augmentations.").replace("network.options.", "network.")
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,7 @@ from equipoise import build, checkpoint, config, images, plan, runs, samples
 from equipoise.adapters import check
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, from_arrays
+from equipoise.data.arrays import convert, find_layout
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
@@ -215,14 +216,19 @@ class GAN:
         return shown if shown.dim() == 2 or shown.dtype == torch.uint8 else torch.from_numpy(images.to_uint8(shown))
 
     def _as_fitted(self, given: Any, settings: Config) -> Tensor:
-        """Images as the networks were fitted on them."""
-        channels, side = (settings.shape[0], settings.shape[-1]) if len(settings.shape) == 3 else (None, None)
-        dataset = from_arrays(_array(given), resolution=side, channels=channels)
-        if dataset.shape != settings.shape:
+        """Images as the networks were fitted on them: one is enough, and all may be alike."""
+        array = _array(given)
+        if array.ndim < 2 or 0 in array.shape or array.dtype.kind not in "uifb" or not np.isfinite(array).all():
             raise InputError(
-                f"the GAN was fitted on {settings.shape} and these are {dataset.shape}; give the same kind"
+                f"{array.dtype} values shaped {list(array.shape)} are no samples; give finite ones [N, ...]"
             )
-        return torch.from_numpy(np.array(dataset.images))
+        vectors = len(settings.shape) == 1
+        if (array.ndim == 2) != vectors or (vectors and array.shape[1:] != settings.shape):
+            raise InputError(f"the GAN was fitted on {settings.shape}, not on {array.shape[1:]}; give the same kind")
+        if vectors:
+            return torch.from_numpy(array.astype(np.float32))
+        layout = find_layout(array, "the array")
+        return torch.from_numpy(np.concatenate([*convert(array, layout, settings.shape[-1], settings.shape[0])]))
 
     # ------------------------------------------------------------------------------------------------ keep
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from torch import Tensor
@@ -22,3 +23,15 @@ class Augmentation(Protocol):
 def unchanged(images: Tensor, labels: Tensor | None, is_real: bool) -> tuple[Tensor, Tensor | None]:
     """Show everything as it is."""
     return images, labels
+
+
+def compose(augmentations: Iterable[Augmentation]) -> Augmentation:
+    """One augmentation that applies the given ones from first to last; of none it is `unchanged`."""
+    parts = list(augmentations)
+
+    def composed(images: Tensor, labels: Tensor | None, is_real: bool) -> tuple[Tensor, Tensor | None]:
+        for part in parts:
+            images, labels = part(images, labels, is_real)
+        return images, labels
+
+    return composed if parts else unchanged

@@ -246,8 +246,10 @@ def test_version(equipoise):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no such signals")
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
-def test_signals_stop_with_a_checkpoint(number, workers, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "workers", "group"), [(signal.SIGTERM, 0, False), (signal.SIGINT, 1, True), (signal.SIGTERM, 1, True)]
+)
+def test_signals_stop_with_a_checkpoint(number, workers, group, tmp_path):
     source = images_file(tmp_path / "images.npz")
     command = [sys.executable, "-m", "equipoise.cli", "train", source, "--out", str(tmp_path / "run"), *SMALL,
                "--recipe", "digits", "--kimg", "100000", "--workers", str(workers), "--quiet"]  # fmt: skip
@@ -260,7 +262,7 @@ def test_signals_stop_with_a_checkpoint(number, workers, tmp_path):
             if process.poll() is not None or (tmp_path / "run/checkpoints/latest").exists():
                 break
             time.sleep(0.05)
-        send = os.killpg if number == signal.SIGINT else os.kill  # a terminal interrupts the workers too
+        send = os.killpg if group else os.kill  # a terminal, `timeout` and schedulers signal the workers too
         send(process.pid, number)
         _, err = process.communicate(timeout=60)
     finally:

@@ -9,6 +9,7 @@ new turn starts new epochs. So any batch follows from its number alone, whatever
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -227,9 +228,16 @@ class Batches:
             num_workers=self._workers,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=4,
+            worker_init_fn=_undisturbed,
             generator=torch.Generator().manual_seed(0),  # else the loader would draw from the global one
         )
         return iter(loader)
+
+
+def _undisturbed(worker: int) -> None:
+    """A signal to the whole group asks the trainer to stop, not the workers that it needs for its last batches."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Positions:

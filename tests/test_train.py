@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 import equipoise
-from equipoise import checkpoint, runs, train
+from equipoise import checkpoint, runs, ticks, train
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.report.console import ProgressLine
+from equipoise.step import Step
 from small_runs import TINY, after, bits, images_file, journal, planned, run, strict
 
 # What makes resuming hard: (settings, request, classes). 40 images rotate their held-out fold after 800.
@@ -87,16 +88,16 @@ def test_the_clock_counts_real_images_and_ticks_begin_densely(tmp_path):
     kimgs = [line["kimg"] for line in journal(tmp_path / "run")]
     assert kimgs[:3] == [0.016, 0.096, 0.176] and kimgs[-1] == 1.6
     asked = dataclasses.replace(asked.config, tick_kimg=4.0)
-    assert train.tick_length(0, asked) == 80 and train.tick_length(20_000, asked) == 2000
-    assert train.tick_length(10**7, asked) == 4000
+    assert ticks.tick_length(0, asked) == 80 and ticks.tick_length(20_000, asked) == 2000
+    assert ticks.tick_length(10**7, asked) == 4000
 
 
 def test_snapshots_are_a_tenth_of_the_run_and_at_most_200_kimg():
     config = planned("ring", (), recipe="ring", kimg=160.0).config
-    assert train.snapshot_length(config) == pytest.approx(16_000, abs=8)
-    assert train.snapshot_length(dataclasses.replace(config, kimg=10_000.0)) == 200_000
-    assert train.snapshot_length(dataclasses.replace(config, kimg=1.0)) == 1000
-    assert train.snapshot_length(dataclasses.replace(config, snapshot_kimg=0.5)) == 500
+    assert ticks.snapshot_length(config) == pytest.approx(16_000, abs=8)
+    assert ticks.snapshot_length(dataclasses.replace(config, kimg=10_000.0)) == 200_000
+    assert ticks.snapshot_length(dataclasses.replace(config, kimg=1.0)) == 1000
+    assert ticks.snapshot_length(dataclasses.replace(config, snapshot_kimg=0.5)) == 500
 
 
 def test_speed_is_measured_on_a_copy(tmp_path):
@@ -169,9 +170,9 @@ def test_one_player_that_loses_every_update_is_noticed_beside_one_that_loses_som
 
     readings = {"D.skipped": equipoise.Reading(0.1, 0.3, 10, 0), "G.skipped": equipoise.Reading(1.0, 0.0, 10, 0)}
     tick = equipoise.report.Tick(3, 1000, 9000, 1.0, 1.0, readings, {}, {})
-    assert train.examine(Stopped(), tick, 0, None, None) == 10
+    assert ticks.examine(Stopped(), tick, 0, None, None) == 10
     with pytest.raises(TrainingFailed, match="10 of 10 updates of G"):
-        train.examine(Stopped(), tick, 10, None, None)
+        ticks.examine(Stopped(), tick, 10, None, None)
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint(tmp_path, monkeypatch):
@@ -211,7 +212,7 @@ def test_running_out_of_memory_says_what_to_lower(tmp_path, monkeypatch):
     def exhausted(self, *args):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(train.Step, "move", exhausted)
+    monkeypatch.setattr(Step, "move", exhausted)
     with pytest.raises(InputError, match=r"batch of 8.*network.width=8 at 8x8.*lower --batch"):
         run(tmp_path / "run", planned(images_file(tmp_path / "images.npz")))
 

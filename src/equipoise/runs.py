@@ -20,7 +20,8 @@ from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
-from equipoise.train import Outcome, Watcher, measure_speed, train
+from equipoise.ticks import Watcher
+from equipoise.train import Outcome, measure_speed, train
 
 
 def begin(

@@ -1,4 +1,4 @@
-"""The training loop: one readable function over one step, and what it does once per tick."""
+"""The training loop: one readable function over one step; what it does once per tick is in `ticks`."""
 
 from __future__ import annotations
 
@@ -8,42 +8,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from equipoise import build, checkpoint, distributed, faults, images
+from equipoise import build, checkpoint, distributed, images, ticks
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
-from equipoise.ema import recalibrate
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.files import atomic_write
-from equipoise.networks.protocols import num_classes
-from equipoise.registry import find
-from equipoise.report import Tick
 from equipoise.report.journal import Journal
 from equipoise.samples import Grid
 from equipoise.schedules import Dial
-from equipoise.sensors import Reading, reading
-from equipoise.sensors.derived import derive
-from equipoise.step import ROLES, Step
+from equipoise.step import Step
 from equipoise.tempo import Tempo
-from equipoise.turn import score
 
-HELDOUT = 256  # held-out images judged at a tick
-PATIENCE = 20  # updates skipped in a row before a run is given up
 COUNTERS = ("samples", "tick", "next_tick", "next_snapshot", "skipped", "seconds", "owed", "position")  # of the loop
-
-
-class Watcher(Protocol):
-    """Whoever follows a run: the progress line, or anything with these two methods."""
-
-    def tick(self, tick: Tick) -> None:
-        """See a tick."""
-
-    def say(self, text: str) -> None:
-        """Hear a sentence."""
 
 
 @dataclass
@@ -62,7 +42,7 @@ def train(
     *,
     networks: tuple[nn.Module, nn.Module] | None = None,  # generator and discriminator; None builds the recipe's
     resume: Path | None = None,  # a checkpoint to go on from
-    watcher: Watcher | None = None,
+    watcher: ticks.Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,  # asked after every update
 ) -> Outcome:
     """Train to the configured length, or until `stop`; stopped and resumed, a run ends in the same bits."""
@@ -112,19 +92,19 @@ def train(
                 now = time.monotonic()
                 speed, seconds = (samples - last_samples) / max(now - last_time, 1e-9), now - began
                 last_time, last_samples = now, samples
-                tick = look(step, config, dials, batches, number, samples, seconds, speed)
-                number, next_tick = number + 1, samples + tick_length(samples, config)
+                tick = ticks.look(step, config, dials, batches, number, samples, seconds, speed)
+                number, next_tick = number + 1, samples + ticks.tick_length(samples, config)
                 if journal is not None:
                     journal.tick(tick)
                 if watcher is not None:
                     watcher.tick(tick)
-                skipped = examine(step, tick, skipped, journal, watcher)
+                skipped = ticks.examine(step, tick, skipped, journal, watcher)
             pictured = samples >= next_snapshot or last
             if pictured:
-                next_snapshot = samples + snapshot_length(config)
+                next_snapshot = samples + ticks.snapshot_length(config)
             if out is not None and journal is not None and (pictured or interrupted):
                 if pictured:
-                    snapshot(step, grid, dataset, out, journal, samples)
+                    ticks.snapshot(step, grid, dataset, out, journal, samples)
                 seconds = time.monotonic() - began
                 checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
     except TrainingFailed as failure:
@@ -220,90 +200,6 @@ def measure_speed(
         batches.close()
     (first, before), (_, after) = counts[0], counts[-1]
     return (after - before) / max(time.monotonic() - first, 1e-9)
-
-
-# ------------------------------------------------------------------------------------------------ once per tick
-
-
-def tick_length(samples: int, config: Config) -> int:
-    """Images to the next tick: dense in the first hundred updates, where runs are damaged, then up to `tick_kimg`."""
-    return int(min(config.tick_kimg * 1000, max(10 * config.recipe.batch, samples // 10)))
-
-
-def snapshot_length(config: Config) -> int:
-    """Images to the next sample grid and checkpoint."""
-    return int(1000 * (config.snapshot_kimg or min(max(config.total / 10_000, 1.0), 200.0)))
-
-
-def look(
-    step: Step, config: Config, dials: dict[str, Dial], batches: Batches,
-    number: int, samples: int, seconds: float, speed: float,
-) -> Tick:  # fmt: skip
-    """Read the window that ends here: the one place where the host waits for the device."""
-    readings = step.meter.read()
-    weights: dict[str, float] = {}
-    if config.balance != "off":
-        readings |= judged(step, batches)
-        weights = {role: float(_norm(step.networks[role])) for role in ROLES}
-    ideal = find("loss", config.recipe.loss).facts["ideal"]
-    values = {name: dial.value for name, dial in dials.items()}
-    return Tick(number, samples, config.total, seconds, speed, readings, derive(readings, ideal, weights), values)
-
-
-@torch.no_grad()
-def judged(step: Step, batches: Batches) -> dict[str, Reading]:
-    """What D says of held-out images and, in the same mode, of as many training images; no buffer is touched."""
-    discriminator = step.networks["D"]
-    discriminator.eval()
-    found = {}
-    for name, draw in (("heldout", batches.heldout), ("training", batches.training)):
-        shown, labels = draw(HELDOUT, batches.samples, seed=batches.position)
-        values = score(discriminator(step.show(shown), labels)).double()
-        finite = values[torch.isfinite(values)]
-        found[f"D.{name}_score"] = reading(
-            len(finite), float(finite.sum()), float(finite.square().sum()), len(values) - len(finite)
-        )
-    discriminator.train()
-    return found
-
-
-def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watcher: Watcher | None) -> int:
-    """Look into skipped updates: name the fault once, and give up when they go on. Returns how many came in a row."""
-    lost = {role: tick.readings[f"{role}.skipped"] for role in ROLES if f"{role}.skipped" in tick.readings}
-    if not any(reading.mean > 0 for reading in lost.values()):
-        return 0
-    role = max(lost, key=lambda role: lost[role].mean)
-    where = faults.locate(step, role) if bool(step.alarm[role]) else "unknown, since the run was stopped in between"
-    count = round(lost[role].mean * lost[role].n)
-    text = f"{count} of {lost[role].n} updates of {role} were skipped, since a value was not finite; the first: {where}"
-    if journal is not None:
-        journal.event("skipped", tick.samples, player=role, updates=count, first=where)
-    if watcher is not None:
-        watcher.say(text)
-    for alarm in step.alarm.values():
-        alarm.zero_()
-    skipped = skipped + count if lost[role].mean == 1 else 0
-    if skipped >= PATIENCE or (lost[role].mean == 1 and tick.samples >= tick.total):
-        raise TrainingFailed(
-            f"{text}. The last {skipped} updates were all lost, so the run has ended with its last good state: "
-            "try a lower learning rate (lr), a stronger penalty (r1.gamma), or clip (D.clip, G.clip)"
-        )
-    return skipped
-
-
-def snapshot(step: Step, grid: Grid, dataset: Dataset, out: Path, journal: Journal, samples: int) -> None:
-    """Write the sample grid of this moment."""
-    recalibrate(step.ema.average, num_classes(step.ema.average))
-    picture = grid.fakes(step.ema.average, dataset)
-    (out / "samples").mkdir(exist_ok=True)
-    images.save_png(out / "samples" / f"fakes-{samples // 1000:06d}.png", picture)
-    journal.image("Samples/fakes", picture, samples)
-
-
-def _norm(network: nn.Module) -> Tensor:
-    norms = [torch.linalg.vector_norm(p.detach()) for p in network.parameters() if p.requires_grad]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return total
 
 
 def raise_if_memory(error: BaseException, config: Config) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from equipoise import config, runs
-from equipoise.errors import InputError
+from equipoise.errors import InputError, Interrupted
 from small_runs import TINY, after, images_file, planned, run
 
 
@@ -108,7 +108,7 @@ def test_the_first_signal_asks_and_the_second_insists(number):
         assert not stop()
         signal.raise_signal(number)
         assert stop()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match="stopped at once"):
             signal.raise_signal(number)
     assert signal.getsignal(number) == before
 

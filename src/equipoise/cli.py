@@ -59,7 +59,7 @@ def train(
     ] = 0,
     deterministic: Annotated[bool, typer.Option(help="The same bits every time on CUDA too, more slowly")] = False,
     snapshot_kimg: Annotated[
-        float, typer.Option(help="Between sample grids and checkpoints; 0: a tenth of the run")
+        float, typer.Option(help="Between sample grids and checkpoints; 0: a tenth of the run, 1 to 200 kimg")
     ] = 0.0,
     dry_run: Annotated[bool, typer.Option(help="Print every resolved value and stop")] = False,
     quiet: Annotated[bool, typer.Option(help="Print errors only")] = False,

@@ -13,6 +13,12 @@ class InputError(EquipoiseError, ValueError):
     exit_code = 2
 
 
+class Interrupted(EquipoiseError):
+    """Somebody asked twice to stop, and it was done at once."""
+
+    exit_code = 130
+
+
 class TrainingFailed(EquipoiseError, RuntimeError):
     """Training could not go on; the last good state has been kept and the message says where."""
 

@@ -44,6 +44,22 @@ def locate(step: Step, role: Role) -> str:
 
 def _replayed(step: Step, role: Role, images: Tensor, labels: Tensor | None, latents: Tensor, found: list[str]) -> str:
     due = frozenset(step.objective.of(role))
+    for part in step.parts_of(images, labels, latents):
+        where = _replayed_part(step, role, due, found, *part)
+        if where:
+            return where
+    return ""
+
+
+def _replayed_part(
+    step: Step,
+    role: Role,
+    due: frozenset[str],
+    found: list[str],
+    images: Tensor,
+    labels: Tensor | None,
+    latents: Tensor,
+) -> str:
     turn = step.turn(role, images, labels, latents, due)
     values = step.objective(turn, due)
     if found:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,9 +25,9 @@ from equipoise.files import atomic_write
 from equipoise.networks.protocols import num_classes
 from equipoise.recipe import Recipe
 from equipoise.report.console import ProgressLine
-from equipoise.step import Step
+from equipoise.step import ROLES, Step
 from equipoise.train import train
-from equipoise.turn import parameters
+from equipoise.turn import Turn, heads_of
 from equipoise.turn import score as mean_logit
 
 
@@ -93,11 +95,14 @@ class GAN:
         line = ProgressLine(quiet=not progress)
         if folder is not None:
             runs.make_folder(folder)
-        settled = runs.settle(planned, dataset, line, self._own)
+        own = copy.deepcopy(self._own)  # what was handed in stays as it was, and a second fit begins anew
+        settled = runs.settle(planned, dataset, line, own)
         try:
-            outcome = train(settled, dataset, folder, networks=self._own, watcher=line)
+            outcome = train(settled, dataset, folder, networks=own, watcher=line)
         finally:
             line.close()
+        if folder is not None:
+            self._write_kind(folder)
         self._config, self._step, self._samples = settled, outcome.step, outcome.samples
         recalibrate(self._step.ema.average, settled.classes)
         return self
@@ -133,6 +138,10 @@ class GAN:
 
     def _sample(self, n: int, labels: Any, seed: int, truncation: float = 1.0) -> tuple[Tensor, Tensor | None]:
         step, settings = self._trained()
+        if not 0 <= truncation < math.inf:
+            raise InputError(
+                f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual"
+            )
         source = torch.Generator().manual_seed(seed)
         latents = torch.randn(n, step.latent_dim, generator=source) * truncation
         if labels is not None and not settings.classes:
@@ -141,9 +150,7 @@ class GAN:
         if settings.classes:
             chosen = torch.randint(settings.classes, (n,), generator=source)
             if labels is not None:
-                chosen = _labels(labels, n)
-            if int(chosen.min()) < 0 or int(chosen.max()) >= settings.classes:
-                raise InputError(f"labels must lie from 0 to {settings.classes - 1}, the classes the GAN was fitted on")
+                chosen = _labels(labels, n, settings.classes)
         return samples.generate(step.ema.average, latents, chosen), chosen
 
     @torch.no_grad()
@@ -152,26 +159,25 @@ class GAN:
 
         A logit has no scale of its own: compare scores of one GAN with each other only.
         """
-        step, settings = self._trained()
+        _, settings = self._trained()
         shown = self._as_fitted(images, settings)
-        chosen = None if labels is None or not settings.classes else _labels(labels, len(shown))
+        chosen = None if labels is None or not settings.classes else _labels(labels, len(shown), settings.classes)
         if settings.classes and chosen is None:
             raise InputError("the discriminator was fitted with labels, so it needs the labels of the images it judges")
-        discriminator = step.networks["D"].eval()
-        parts = [
-            mean_logit(
-                discriminator(
-                    step.show(x.to(step.device)),
-                    None if chosen is None else chosen[i * 64 : i * 64 + 64].to(step.device),
-                )
-            )
-            .float()
-            .cpu()
-            for i, x in enumerate(shown.split(64))
-        ]
-        discriminator.train()
-        scores = torch.cat(parts)
+        scores = mean_logit(self._logits(shown, chosen))
         return scores if isinstance(images, Tensor) else scores.numpy()
+
+    def _logits(self, shown: Tensor, labels: Tensor | None, size: int = 64) -> list[Tensor]:
+        """The discriminator's logits of images, head by head, on the CPU."""
+        step, _ = self._trained()
+        discriminator = step.networks["D"].eval()
+        known = [None] * len(shown) if labels is None else list(labels.split(size))
+        parts = []
+        for x, y in zip(shown.split(size), known, strict=False):
+            logits = discriminator(step.show(x.to(step.device)), None if y is None else y.to(step.device))
+            parts.append([head.float().cpu() for head in heads_of(logits)])
+        discriminator.train()
+        return [torch.cat(heads) for heads in zip(*parts, strict=True)]
 
     # ------------------------------------------------------------------------------------------------ test
 
@@ -193,7 +199,7 @@ class GAN:
 
         step, settings = self._trained()
         real = self._as_fitted(images, settings)
-        chosen = None if labels is None or not settings.classes else _labels(labels, len(real))
+        chosen = None if labels is None or not settings.classes else _labels(labels, len(real), settings.classes)
         if settings.classes and chosen is None:
             raise InputError("the GAN was fitted with labels, so evaluate needs the labels of the images")
         fake = self._sample(len(real), chosen, seed)[0]
@@ -205,11 +211,9 @@ class GAN:
             "energy": metrics.energy(theirs, ours),
             **{name: float(value) for name, value in metrics.prdc(theirs, ours)._asdict().items()},
         }
-        real_score, fake_score = self.score(self._bytes(real), chosen), self.score(self._bytes(fake), chosen)
-        logits = {"real_logits": torch.as_tensor(real_score), "fake_logits": torch.as_tensor(fake_score)}
-        for role, side in (("D", step.objective.loss.d), ("G", step.objective.loss.g)):
-            wanted = {name: logits[name] for name in parameters(side)}
-            found[f"loss_{role}"] = float(side(**wanted).mean())
+        logits = {"real_logits": self._logits(real, chosen), "fake_logits": self._logits(self._bytes(fake), chosen)}
+        for role, side in zip(ROLES, step.objective.loss[:2], strict=True):
+            found[f"loss_{role}"] = float(Turn(role, role, **logits).call(side).mean())
         return {**found, "n": float(len(real))}
 
     def _bytes(self, shown: Tensor) -> Any:
@@ -239,7 +243,11 @@ class GAN:
         runs.make_folder(target)
         settings.write(target)
         checkpoint.save(target / "checkpoints", step, self._samples, {})
-        atomic_write(target / "tensors.json", "true\n" if self._tensors else "false\n")
+        self._write_kind(target)
+
+    def _write_kind(self, folder: Path) -> None:
+        """Remember whether samples are to come out as tensors."""
+        atomic_write(folder / "tensors.json", "true\n" if self._tensors else "false\n")
 
     @classmethod
     def load(
@@ -253,12 +261,20 @@ class GAN:
         """A GAN from a folder, ready to sample, score and evaluate."""
         source = Path(folder)
         settings = config.read(source)
-        gan = cls(settings.recipe, generator=generator, discriminator=discriminator, seed=settings.seed, device=device)
+        settings = plan.on_device(settings, plan.choose_device(device))
+        gan = cls(
+            settings.recipe,
+            generator=generator,
+            discriminator=discriminator,
+            seed=settings.seed,
+            device=settings.device,
+            balance=settings.balance,
+        )
         if settings.own_networks and gan._own is None:
             raise InputError(
                 f"{source} was fitted with networks of your own; give load the same generator and discriminator"
             )
-        pair = gan._own or build.players(settings.recipe, settings.shape, settings.classes)
+        pair = copy.deepcopy(gan._own) or build.players(settings.recipe, settings.shape, settings.classes)
         step = build.assemble(
             settings.recipe, *pair, torch.device(gan._request.device), sensing=settings.balance != "off"
         )
@@ -285,11 +301,16 @@ class GAN:
         return self._step, self._config
 
 
-def _labels(given: Any, count: int) -> Tensor:
+def _labels(given: Any, count: int, classes: int) -> Tensor:
     """Class numbers int64 `[count]`; a single one stands for all."""
-    labels = torch.as_tensor(_array(given)).long()
+    numbers = _array(given)
+    if numbers.dtype.kind not in "uib":
+        raise InputError(f"labels of {numbers.dtype} are no class numbers; give whole numbers from 0 to {classes - 1}")
+    labels = torch.as_tensor(numbers.astype(np.int64))
     if labels.dim() > 1 or (labels.dim() == 1 and len(labels) != count):
         raise InputError(f"labels shaped {list(labels.shape)} do not fit {count} samples; give one number for each")
+    if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
+        raise InputError(f"labels must lie from 0 to {classes - 1}, the classes the GAN was fitted on")
     return labels.expand(count)
 
 

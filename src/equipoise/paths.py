@@ -79,6 +79,8 @@ def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
             )
         return dataclasses.replace(node, **{key: _replace(current, rest, value, path)})
     if isinstance(current, dict):
+        if len(rest) > 1:
+            raise InputError(f"there is no setting called {path!r}; set {key}.{rest[0]}")
         if not rest and not isinstance(value, dict):
             raise InputError(f"{path}={value!r} is a group, not a value; set single ones, such as {path}.norm_D")
         return dataclasses.replace(node, **{key: current | ({rest[0]: value} if rest else dict(value))})

@@ -21,6 +21,8 @@ from equipoise.paths import parse_assignment, read_toml
 from equipoise.recipe import Recipe
 from equipoise.registry import find
 
+BY_DEVICE = "on for CUDA only"  # the origin of a value that follows the device
+
 
 @dataclass(frozen=True)
 class Request:
@@ -76,7 +78,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     mixed = recipe.mixed
     if mixed is None:
         mixed = device.startswith("cuda")
-        origin["mixed"] = "on for CUDA only"
+        origin["mixed"] = BY_DEVICE
     recipe = recipe.with_values({"network.conditional": conditional, "mirror": mirror, "mixed": mixed})
     origin |= {"fingerprint": "the data", "threads": "this machine", "snapshot_kimg": "a tenth of the run"}
     origin |= _asked(request)
@@ -117,6 +119,8 @@ def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str])
         from_file = read_toml(chosen)
         changes += [(f"file {chosen}", path, value) for path, value in from_file.items() if path != "recipe"]
         chosen = from_file.get("recipe")
+    if chosen is not None and not isinstance(chosen, (str, Recipe)):
+        raise InputError(f"recipe={chosen!r} is no recipe; give the name of one, a TOML file's name, or a Recipe")
     if isinstance(chosen, Recipe):
         base = chosen
     else:
@@ -174,6 +178,8 @@ def choose_device(name: str) -> str:
     kind = name.partition(":")[0]
     if kind not in available or not re.fullmatch(r"[a-z]+(:\d+)?", name):
         raise InputError(f"there is no device called {name!r}; there are auto, cpu, cuda and mps")
+    if kind != "cuda" and ":" in name:
+        raise InputError(f"--device {name}: only CUDA devices are numbered; give {kind}")
     if not available[kind]:
         raise InputError(
             f"this machine has no usable {kind} device (or its PyTorch was built without it); use --device cpu or auto"
@@ -181,6 +187,14 @@ def choose_device(name: str) -> str:
     if kind == "cuda" and ":" in name and int(name.partition(":")[2]) >= torch.cuda.device_count():
         raise InputError(f"there is no {name}: this machine has {torch.cuda.device_count()} CUDA device(s)")
     return name
+
+
+def on_device(config: Config, device: str) -> Config:
+    """The configuration for another device, with what was chosen for the device chosen anew."""
+    recipe = config.recipe
+    if config.origin.get("mixed") == BY_DEVICE:
+        recipe = recipe.with_values({"mixed": device.startswith("cuda")})
+    return dataclasses.replace(config, device=device, recipe=recipe)
 
 
 def with_length(config: Config, images_per_second: float, spent: float) -> Config:

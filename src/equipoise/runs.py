@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import time
@@ -19,7 +18,7 @@ from equipoise import build, checkpoint, config, plan
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset
 from equipoise.ema import recalibrate
-from equipoise.errors import InputError
+from equipoise.errors import InputError, Interrupted
 from equipoise.ticks import Watcher
 from equipoise.train import Outcome, measure_speed, train
 
@@ -58,7 +57,7 @@ def resume(
         raise InputError(
             f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
         )
-    settings = dataclasses.replace(settings, device=plan.choose_device(device or settings.device))
+    settings = plan.on_device(settings, plan.choose_device(device or settings.device))
     if settings.source == IN_MEMORY:
         raise InputError(f"{run} was fitted on arrays in memory, which are gone; call GAN.fit again with a new folder")
     found = checkpoint.find(run)
@@ -126,7 +125,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     def handler(number: int, frame: FrameType | None) -> None:
         if asked:
             signal.signal(number, before[number])
-            raise KeyboardInterrupt
+            raise Interrupted("stopped at once; `equipoise resume` goes on from the run's last checkpoint")
         asked.append(number)
 
     before: dict[int, Any] = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -116,7 +116,7 @@ class Step:
         before = [buffer.clone() for buffer in self._buffers]
         total = torch.zeros([], device=self.device, dtype=self._dtype)
         with frozen(self.networks["G" if role == "D" else "D"]):
-            for part in self._parts(images, labels, latents):
+            for part in self.parts_of(images, labels, latents):
                 turn = self.turn(role, *part, due)
                 values = self.objective(turn, due)
                 loss = torch.stack([value.mean() for value in values.values()]).sum() / self.accumulate
@@ -187,7 +187,7 @@ class Step:
     def _autocast(self, enabled: bool = True) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed and enabled)
 
-    def _parts(
+    def parts_of(
         self, images: Tensor, labels: Tensor | None, latents: Tensor
     ) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
         size = len(images) // self.accumulate
@@ -231,8 +231,7 @@ def _over_again(labels: Tensor | None, images: Tensor) -> Tensor | None:
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Let a network pass gradients without collecting any: saves memory, and nothing of the other player's "
-    "move stays."""
+    """Let a network pass gradients without collecting any: it saves memory, and nothing stale stays behind."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)

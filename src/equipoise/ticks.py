@@ -56,22 +56,27 @@ def look(
     readings = step.meter.read()
     weights: dict[str, float] = {}
     if config.balance != "off":
-        readings |= judged(step, batches)
+        readings |= judged(step, batches, config.recipe.batch // config.recipe.accumulate)
         weights = {role: float(_norm(step.networks[role])) for role in ROLES}
-    ideal = find("loss", config.recipe.loss).facts["ideal"]
+    ideal = find("loss", config.recipe.loss).facts.get("ideal", (0.0, None))
     values = {name: dial.value for name, dial in dials.items()}
     return Tick(number, samples, config.total, seconds, speed, readings, derive(readings, ideal, weights), values)
 
 
 @torch.no_grad()
-def judged(step: Step, batches: Batches) -> dict[str, Reading]:
-    """What D says of held-out images and, in the same mode, of as many training images; no buffer is touched."""
+def judged(step: Step, batches: Batches, size: int) -> dict[str, Reading]:
+    """What D says of held-out images and, in the same mode, of as many training images; no buffer is touched.
+
+    At most `size` at once, since that many are known to fit.
+    """
     discriminator = step.networks["D"]
     discriminator.eval()
     found = {}
     for name, draw in (("heldout", batches.heldout), ("training", batches.training)):
         shown, labels = draw(HELDOUT, batches.samples, seed=batches.position)
-        values = score(discriminator(step.show(shown), labels)).double()
+        known = [None] * len(shown) if labels is None else list(labels.split(size))
+        parts = zip(shown.split(size), known, strict=False)
+        values = torch.cat([score(discriminator(step.show(x), y)).double() for x, y in parts])
         finite = values[torch.isfinite(values)]
         found[f"D.{name}_score"] = reading(
             len(finite), float(finite.sum()), float(finite.square().sum()), len(values) - len(finite)
@@ -96,9 +101,9 @@ def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watch
     for alarm in step.alarm.values():
         alarm.zero_()
     skipped = skipped + count if lost[role].mean == 1 else 0
-    if skipped >= PATIENCE or (lost[role].mean == 1 and tick.samples >= tick.total):
+    if skipped >= PATIENCE:
         raise TrainingFailed(
-            f"{text}. The last {skipped} updates were all lost, so the run has ended with its last good state: "
+            f"{text}, and the last {skipped} updates were all lost, so the run has ended with its last good state; "
             "try a lower learning rate (lr), a stronger penalty (r1.gamma), or clip (D.clip, G.clip)"
         )
     return skipped

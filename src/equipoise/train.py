@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from torch import nn
 from equipoise import build, checkpoint, distributed, images, ticks
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
-from equipoise.errors import InputError, TrainingFailed
+from equipoise.errors import EquipoiseError, InputError, TrainingFailed
 from equipoise.files import atomic_write
 from equipoise.report.journal import Journal
 from equipoise.samples import Grid
@@ -35,6 +38,20 @@ class Outcome:
     interrupted: bool
 
 
+def both_move(step: Step, tempo: Tempo, batches: Batches) -> int:
+    """The discriminator's moves that are due, then one of the generator; returns how many times D moved."""
+    drawn, moves = None, tempo.moves()
+    for _ in range(moves):
+        drawn = batches.next()
+        step.move("D", *drawn, step.due("D"))
+        step.moves["D"] += 1
+    if drawn is None or step.objective.reads("G", "real_logits"):  # a loss that compares wants fresh reals
+        drawn = batches.next()
+    step.move("G", *drawn, step.due("G"))
+    step.moves["G"] += 1
+    return moves
+
+
 def train(
     config: Config,
     dataset: Dataset,
@@ -46,6 +63,20 @@ def train(
     stop: Callable[[], bool] = lambda: False,  # asked after every update
 ) -> Outcome:
     """Train to the configured length, or until `stop`; stopped and resumed, a run ends in the same bits."""
+    with explained(config):
+        return loop(config, dataset, out, networks, resume, watcher, stop)
+
+
+def loop(
+    config: Config,
+    dataset: Dataset,
+    out: Path | None,
+    networks: tuple[nn.Module, nn.Module] | None,
+    resume: Path | None,
+    watcher: ticks.Watcher | None,
+    stop: Callable[[], bool],
+) -> Outcome:
+    """The training loop, read from top to bottom; the arguments are those of `train`."""
     # --------------------------------------------------------------------------------------------- parts
     step, dials, batches = start(config, dataset, networks)
     tempo, total, batch = Tempo(config.recipe.D.steps), config.total, config.recipe.batch
@@ -61,7 +92,6 @@ def train(
     if out is not None and resume is None:
         describe(out, config, dataset, grid)
     journal = Journal(out, samples) if out is not None else None
-    compares = step.objective.reads("G", "real_logits")
     began, last_time, last_samples, interrupted = time.monotonic() - seconds, time.monotonic(), samples, False
 
     def counters() -> dict[str, object]:
@@ -74,16 +104,7 @@ def train(
             # ------------------------------------------------------------------------------------- the updates
             for dial in dials.values():
                 dial.turn(samples, total)
-            drawn = None
-            for _ in range(tempo.moves()):
-                drawn = batches.next()
-                step.move("D", *drawn, step.due("D"))
-                step.moves["D"] += 1
-                samples += batch * distributed.world_size()
-            if compares or drawn is None:
-                drawn = batches.next()
-            step.move("G", *drawn, step.due("G"))
-            step.moves["G"] += 1
+            samples += batch * both_move(step, tempo, batches)
 
             # ------------------------------------------------------------------------------------- once per tick
             interrupted = samples < total and stop()
@@ -109,15 +130,9 @@ def train(
                 checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
     except TrainingFailed as failure:
         if out is not None and journal is not None and not isinstance(failure, checkpoint.Unwritable):
-            journal.event("failed", samples, reason=str(failure))
+            with contextlib.suppress(OSError):
+                journal.event("failed", samples, reason=str(failure))
             checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
-        raise
-    except OSError as error:
-        raise TrainingFailed(
-            f"a file could not be written or read ({error}); the last checkpoint is untouched: make room and resume"
-        ) from None
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        raise_if_memory(error, config)
         raise
     finally:
         batches.close()
@@ -135,10 +150,9 @@ def start(
     """Seed everything and make the parts of a run."""
     device = torch.device(config.device)
     if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it, before its first call
         torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
-    elif device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not config.deterministic
     build.seed_everything(config.seed)
     pair = networks or build.players(config.recipe, config.shape, config.classes)
     step = build.assemble(config.recipe, *pair, device, sensing=config.balance != "off")
@@ -173,42 +187,54 @@ def measure_speed(
     seconds: float = 2.0,
 ) -> float:
     """Real images per second of this configuration, measured on a copy that is thrown away."""
-    import copy
+    with explained(config):
+        step, _, batches = start(config, dataset, copy.deepcopy(networks) if networks else None)
+        return _speed(step, batches, config, seconds)
 
-    step, _, batches = start(config, dataset, copy.deepcopy(networks) if networks else None)
-    tempo, compares = Tempo(config.recipe.D.steps), step.objective.reads("G", "real_logits")
+
+def _speed(step: Step, batches: Batches, config: Config, seconds: float) -> float:
+    tempo = Tempo(config.recipe.D.steps)
     counts: list[tuple[float, int]] = []
     seen = 0
     try:
         while len(counts) < 4 or (counts[-1][0] - counts[1][0] < seconds and len(counts) < 10_000):
-            drawn = None
-            for _ in range(tempo.moves()):
-                drawn = batches.next()
-                step.move("D", *drawn, step.due("D"))
-                step.moves["D"] += 1
-                seen += config.recipe.batch
-            drawn = batches.next() if compares or drawn is None else drawn
-            step.move("G", *drawn, step.due("G"))
+            seen += config.recipe.batch * both_move(step, tempo, batches)
             if len(counts) % 16 == 0:
                 float(step.optimisers["G"].norm)  # wait for the device
             counts.append((time.monotonic(), seen))
         float(step.optimisers["G"].norm)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        raise_if_memory(error, config)
-        raise
     finally:
         batches.close()
     (first, before), (_, after) = counts[0], counts[-1]
     return (after - before) / max(time.monotonic() - first, 1e-9)
 
 
-def raise_if_memory(error: BaseException, config: Config) -> None:
-    """Turn running out of memory into a sentence that says what to lower."""
-    text = str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in text or "out of memory" in text:
-        size = f" at {config.shape[-1]}x{config.shape[-1]}" if len(config.shape) > 1 else ""
-        raise InputError(
-            f"a batch of {config.recipe.batch} with network.width={config.recipe.network.width}{size} needs "
-            "more memory than "
-            f"{config.device} has; lower --batch, set accumulate=2 or more, or lower network.width or --resolution"
+@contextlib.contextmanager
+def explained(config: Config) -> Iterator[None]:
+    """Turn a full disk, a lack of memory and dead workers into a sentence that says what to do."""
+    recipe, size = config.recipe, f" at {config.shape[-1]}x{config.shape[-1]}" if len(config.shape) > 1 else ""
+    try:
+        yield
+    except EquipoiseError:
+        raise
+    except OSError as error:
+        raise TrainingFailed(
+            f"a file could not be written or read ({error}); the last checkpoint is untouched: make room and resume"
         ) from None
+    except (MemoryError, RuntimeError) as error:  # torch's own kinds among them
+        text = str(error)
+        if "DataLoader worker" in text:
+            raise InputError(
+                f"a process that prepares batches died ({text.splitlines()[0]}); give fewer --workers, or more shared "
+                "memory (docker --shm-size)"
+            ) from None
+        if (
+            isinstance(error, (torch.OutOfMemoryError, MemoryError))
+            or "t allocate memory" in text
+            or "out of memory" in text
+        ):
+            raise InputError(
+                f"a batch of {recipe.batch} with network.width={recipe.network.width}{size} needs more memory than "
+                f"{config.device} has; lower --batch, set accumulate=2 or more, or lower network.width or --resolution"
+            ) from None
+        raise

@@ -259,7 +259,9 @@ def _fits(dataset: Dataset, device: torch.device) -> bool:
 
     if device.type != "cuda":
         return False
-    return dataset.images.nbytes <= SHARE * torch.cuda.mem_get_info(device)[0]
+    free: int = torch.cuda.mem_get_info(device)[0]
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # held by PyTorch, and free
+    return dataset.images.nbytes <= SHARE * free
 
 
 def _dtype(dataset: Dataset) -> torch.dtype:

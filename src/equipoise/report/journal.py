@@ -84,8 +84,13 @@ class Journal:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """The lines that were written to their end: a crash may leave half of one."""
-    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
+    """The lines that were written to their end and hold a record: a crash may leave less."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        with contextlib.suppress(ValueError):
+            if isinstance(json.loads(line), dict) and line.endswith("}\n"):
+                found.append(line)
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -65,7 +65,7 @@ def summary(tick: Tick) -> str:
     for name, label in (("D.loss", "loss D"), ("G.loss", "G")):
         if name in tick.readings:
             words.append(f"{label} {tick.readings[name].mean:.3f}")
-    for name, label in (("win_rate", "win rate"), ("gap", "gap"), ("memory", "memory")):
+    for name, label in (("win_rate", "win rate"), ("gap", "gap"), ("memory", "memorised")):
         if name in tick.balance and math.isfinite(tick.balance[name]):
             words.append(f"{label} {tick.balance[name]:.2f}")
     return "  ".join(words)

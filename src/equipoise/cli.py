@@ -166,8 +166,9 @@ def list_parts(as_json: Annotated[bool, typer.Option("--json", help="As JSON, wi
         chosen = [entry for entry in entries if entry.kind == kind]
         if chosen:
             typer.echo(f"{PLURALS.get(kind, kind + 's')}:")
+        width = max((len(entry.name) for entry in chosen), default=0)
         for entry in chosen:
-            typer.echo(f"  {entry.name:15} {entry.paper:17} {' '.join(entry.claim.split())}")
+            typer.echo(f"  {entry.name:{max(width, 15)}} {entry.paper:17} {' '.join(entry.claim.split())}")
 
 
 @cache_app.command("list")

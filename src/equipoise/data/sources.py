@@ -191,5 +191,5 @@ def _labels(
     if table is None:
         return None, (), ()
     if len(set(table.values())) < 2:
-        return None, (), ("dataset.json names only one class, so its labels are not used",)
-    return *labelling.match(names, table, "dataset.json"), ("labels from dataset.json",)
+        return None, (), ("the labels in the source name only one class and are not used",)
+    return *labelling.match(names, table, "dataset.json"), ("labels taken from the source",)

@@ -24,8 +24,11 @@ def check_channels(channels: int | None) -> int | None:
 
 
 def default_resolution(shorter: float) -> int:
-    """The largest resolution not above `shorter`, the (median) shorter side; 8 for what is smaller still."""
-    return max((side for side in RESOLUTIONS if side <= shorter), default=RESOLUTIONS[0])
+    """The largest resolution that `shorter`, the (median) shorter side, fills to seven eighths; 8 for what is smaller.
+
+    Seven eighths, so that images of 28, 56, 112 and 224 pixels are enlarged a little rather than halved.
+    """
+    return max((side for side in RESOLUTIONS if side * 7 <= shorter * 8), default=RESOLUTIONS[0])
 
 
 def largest_square(height: int, width: int) -> tuple[int, int, int]:

@@ -118,7 +118,9 @@ def _files(
     images, analysis, meta = caching.fetch(key, fill, needed=size + 64 * len(names), root=root)
     numbers, classes, note = _labels(meta["names"], found, labels, source)
     size_note = f"training resolution {side}" + (
-        "" if resolution else ", the largest power of two not above the median shorter side; --resolution sets another"
+        ""
+        if resolution
+        else ", the largest power of two that the median shorter side fills to 7/8; --resolution sets another"
     )
     report = Report(
         source,

@@ -152,7 +152,7 @@ def test_a_misspelt_path_suggests_the_near_ones(path, near):
         ("r1.every", [1], "r1.every must be int"),
         ("r1", 0.5, "a term is switched on or off; its strength is set by r1.gamma"),
         ("mixed", "yes", "mixed must be bool or none"),
-        ("G", 1, "G is a group, not a value; set one of G.lr"),
+        ("G", 1, "G is a group, not a value; set one of G.optimiser"),
         ("network", "mlp", "network is a group, not a value; set one of network.name"),
         ("network.options", 3, "network.options=3 is a group"),
         ("G.lr.x", 1, "names nothing; set G.lr"),

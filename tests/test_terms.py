@@ -51,7 +51,7 @@ def test_with_no_strength_it_changes_no_gradient_and_with_some_it_does(term):
     for step in (plain, off, on):
         torch.manual_seed(5)
         step.move(role, *batch_of(step, 0), step.due(role))
-    seen = [step.optimisers[role].first for step in (plain, off, on)]
+    seen = [step.optimisers[role].state["first"] for step in (plain, off, on)]
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1e-12)
     assert not torch.allclose(seen[0], seen[2], rtol=0, atol=1e-7)
 

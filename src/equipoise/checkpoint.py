@@ -164,6 +164,7 @@ def _tensors(step: Step) -> dict[str, Tensor]:
     found = {f"part.{name}": tensor for name, tensor in step.memory().items()}
     for role, optimiser in step.optimisers.items():
         found |= {f"optimiser.{role}.{name}": tensor for name, tensor in optimiser.state_dict().items()}
+    found |= {f"rule.{name}": tensor for name, tensor in step.rule.memory().items()}
     found |= {f"ema.{name}": tensor for name, tensor in step.ema.state_dict().items()}
     found |= {f"meter.{name}": tensor for name, tensor in step.meter.state_dict().items()}
     return found

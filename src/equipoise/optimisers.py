@@ -1,6 +1,6 @@
-"""Adam for a game: every setting a 0-d tensor on the device, one flat gradient, and a step that can refuse itself.
+"""Optimisers for a game: every setting a 0-d tensor on the device, one flat gradient, a step that can refuse itself.
 
-It differs from torch.optim.Adam where a game that is steered, captured and watched needs it: learning rate and betas
+They differ from torch.optim's where a game that is steered, captured and watched needs it: learning rate and betas
 may change at any step without a host read; the gradient lies in one flat buffer, so that several processes exchange it
 in one communication and its norm is one reduction; a non-finite gradient leaves parameters and moments as they were.
 """
@@ -8,23 +8,28 @@ in one communication and its norm is one reduction; a non-finite gradient leaves
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from equipoise import distributed
 from equipoise.errors import InputError
+from equipoise.registry import find, register
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015, arXiv:1412.6980) over one player's parameters.
+class Optimiser(ABC):
+    """A step along one player's gradient; a kind of optimiser says in which direction.
 
-    `lr`, `beta1`, `beta2`, `eps` and `clip` are 0-d tensors: fill them to change them. Moments are debiased by their
-    accumulated weight, which equals Adam's 1 - beta^t while beta is constant and stays right when beta moves.
+    `lr`, `beta1`, `beta2`, `eps` and `clip` are 0-d tensors: fill them to change them; `factor`, 1 unless a rate turns
+    it, multiplies `lr`. With `optimism` o the step is along (1 + o) d_t - o d_(t-1), where d is the direction that
+    would have been taken without: o = 1 is optimistic mirror descent (Daskalakis et al. 2018, arXiv:1711.00141), which
+    damps the rotation of a game. The first step is a plain one.
     """
 
-    DIALS = ("lr", "beta1", "beta2", "clip")
+    DIALS: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "clip")
 
     def __init__(
         self,
@@ -34,23 +39,43 @@ class Adam:
         beta2: float = 0.99,
         eps: float = 1e-8,
         clip: float = 0.0,  # largest gradient norm; 0 leaves it unclipped
+        optimism: float = 0.0,  # 0: none, and no memory for it
     ) -> None:
         self.parameters: list[Tensor] = [p for p in dict.fromkeys(parameters) if p.requires_grad]
         self._check(lr, beta1, beta2, eps, clip)
         device = self.parameters[0].device
-        self.lr, self.beta1, self.beta2, self.eps, self.clip = (
-            torch.tensor(float(x), device=device) for x in (lr, beta1, beta2, eps, clip)
+        self.lr, self.beta1, self.beta2, self.eps, self.clip, self.factor = (
+            torch.tensor(float(x), device=device) for x in (lr, beta1, beta2, eps, clip, 1.0)
         )
         size = sum(p.numel() for p in self.parameters)
         dtype = torch.float64 if self.parameters[0].dtype == torch.float64 else torch.float32
-        self.gradient, self.update, self.first, self.second = (
-            torch.zeros(size, device=device, dtype=dtype) for _ in range(4)
-        )
-        self.mass = torch.zeros(2, device=device, dtype=dtype)  # accumulated weight of `first` and of `second`
+        self.gradient, self.update = (torch.zeros(size, device=device, dtype=dtype) for _ in range(2))
         self.norm = torch.zeros([], device=device, dtype=dtype)  # of the last gradient, before clipping
         self.update_norm = torch.zeros([], device=device, dtype=dtype)  # of the last change of the parameters
+        self.optimism = float(optimism)
+        self.state = {name: torch.zeros(size, device=device, dtype=dtype) for name in self.moments()}
+        self.state["mass"] = torch.zeros(2, device=device, dtype=dtype)  # accumulated weight of `first` and `second`
+        if optimism:
+            self.state |= {"previous": torch.zeros_like(self.update), "begun": torch.zeros([], device=device)}
         self._gradients = self._views(self.gradient)
         self._updates = self._views(self.update)
+
+    @staticmethod
+    @abstractmethod
+    def moments() -> tuple[str, ...]:
+        """The names of what is remembered of each parameter's gradients."""
+
+    @abstractmethod
+    def direct(self, gradient: Tensor, ok: Tensor) -> None:
+        """Remember the flat gradient and write the direction to go against into `update`; with ok 0 nothing stays."""
+
+    @abstractmethod
+    def scale(self) -> Tensor:
+        """What a gradient is multiplied with, value by value, before the learning rate: a flat tensor."""
+
+    def preconditioner(self) -> list[Tensor]:
+        """`scale` in the parameters' shapes."""
+        return self._views(self.scale())
 
     def _check(self, lr: float, beta1: float, beta2: float, eps: float, clip: float) -> None:
         if not self.parameters:
@@ -88,17 +113,21 @@ class Adam:
         ok = finite.to(self.norm.dtype)
         clipped = (self.clip > 0) & finite
         scale = torch.where(clipped, (self.clip / self.norm.clamp(min=1e-12)).clamp(max=1.0), 1.0)
-        gradient = torch.where(finite, self.gradient, 0.0).mul_(scale)
-        weight1, weight2 = (1 - self.beta1) * ok, (1 - self.beta2) * ok
-        self.first.lerp_(gradient, weight1.to(gradient.dtype))
-        self.second.lerp_(gradient.square_(), weight2.to(gradient.dtype))
-        self.mass.lerp_(torch.ones_like(self.mass), torch.stack([weight1, weight2]).to(self.mass.dtype))
-        mass1, mass2 = self.mass.clamp(min=torch.finfo(torch.float32).tiny)
-        torch.div(self.first, torch.sqrt(self.second / mass2).add_(self.eps), out=self.update)
-        self.update.mul_(-self.lr * ok / mass1)
+        self.direct(torch.where(finite, self.gradient, 0.0).mul_(scale), ok)
+        if self.optimism:
+            self._anticipate(ok)
+        self.update.mul_(-self.lr * self.factor * ok)
         torch.linalg.vector_norm(self.update, out=self.update_norm)
         torch._foreach_add_(self.parameters, self._updates)
         return ok
+
+    def _anticipate(self, ok: Tensor) -> None:
+        """Turn the direction d_t into (1 + o) d_t - o d_(t-1); before the first step d_(t-1) is d_t."""
+        previous, begun = self.state["previous"], self.state["begun"]
+        now = self.update.clone()
+        self.update.add_(torch.where(begun > 0, now - previous, 0.0), alpha=self.optimism)
+        previous.copy_(torch.where(ok > 0, now, previous))
+        begun.copy_(torch.maximum(begun, ok.to(begun.dtype)))
 
     def _gather(self) -> None:
         """Copy the parameters' gradients into the flat buffer and let go of them."""
@@ -112,11 +141,106 @@ class Adam:
             torch._foreach_copy_([view for view, _ in present], [gradient for _, gradient in present])
         self.zero_grad()
 
+    def remember(self, name: str, value: Tensor, beta: Tensor, ok: Tensor, slot: int) -> Tensor:
+        """Move a moment towards a value and return the weight it has gathered, which debiases it.
+
+        The weight equals Adam's 1 - beta^t while beta is constant and stays right when beta moves.
+        """
+        weight = (1 - beta) * ok
+        self.state[name].lerp_(value, weight.to(value.dtype))
+        mass = self.state["mass"][slot]
+        mass.lerp_(torch.ones_like(mass), weight.to(mass.dtype))
+        return mass.clamp(min=torch.finfo(torch.float32).tiny)
+
+    def _inverse_root(self) -> Tensor:
+        """1 / (sqrt(v) + eps); before the first step 1, since nothing is known yet."""
+        mass = self.state["mass"][1]
+        root = torch.sqrt(self.state["second"] / mass.clamp(min=torch.finfo(torch.float32).tiny)).add_(self.eps)
+        return torch.where(mass > 0, root.reciprocal(), 1.0)
+
     def state_dict(self) -> dict[str, Tensor]:
-        """The moments; the settings belong to whoever turns them."""
-        return {"first": self.first, "second": self.second, "mass": self.mass}
+        """What is remembered; the settings belong to whoever turns them."""
+        return self.state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
         for name, value in self.state_dict().items():
             value.copy_(state[name])
+
+
+@register("optimiser", paper="arXiv:1412.6980", claim="the usual one; beta1 0 to 0.5: momentum adds rotation",
+          formula="w -= lr m / (sqrt(v) + eps), m, v debiased means of g, g^2", treats="", cost="none")  # fmt: skip
+class Adam(Optimiser):
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980) over one player's parameters."""
+
+    @staticmethod
+    def moments() -> tuple[str, ...]:
+        return ("first", "second")
+
+    def scale(self) -> Tensor:
+        return self._inverse_root()
+
+    def direct(self, gradient: Tensor, ok: Tensor) -> None:
+        mass1 = self.remember("first", gradient, self.beta1, ok, 0)
+        mass2 = self.remember("second", gradient.square_(), self.beta2, ok, 1)
+        torch.div(self.state["first"], torch.sqrt(self.state["second"] / mass2).add_(self.eps), out=self.update)
+        self.update.div_(mass1)
+
+
+@register("optimiser", paper="arXiv:1701.07875", claim="no momentum at all: what weight clipping was published with",
+          formula="w -= lr g / (sqrt(v) + eps)", treats="", cost="none")  # fmt: skip
+class RMSProp(Optimiser):
+    """RMSProp (Tieleman & Hinton 2012) with the decay `beta2`: Adam without the first moment, debiased as it is."""
+
+    DIALS: ClassVar[tuple[str, ...]] = ("lr", "beta2", "clip")
+
+    @staticmethod
+    def moments() -> tuple[str, ...]:
+        return ("second",)
+
+    def scale(self) -> Tensor:
+        return self._inverse_root()
+
+    def direct(self, gradient: Tensor, ok: Tensor) -> None:
+        mass = self.remember("second", gradient.square(), self.beta2, ok, 1)
+        torch.div(gradient, torch.sqrt(self.state["second"] / mass).add_(self.eps), out=self.update)
+
+
+@register("optimiser", paper="arXiv:1807.04740", claim="plain gradient steps, for games small enough to follow by hand",
+          formula="w -= lr m, m = beta1 m + g", treats="", cost="none")  # fmt: skip
+class SGD(Optimiser):
+    """Gradient steps with heavy-ball momentum `beta1`; a negative one damps rotation (Gidel et al. 2019)."""
+
+    DIALS: ClassVar[tuple[str, ...]] = ("lr", "beta1", "clip")
+
+    @staticmethod
+    def moments() -> tuple[str, ...]:
+        return ("first",)
+
+    def scale(self) -> Tensor:
+        return torch.ones_like(self.update)
+
+    def direct(self, gradient: Tensor, ok: Tensor) -> None:
+        moved = torch.addcmul(gradient, self.state["first"], self.beta1.to(gradient.dtype))
+        self.state["first"].copy_(torch.where(ok > 0, moved, self.state["first"]))
+        self.update.copy_(moved)
+
+
+@register("optimiser", "optimistic-adam", paper="arXiv:1711.00141", claim="Adam that reckons with its last change",
+          formula="w -= lr (2 d_t - d_(t-1)), d Adam's direction", treats="OSC", cost="a stored step")  # fmt: skip
+def optimistic_adam(parameters: Iterable[nn.Parameter], **settings: float) -> Optimiser:
+    """Adam with optimism 1 (Daskalakis et al. 2018); both directions are debiased, the first step is plain."""
+    return Adam(parameters, **({"optimism": 1.0} | settings))
+
+
+@register("optimiser", "optimistic-sgd", paper="arXiv:1711.00141", claim="plain steps that reckon with the last change",
+          formula="w -= lr (2 g_t - g_(t-1))", treats="OSC", cost="a stored step")  # fmt: skip
+def optimistic_sgd(parameters: Iterable[nn.Parameter], **settings: float) -> Optimiser:
+    """Optimistic mirror descent (Daskalakis et al. 2018)."""
+    return SGD(parameters, **({"optimism": 1.0} | settings))
+
+
+def make(name: str, parameters: Iterable[nn.Parameter], **settings: float) -> Optimiser:
+    """The registered optimiser of this name."""
+    made: Optimiser = find("optimiser", name).part(parameters, **settings)
+    return made

@@ -19,7 +19,14 @@ from equipoise.recipe import Recipe, flatten
 from equipoise.registry import entries, find, suggest
 from equipoise.schedules import Schedule
 
-PARTS = {"term": "terms", "augmentation": "augmentations"}  # kinds of parts, and the fields of a recipe that name them
+PARTS = {  # kinds of parts, and the fields of a recipe that name them
+    "term": "terms",
+    "augmentation": "augmentations",
+    "weighting": "weightings",
+    "rule": "rules",
+    "rate": "rates",
+    "constraint": "constraints",
+}
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -48,6 +55,8 @@ def changed(recipe: Recipe, path: str, value: Any) -> Recipe:
     head, _, rest = path.partition(".")
     if head in PARTS.values() and rest:  # terms.r1.gamma is r1.gamma
         head, _, rest = rest.partition(".")
+    if head == "preset" and not rest:
+        return recipe.with_values(find("preset", str(value)).part)
     if head == "schedules":
         return dataclasses.replace(recipe, schedules=_with_schedule(recipe.schedules, rest, value))
     if head in {f.name for f in dataclasses.fields(Recipe)} - set(PARTS.values()):
@@ -104,7 +113,7 @@ def _with_part(
         return {**parts, name: {**parts.get(name, {}), **value}}
     if not isinstance(value, (bool, type(None))):
         settings = ", ".join(f"{name}.{one}" for one in known)
-        article = "an augmentation" if kind == "augmentation" else f"a {kind}"
+        article = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
         raise InputError(f"{name}={value}: {article} is switched on or off; its strength is set by {settings}")
     others = {other: settings for other, settings in parts.items() if other != name}
     return {**parts, name: parts.get(name, {})} if value else others

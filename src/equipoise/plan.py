@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from equipoise import build, recipes
+from equipoise import build, compatibility, recipes
 from equipoise import config as configs
 from equipoise.config import BALANCE, Config
 from equipoise.data import Dataset
@@ -61,11 +61,14 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     _check(request)
     device = choose_device(request.device)
     recipe, origin = _recipe(request, dataset, device, remarks)
-    build.objective(recipe)
+    build.rates(recipe, build.objective(recipe))
+    build.rule(recipe)
+    remarks += compatibility.cautions(recipe)
     conditional = recipe.network.conditional
     if conditional is None:
-        conditional = dataset.labels is not None
-        origin["network.conditional"] = "the data has labels" if conditional else "the data has no labels"
+        conditional = dataset.labels is not None and recipe.network.pack == 1
+        why = "the data has labels" if conditional else "the data has no labels"
+        origin["network.conditional"] = why if recipe.network.pack == 1 else "a packed discriminator sees no labels"
     if conditional and dataset.labels is None:
         raise InputError(
             f"network.conditional=true, but {request.source} has no labels; give --labels folders or a file, or "

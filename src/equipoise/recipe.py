@@ -24,13 +24,15 @@ class Network:
     latent_dim: int = 64
     conditional: bool | None = None  # None: conditional where the data has labels
     init: str | None = None  # a registered initialisation; None: the network's own
+    pack: int = 1  # images of one kind that the discriminator judges at once (PacGAN); 2 to 4 against lost modes
     options: dict[str, Any] = field(default_factory=dict)  # of this network, e.g. norm_D
 
 
 @dataclass(frozen=True)
 class Player:
-    """One player's optimiser: Adam."""
+    """One player's optimiser."""
 
+    optimiser: str = "adam"  # a registered optimiser
     lr: float = 2e-4
     beta1: float = 0.0
     beta2: float = 0.99
@@ -48,6 +50,10 @@ class Recipe:
     loss: str = "non-saturating"  # a registered loss
     terms: dict[str, dict[str, Any]] = field(default_factory=dict)  # registered terms and their settings
     augmentations: dict[str, dict[str, Any]] = field(default_factory=dict)  # the same, in the order they are applied
+    weightings: dict[str, dict[str, Any]] = field(default_factory=dict)  # registered weights of a loss's samples
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)  # how moves interleave; none: they alternate
+    rates: dict[str, dict[str, Any]] = field(default_factory=dict)  # registered feedback on D's learning rate
+    constraints: dict[str, dict[str, Any]] = field(default_factory=dict)  # on D's weights after its moves
     G: Player = Player()
     D: Player = Player()
     schedules: dict[str, Schedule] = field(
@@ -67,6 +73,11 @@ class Recipe:
             raise InputError(
                 f"batch={self.batch}, accumulate={self.accumulate}: the batch must be at least 2 and a multiple "
                 "of accumulate"
+            )
+        if self.network.pack < 1 or (self.batch // self.accumulate) % self.network.pack:
+            raise InputError(
+                f"network.pack={self.network.pack} does not divide the {self.batch // self.accumulate} images of a "
+                "pass; give 1 to 4, and a batch (over accumulate) that is a multiple of it"
             )
         if not self.kimg > 0:
             raise InputError(f"kimg={self.kimg}: the length of a run must be above 0 thousand images")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,10 @@ from equipoise.augmentations import Augmentation
 from equipoise.ema import EMA
 from equipoise.errors import InputError
 from equipoise.networks.layers import couples_samples
+from equipoise.networks.packing import pack_of, packed, unpacked
 from equipoise.networks.protocols import latent_dim
-from equipoise.optimisers import Adam
+from equipoise.optimisers import Optimiser
+from equipoise.rules import Alternating, Draw, Rule
 from equipoise.sensors import Meter, Sensor
 from equipoise.terms import Objective, fact
 from equipoise.turn import Logits, Role, Turn, heads_of, score
@@ -27,11 +29,21 @@ from equipoise.turn import Logits, Role, Turn, heads_of, score
 ROLES: tuple[Role, Role] = ("D", "G")
 
 
+class Pending(NamedTuple):
+    """A player's gradients, formed and not yet applied."""
+
+    role: Role
+    total: Tensor  # value of the objective
+    before: list[Tensor]  # the guarded buffers as they were
+    inputs: list[Tensor]  # images, latents, and labels where there are any
+
+
 class Step:
     """The two players with their objective and optimisers; `move` is one update of one of them.
 
-    Reading it top to bottom is reading the training step: `move` asks `turn` for the fields, the objective for values
-    per sample, the optimiser for the update, and the meter to remember what was seen.
+    Reading it top to bottom is reading the training step: `differentiate` asks `turn` for the fields and the objective
+    for values per sample, `apply` the optimiser for the update and the meter to remember what was seen. A rule plays
+    rounds of both players' moves.
     """
 
     def __init__(
@@ -39,11 +51,14 @@ class Step:
         generator: nn.Module,  # latents [N, latent_dim], labels [N] or None -> images [N, C, ...]
         discriminator: nn.Module,  # images, labels -> logits [N, ...] or a list of such heads
         objective: Objective,
-        optimisers: dict[Role, Adam],
+        optimisers: dict[Role, Optimiser],
         ema: EMA,
         *,
         sensors: Sequence[Sensor] = (),
         augmentations: Mapping[str, Augmentation] | None = None,  # by name, in the order they are applied
+        rule: Rule | None = None,  # how the two players' moves interleave; None: they alternate
+        rates: Mapping[str, nn.Module] | None = None,  # by name: feedback on the discriminator's learning rate
+        constraints: Mapping[str, nn.Module] | None = None,  # by name: on the discriminator's weights after its moves
         mixed: bool = False,  # bfloat16 where it is safe; moves with a gradient penalty judge in float32
         accumulate: int = 1,  # equal parts a batch is worked off in, to save memory
         channels_last: bool = False,
@@ -54,6 +69,7 @@ class Step:
         self.ema = ema
         self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
         self.augmentations = dict(augmentations or {})
+        self.rates, self.constraints = dict(rates or {}), dict(constraints or {})
         self.mixed, self.accumulate, self.channels_last = mixed, accumulate, channels_last
         self.latent_dim = latent_dim(generator)
         self.device = next(generator.parameters()).device
@@ -61,8 +77,17 @@ class Step:
         self.moves: dict[Role, int] = {"D": 0, "G": 0}
         self.alarm = {role: torch.zeros([], dtype=torch.bool, device=self.device) for role in ROLES}
         self.failed: dict[Role, list[Tensor]] = {"D": [], "G": []}  # inputs of the first skipped move since the alarm
+        self.pack = pack_of(discriminator)
+        self.averaging = True  # whether each of the generator's moves moves the average too
         self._coupled = bool(couples_samples(discriminator))
+        self._precise = any(getattr(m, "differentiates", False) is True for m in discriminator.modules())
+        self._bounds = {
+            role: [m for m in network.modules() if hasattr(m, "constrain")] for role, network in self.networks.items()
+        }
+        self._stand_in: dict[str, Tensor] | None = None  # weights that D judges with in place of its own
         self._buffers = self._guarded_buffers()
+        self.rule = rule or Alternating()
+        self.rule.bind(self)
 
     def _names(self) -> list[str]:
         """What the meter keeps, in a fixed order."""
@@ -85,8 +110,8 @@ class Step:
         return networks + list(self.memory().values())
 
     def parts(self) -> dict[str, nn.Module]:
-        """The terms and augmentations that are modules, by name: what may have dials and memory."""
-        found = {**dict(self.objective.terms.items()), **self.augmentations}
+        """All parts that are modules, by name: what may have dials and memory."""
+        found = {**self.objective.parts(), **self.augmentations, **self.rates, **self.constraints}
         return {name: part for name, part in found.items() if isinstance(part, nn.Module)}
 
     def memory(self) -> dict[str, Tensor]:
@@ -112,59 +137,182 @@ class Step:
         due: frozenset[str] = frozenset(),
     ) -> None:
         """Update one player once."""
-        latents = torch.randn(len(images), self.latent_dim, device=self.device, dtype=self._dtype)
-        before = [buffer.clone() for buffer in self._buffers]
-        total = torch.zeros([], device=self.device, dtype=self._dtype)
-        with frozen(self.networks["G" if role == "D" else "D"]):
-            for part in self.parts_of(images, labels, latents):
-                turn = self.turn(role, *part, due)
-                values = self.objective(turn, due)
-                loss = torch.stack([value.mean() for value in values.values()]).sum() / self.accumulate
-                loss.backward(inputs=self.optimisers[role].parameters)
-                total += loss.detach()
-                self._observe(turn, values)
-        ok = self.optimisers[role].step(total)
-        for buffer, old in zip(self._buffers, before, strict=True):
-            buffer.copy_(torch.where(ok > 0, buffer, old))
-        if role == "D":
-            self.ema.see(len(images) * distributed.world_size())
-        else:
-            self.ema.update(ok)
-        self._record(role, ok, [images, latents] if labels is None else [images, latents, labels])
+        self.apply(self.differentiate(role, images, labels, due))
 
-    def turn(self, role: Role, images: Tensor, labels: Tensor | None, latents: Tensor, due: frozenset[str]) -> Turn:
+    def round(self, moves: int, draw: Draw) -> None:
+        """The discriminator's `moves` moves and one of the generator, as the rule has it."""
+        self.rule(self, moves, draw)
+
+    def differentiate(self, role: Role, images: Tensor, labels: Tensor | None, due: frozenset[str]) -> Pending:
+        """Form the player's gradients, in its parameters' `.grad`, without moving anything."""
+        pending = self._begin(role, images, labels)
+        value = torch.zeros_like(pending.total)
+        with frozen(self.networks["G" if role == "D" else "D"]):
+            for part in self.parts_of(images, labels, pending.inputs[1]):
+                values, loss = self._evaluated(self.turn(role, *part, due), due)
+                loss.backward(inputs=self.optimisers[role].parameters)
+                pending.total.add_(loss.detach())
+                value += self._adversarial(values)
+        self._pace(role, value)
+        return pending
+
+    def undifferentiated(
+        self, role: Role, images: Tensor, labels: Tensor | None, due: frozenset[str]
+    ) -> tuple[Pending, Tensor]:
+        """The value of a player's objective with the graph through both networks, for rules that differentiate it."""
+        pending = self._begin(role, images, labels)
+        values, loss = self._evaluated(self.turn(role, images, labels, pending.inputs[1], due, through=True), due)
+        pending.total.add_(loss.detach())
+        self._pace(role, self._adversarial(values))
+        return pending, loss
+
+    def unrolled(self, images: Tensor, labels: Tensor | None, due: frozenset[str], steps: int) -> Pending:
+        """The generator's gradients through `steps` differentiable steps of a discriminator that does not move."""
+        pending, own = self._begin("G", images, labels), self.networks["D"]
+        weights: dict[str, Tensor] = dict(own.named_parameters())
+        optimiser, trained = self.optimisers["D"], [n for n, p in weights.items() if p.requires_grad]
+        scales = dict(zip(map(id, optimiser.parameters), optimiser.preconditioner(), strict=True))
+        now = {name: weights[name] for name in trained}
+        try:
+            for _ in range(steps):
+                self._stand_in = now
+                turn = self.turn("D", images, labels, torch.randn_like(pending.inputs[1]), due, through=True)
+                loss = turn.call(self.objective.loss.d).mean()
+                gradients = torch.autograd.grad(loss, list(now.values()), create_graph=True)
+                rate = optimiser.lr * optimiser.factor
+                now = {n: now[n] - rate * g * scales[id(weights[n])] for n, g in zip(trained, gradients, strict=True)}
+            self._stand_in = now
+            _, loss = self._evaluated(self.turn("G", images, labels, pending.inputs[1], due), due)
+        finally:
+            self._stand_in = None
+        loss.backward(inputs=self.optimisers["G"].parameters)
+        pending.total.add_(loss.detach())
+        return pending
+
+    def apply(self, pending: Pending) -> None:
+        """Move a player along its gradients; one that is not finite leaves everything as it was before."""
+        role = pending.role
+        ok = self.optimisers[role].step(pending.total)
+        self.restore(pending.before, ok)
+        with torch.no_grad():
+            for module in self._bounds[role]:
+                cast(Any, module).constrain()
+            for constraint in self.constraints.values() if role == "D" else ():
+                constraint(self.networks[role])
+        if role == "D":
+            self.ema.see(len(pending.inputs[0]) * distributed.world_size())
+        elif self.averaging:
+            self.average(ok)
+        self._record(role, ok, pending.inputs)
+
+    def average(self, ok: Tensor | None = None) -> None:
+        """Let the average follow the generator."""
+        self.ema.update(ok)
+
+    @torch.no_grad()
+    def restore(self, buffers: list[Tensor], ok: Tensor | None = None) -> None:
+        """Put the guarded buffers back to what they were, unless `ok` is 1."""
+        for buffer, old in zip(self._buffers, buffers, strict=True):
+            buffer.copy_(old if ok is None else torch.where(ok > 0, buffer, old))
+
+    def _begin(self, role: Role, images: Tensor, labels: Tensor | None) -> Pending:
+        latents = torch.randn(len(images), self.latent_dim, device=self.device, dtype=self._dtype)
+        inputs = [images, latents] if labels is None else [images, latents, labels]
+        total = torch.zeros([], device=self.device, dtype=self._dtype)
+        return Pending(role, total, [buffer.clone() for buffer in self._buffers], inputs)
+
+    def _evaluated(self, turn: Turn, due: frozenset[str]) -> tuple[dict[str, Tensor], Tensor]:
+        """The objective's values per sample, seen by the meter, and their sum."""
+        values = self.objective(turn, due)
+        self._observe(turn, values)
+        return values, torch.stack([value.mean() for value in values.values()]).sum() / self.accumulate
+
+    def _adversarial(self, values: dict[str, Tensor]) -> Tensor:
+        """The value of the game alone: the loss and what belongs to it, without penalties."""
+        mine = [value.detach().mean() for name, value in values.items() if self.objective.adversarial(name)]
+        return torch.stack(mine).sum() / self.accumulate
+
+    def _pace(self, role: Role, value: Tensor) -> None:
+        """Let the rates set the factor of the discriminator's learning rate for the move to come."""
+        if role == "D" and self.rates:
+            value = distributed.mean(value)
+            factors = [rate(value) for rate in self.rates.values()]
+            self.optimisers["D"].factor.copy_(torch.stack(factors).prod())
+
+    def turn(
+        self,
+        role: Role,
+        images: Tensor,
+        labels: Tensor | None,
+        latents: Tensor,
+        due: frozenset[str],
+        through: bool = False,  # whether the fakes track the generator in the discriminator's turn too
+    ) -> Turn:
         """The fields of one update: generate, show, judge."""
-        precise = self.objective.differentiates(due)
-        real = self.show(images)
-        with self._autocast(), torch.set_grad_enabled(role == "G" and torch.is_grad_enabled()):
+        precise = self._precise or self.objective.differentiates(due)
+        real = packed(self.show(images), self.pack)
+        with self._autocast(), torch.set_grad_enabled((role == "G" or through) and torch.is_grad_enabled()):
             fake = self.networks["G"](latents, labels)
-        fake = fake.float() if self.mixed else fake
+        fake = packed(fake.float() if self.mixed else fake, self.pack)
         for name, shown in (("real", real), ("fake", fake)):
             if self.objective.tracks(due, name) and not shown.requires_grad:
                 shown.requires_grad_(True)
         fields: dict[str, Any] = {"real": real, "fake": fake, "labels": labels, "latents": latents}
+        fields["network"] = self.networks[role]
         fields["judge"] = lambda shown: score(self._judge([(shown, True)], _over_again(labels, shown), precise)[0])
         fields["generate"] = lambda other: self.networks["G"](other, labels)
-        if role == "D" and not self._coupled:  # in one pass, which is quicker, where no sample minds the others
-            fields["real_logits"], fields["fake_logits"] = self._judge([(real, True), (fake, False)], labels, precise)
-            return Turn(role, role, **fields)
-        if role == "D" or self.objective.reads("G", "real_logits"):
-            fields["real_logits"] = self._judge([(real, True)], labels, precise)[0]
-        fields["fake_logits"] = self._judge([(fake, False)], labels, precise)[0]
+        batches = {"real": (real, True), "fake": (fake, False)}
+        if role == "G" and not self.objective.compares("G"):
+            del batches["real"]
+        together = role == "D" and not self._coupled  # one pass is quicker, where no sample minds the others
+        for names in [list(batches)] if together else [[name] for name in batches]:
+            features: list[Tensor] = []
+            with self._watching(role, features):
+                logits = self._judge([batches[name] for name in names], labels, precise)
+            fields |= {f"{name}_logits": one for name, one in zip(names, logits, strict=True)}
+            parts = features[0].chunk(len(names)) if features else ()
+            fields |= {f"{name}_features": part for name, part in zip(names, parts, strict=False)}
         return Turn(role, role, **fields)
+
+    @contextmanager
+    def _watching(self, role: Role, found: list[Tensor]) -> Iterator[None]:
+        """While it lasts, put what enters D's layer `output`, `[N, F]`, into the list, if the objective asks for it."""
+        if not self.objective.reads_features(role):
+            yield
+            return
+        layer = getattr(self.networks["D"], "output", None)
+        if not isinstance(layer, nn.Module):
+            raise InputError(
+                "a term reads the discriminator's features, which are the input of its layer called `output`, and "
+                f"{type(self.networks['D']).__name__} has no such layer; name its last layer so, or drop the term"
+            )
+        handle = layer.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0].flatten(1)))
+        try:
+            yield
+        finally:
+            handle.remove()
 
     def _judge(self, batches: list[tuple[Tensor, bool]], labels: Tensor | None, precise: bool) -> list[Logits]:
         """What D says of each batch of images, after augmentation, in one pass over all of them."""
-        shown = [self._augmented(images, labels, is_real) for images, is_real in batches]
+        shown = [self._augmented(images, labels, is_real) for images, is_real in reversed(batches)][::-1]
         images = torch.cat([x for x, _ in shown]) if len(shown) > 1 else shown[0][0]
         known = None if labels is None else torch.cat([y for _, y in shown if y is not None])
         with self._autocast(enabled=not precise):
-            logits = self.networks["D"](images, known)
+            logits = self._discriminator(images, known)
         heads = [(head.float() if self.mixed else head).chunk(len(batches)) for head in heads_of(logits)]
         several = isinstance(logits, (list, tuple))
         return [[head[one] for head in heads] if several else heads[0][one] for one in range(len(batches))]
 
+    def _discriminator(self, images: Tensor, labels: Tensor | None) -> Logits:
+        own = self.networks["D"]
+        if self._stand_in is None:
+            judged: Logits = own(images, labels)
+        else:
+            judged = torch.func.functional_call(own, self._stand_in, (images, labels))
+        return judged
+
     def _augmented(self, images: Tensor, labels: Tensor | None, is_real: bool) -> tuple[Tensor, Tensor | None]:
+        images = unpacked(images, self.pack)
         for augmentation in self.augmentations.values():
             images, labels = augmentation(images, labels, is_real)
         return images, labels
@@ -203,7 +351,8 @@ class Step:
         readings = {f"{turn.role}.{name}": value.detach() for name, value in values.items()}
         with torch.no_grad():
             readings |= {sensor.name: sensor(turn) for sensor in self.sensors[turn.role]}
-        self.meter.add(readings)
+        size = len(values["loss"])  # fewer than images where the discriminator judges packs of them
+        self.meter.add({n: v if len(v) in (1, size) else v.mean().reshape(1) for n, v in readings.items()})
 
     def _record(self, role: Role, ok: Tensor, inputs: list[Tensor]) -> None:
         """Remember what the optimiser saw, and the inputs of a move that was skipped, for the host to look into."""

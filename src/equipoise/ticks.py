@@ -75,6 +75,7 @@ def judged(step: Step, batches: Batches, size: int) -> dict[str, Reading]:
     for name, draw in (("heldout", batches.heldout), ("training", batches.training)):
         shown, labels = draw(HELDOUT, batches.samples, seed=batches.position)
         known = [None] * len(shown) if labels is None else list(labels.split(size))
+        shown = shown[: len(shown) - len(shown) % step.pack]
         parts = zip(shown.split(size), known, strict=False)
         values = torch.cat([score(discriminator(step.show(x), y)).double() for x, y in parts])
         finite = values[torch.isfinite(values)]

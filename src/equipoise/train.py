@@ -39,16 +39,9 @@ class Outcome:
 
 
 def both_move(step: Step, tempo: Tempo, batches: Batches) -> int:
-    """The discriminator's moves that are due, then one of the generator; returns how many times D moved."""
-    drawn, moves = None, tempo.moves()
-    for _ in range(moves):
-        drawn = batches.next()
-        step.move("D", *drawn, step.due("D"))
-        step.moves["D"] += 1
-    if drawn is None or step.objective.reads("G", "real_logits"):  # a loss that compares wants fresh reals
-        drawn = batches.next()
-    step.move("G", *drawn, step.due("G"))
-    step.moves["G"] += 1
+    """The discriminator's moves that are due and one of the generator; returns how many times D moved."""
+    moves = tempo.moves()
+    step.round(moves, batches.next)
     return moves
 
 

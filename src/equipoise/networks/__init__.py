@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from equipoise.errors import InputError
+from equipoise.networks.packing import Packed
 from equipoise.registry import find, suggest
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def build(
     width: int | tuple[int, int] | None = None,  # (of G, of D) where they differ; None: the family's own
     init: str | None = None,  # of equipoise.initialise, several joined by "+"; None: the family's own
     options: Mapping[str, Any] | None = None,  # of the family: see `options_of`
+    pack: int = 1,  # images that the discriminator judges at once
 ) -> tuple[nn.Module, nn.Module]:
     """The generator and the discriminator of a family, initialised with torch's default generator.
 
@@ -43,13 +45,14 @@ def build(
         if option not in options_of(name):
             raise InputError(f"the network {name!r} has no option {option!r}{suggest(option, list(options_of(name)))}")
     common = {"latent_dim": latent_dim, "num_classes": num_classes, "init": init, **chosen}
-    if not isinstance(width, tuple):
+    if not isinstance(width, tuple) and pack == 1:
         sized = {} if width is None else {"width": width}
         pair: tuple[nn.Module, nn.Module] = family(tuple(shape), **common, **sized)
         return pair
-    generator, _ = family(tuple(shape), **common, width=width[0])
-    _, discriminator = family(tuple(shape), **common, width=width[1])
-    return generator, discriminator
+    sizes = [{} if one is None else {"width": one} for one in (width if isinstance(width, tuple) else (width, width))]
+    generator, _ = family(tuple(shape), **common, **sizes[0])
+    _, discriminator = family((pack * shape[0], *shape[1:]), **common, **sizes[1])
+    return generator, Packed(discriminator, pack, tuple(shape)) if pack > 1 else discriminator
 
 
 def options_of(name: str) -> dict[str, Any]:

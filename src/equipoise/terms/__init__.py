@@ -65,14 +65,23 @@ class Objective(nn.Module):
         self,
         loss: Loss,
         terms: Mapping[str, nn.Module] | None = None,  # by the name under which each is logged, set and restored
+        weightings: Mapping[str, nn.Module] | None = None,  # by name: weights per sample of the loss, see weightings.py
     ) -> None:
         super().__init__()
         self.loss = loss
         self.terms = nn.ModuleDict(dict(terms or {}))
+        self.weightings = nn.ModuleDict(dict(weightings or {}))
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Terms and weightings by name."""
+        return {**dict(self.terms.items()), **dict(self.weightings.items())}
 
     def forward(self, turn: Turn, due: frozenset[str]) -> dict[str, Tensor]:
         """Values per sample `[N]` of the loss and of the terms named in `due`, lazy ones weighted by their interval."""
         values = {"loss": turn.call(self.loss.d if turn.role == "D" else self.loss.g)}
+        for weighting in self.weightings.values():
+            if fact(weighting, "role") == turn.role:
+                values["loss"] = values["loss"] * turn.call(weighting)
         for name in sorted(due):
             values[name] = turn.call(self.terms[name]) * int(fact(self.terms[name], "every"))
         return values
@@ -86,11 +95,24 @@ class Objective(nn.Module):
         return frozenset(name for name, term in self.of(role).items() if move % int(fact(term, "every")) == 0)
 
     def reads(self, role: Role, field: str) -> bool:
-        """Whether any part of the player's objective asks for `field`; scores and gradients count as their logits."""
+        """Whether any part of the player's objective asks for `field`; what is made of logits counts as them."""
         parts: list[Term] = [self.loss.d if role == "D" else self.loss.g, *self.of(role).values()]
         names = {name for part in parts for name in parameters(part)}
-        asked = {f"{n.rpartition('_')[0]}_logits" if n.endswith(("_score", "_gradient")) else n for n in names}
+        derived = ("_score", "_gradient", "_features")
+        asked = {f"{n.rpartition('_')[0]}_logits" if n.endswith(derived) else n for n in names}
         return field in asked
+
+    def compares(self, role: Role) -> bool:
+        """Whether the player's objective looks at real images: then they are drawn afresh and judged."""
+        return any(self.reads(role, field) for field in ("real", "real_logits"))
+
+    def reads_features(self, role: Role) -> bool:
+        """Whether any term of the player's asks for the discriminator's features."""
+        return any(name.endswith("_features") for term in self.of(role).values() for name in parameters(term))
+
+    def adversarial(self, name: str) -> bool:
+        """Whether a value belongs to the game's loss, as the loss itself and the smoothing of its labels do."""
+        return name == "loss" or bool(getattr(self.terms[name], "adversarial", False))
 
     def differentiates(self, due: frozenset[str]) -> bool:
         """Whether a due term takes the discriminator's gradient at its input: then D judges in full precision."""

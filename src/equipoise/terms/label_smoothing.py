@@ -9,6 +9,8 @@ the loss as it is and a pull on the logits of reals.
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from equipoise.errors import InputError
@@ -45,6 +47,7 @@ class LabelSmoothing(Regulariser):
     """
 
     dials = ("smoothing",)
+    adversarial = True  # part of the game's value
     smoothing: Tensor
 
     def __init__(
@@ -55,6 +58,15 @@ class LabelSmoothing(Regulariser):
         super().__init__("smoothing", smoothing, every)
         if smoothing >= 1:
             raise InputError(f"smoothing={smoothing} makes fakes of the reals; give 0 to below 1")
+
+    def ideal(self, plain: float) -> float:
+        """The discriminator's loss at the optimum; `plain` is it without smoothing: 1.386294 becomes 1.376278 at 0.1.
+
+        With labels 1 - a and 0 and equal distributions it is -(1 - a) log p - (1 + a) log(1 - p) at p = (1 - a) / 2.
+        """
+        a = float(self.smoothing)
+        p = (1 - a) / 2
+        return -(1 - a) * math.log(p) - (1 + a) * math.log(1 - p) if a else plain
 
     def forward(self, real_logits: Tensor) -> Tensor:
         return self.smoothing * real_logits

@@ -142,6 +142,42 @@ def digits(shape: Shape, count: int, device: str = "cpu") -> Recipe:
     )
 
 
+@register("recipe", claim="25 Gaussians on a grid: dropped modes show within seconds")
+def grid(shape: Shape, count: int, device: str = "cpu") -> Recipe:
+    """TODO"""
+    player = Player(lr=2e-3, beta1=0.5, beta2=0.99)
+    return Recipe(
+        name="grid",
+        network=Network("mlp", width=128, latent_dim=4),
+        loss="non-saturating",
+        terms={"r1": {"gamma": 0.01}},
+        G=player,
+        D=player,
+        schedules={"lr": Schedule("linear", begin=0.5)},
+        ema_kimg=10.0,
+        batch=128,
+        kimg=640.0,
+    )
+
+
+@register("recipe", claim="three digits as colours, a thousand modes")
+def stacked(shape: Shape, count: int, device: str = "cpu") -> Recipe:
+    """TODO"""
+    player = Player(lr=1e-3, beta1=0.0, beta2=0.99)
+    return Recipe(
+        name="stacked",
+        network=Network("mlp", width=256, latent_dim=64),
+        loss="non-saturating",
+        terms={"r1": {"gamma": 0.3, "every": 8}},
+        G=player,
+        D=player,
+        schedules={"lr": Schedule("linear", begin=0.5)},
+        ema_kimg=10.0,
+        batch=64,
+        kimg=300.0,
+    )
+
+
 def suggested(shape: Shape, count: int) -> tuple[str, str]:
     """The recipe for data of this shape when none is named, and why."""
     if len(shape) == 1:

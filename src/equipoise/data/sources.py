@@ -19,6 +19,7 @@ from equipoise.data.decode import Unreadable, decode, extensions, quietly
 from equipoise.data.parallel import ordered
 from equipoise.data.report import Report
 from equipoise.data.sizes import check_channels, check_resolution, default_resolution
+from equipoise.data.stacked import is_stacked, stacked
 from equipoise.data.survey import Progress, Survey, survey
 from equipoise.errors import InputError
 from equipoise.registry import suggest
@@ -27,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 def open_dataset(
-    source: str,  # digits, ring, grid, a folder, zip, tar, .npy, .npz, or hf:name
+    source: str,  # digits, ring, grid, a folder, zip, tar, .npy, .npz, hf:name, or stacked: before any of these
     *,
     resolution: int | None = None,  # power of two, 8 to 256; default: the largest that fits the median shorter side
     channels: int | None = None,  # 1 or 3; default: 1 where all images are grey
@@ -42,6 +43,8 @@ def open_dataset(
     """
     check_resolution(resolution)
     check_channels(channels)
+    if is_stacked(source):
+        return stacked(source, resolution=resolution, channels=channels, labels=labels, cache=cache, progress=progress)
     if source in BUILTIN:
         return _builtin(source, resolution, channels, labels)
     if source.startswith("hf:"):

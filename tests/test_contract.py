@@ -16,7 +16,7 @@ from equipoise.terms import DEFAULTS, Loss, Objective, fact
 from equipoise.turn import Turn, parameters
 
 FIELDS = {"labels", "latents", "judge", "generate"} | {
-    f"{images}{part}" for images in ("real", "fake") for part in ("", "_logits", "_score", "_gradient")
+    f"{images}{part}" for images in ("real", "fake") for part in ("", "_logits", "_score", "_gradient", "_features")
 }
 
 
@@ -30,7 +30,8 @@ def turn(role="D"):
     real, fake = (torch.randn(6, 3, 2, 2).double().requires_grad_(True) for _ in range(2))
     generate = nn.Sequential(nn.Linear(4, 12), nn.Tanh(), nn.Unflatten(1, (3, 2, 2))).double()
     return Turn(role, role, real=real, fake=fake, labels=None, latents=torch.randn(6, 4).double(),
-                real_logits=judge(real), fake_logits=judge(fake), judge=judge, generate=generate)  # fmt: skip
+                real_logits=judge(real), fake_logits=judge(fake), judge=judge, generate=generate,
+                real_features=judge[:3](real), fake_features=judge[:3](fake))  # fmt: skip
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda e: f"{e.kind}:{e.name}")
@@ -48,14 +49,20 @@ def test_everything_says_where_it_comes_from_and_what_it_is_good_for(entry):
 def test_losses(entry):
     loss = entry.part
     assert isinstance(loss, Loss) and len(entry.facts["ideal"]) == 2
+    margins = entry.name == "multi-hinge"  # reads two logits of each sample
     for side, role in ((loss.d, "D"), (loss.g, "G")):
         assert set(parameters(side)) <= FIELDS
-        value = turn(role).call(side)
+        made = turn(role)
+        if margins:
+            made._fields |= {f"{n}_logits": made[f"{n}_logits"][:, None].expand(-1, 2) for n in ("real", "fake")}
+        value = made.call(side)
         assert value.shape == (6,) and value.isfinite().all() and value.requires_grad
-        by_hand = side(**{name: torch.zeros(2) for name in parameters(side)})  # two tensors, in anybody's loop
+        logits = torch.zeros(2, 2) if margins else torch.zeros(2)
+        by_hand = side(**{name: logits for name in parameters(side)})  # two tensors, in anybody's loop
         assert by_hand.shape == (2,)
         assert inspect.getdoc(side)
-    assert set(parameters(loss.d)) == {"real_logits", "fake_logits"}
+    fakes = set() if entry.name == "energy" else {"fake_logits"}  # there they are a term's, which it wants beside it
+    assert set(parameters(loss.d)) == {"real_logits"} | fakes
 
 
 @each("term")
@@ -112,7 +119,7 @@ def test_initialisations(entry):
 
 @each("recipe")
 def test_recipes(entry):
-    shape = (2,) if entry.name == "ring" else (1, 8, 8)
+    shape = (2,) if entry.name in ("ring", "grid") else (1, 8, 8)
     recipe = entry.part(shape, 1000)
     assert isinstance(recipe, Recipe) and recipe.name == entry.name
     small = recipe.with_values({"network.width": 4})

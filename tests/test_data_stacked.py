@@ -32,6 +32,7 @@ def test_digits_become_ten_thousand_triples() -> None:
     for channel in range(3):
         assert np.array_equal(dataset.images[:, channel], digits.images[rows[:, channel], 0])
     assert "1,000 modes" in dataset.report.text()
+    assert open_dataset("stacked-digits").fingerprint == dataset.fingerprint
 
 
 def test_triples_are_distinct_uniform_and_always_the_same() -> None:

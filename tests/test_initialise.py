@@ -5,13 +5,17 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from equipoise.errors import InputError
-from equipoise.initialise import Scale, fans, fixup_factor, initialise, leaky_gain
+from equipoise.initialise import Scale, fans, fixup_factor, initialise, leaky_gain, projections
 from equipoise.networks import build, conditioning, layers
+from equipoise.recipe import Player
 from equipoise.registry import entries
+from plants import play, small_step
 
-NAMES = ["dcgan-normal", "equalised", "fixup", "kaiming", "orthogonal", "xavier", "zero-residual"]
+NAMES = ["dcgan-normal", "equalised", "fixup", "kaiming", "magnitude-preserving", "orthogonal", "xavier",
+         "zero-residual"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -201,3 +205,46 @@ def test_every_network_takes_every_initialisation(name, init):
     gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
     assert all(g.isfinite().all() for g in gradients)
     assert sum(g.abs().sum() for g in gradients) > 0
+
+
+# ------------------------------------------------------------------------------------------------ magnitude preserving
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan", "resnet", "normfree"])
+def test_magnitude_preserving_weights_have_a_size_that_no_update_can_change(name):
+    options = {"norm_D": "none"} if name == "resnet" else {}
+    for network in build(name, (3, 8, 8), latent_dim=6, width=8, init="magnitude-preserving", options=options):
+        layers = [m for m in network.modules() if parametrize.is_parametrized(m, "weight")]
+        assert layers
+        before = [layer.weight.detach().clone() for layer in layers]
+        with torch.no_grad():
+            for layer in layers:
+                layer.parametrizations["weight"].original.mul_(10.0)
+        for layer, old in zip(layers, before, strict=True):  # a factor on what is stored changes nothing
+            torch.testing.assert_close(layer.weight, old, rtol=1e-3, atol=1e-6)
+        for project in projections(network):
+            project()
+        for layer in layers:
+            unit, stored = layer.parametrizations["weight"][0], layer.parametrizations["weight"].original
+            filters = stored.transpose(0, unit.axis).flatten(1)
+            norms = torch.linalg.vector_norm(filters, dim=1)
+            torch.testing.assert_close(norms, torch.full_like(norms, filters.shape[1] ** 0.5), rtol=1e-3, atol=0)
+            used = torch.linalg.vector_norm(layer.weight.transpose(0, unit.axis).flatten(1), dim=1)
+            torch.testing.assert_close(used, torch.full_like(used, unit.gain), rtol=1e-3, atol=0)
+
+
+def test_a_step_projects_magnitude_preserving_weights_back():
+    step = play(small_step(network={"init": "magnitude-preserving"}, G=Player(lr=0.1), D=Player(lr=0.1)), 3)
+    for network in step.networks.values():
+        for layer in (m for m in network.modules() if parametrize.is_parametrized(m, "weight")):
+            stored = layer.parametrizations["weight"].original
+            norms = torch.linalg.vector_norm(stored.flatten(1), dim=1)
+            torch.testing.assert_close(norms, torch.full_like(norms, stored[0].numel() ** 0.5), rtol=1e-3, atol=0)
+
+
+def test_the_two_gains_of_a_leaky_relu():
+    """One keeps the second moment, the other the standard deviation where the mean is taken away."""
+    x = torch.randn(2_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = torch.nn.functional.leaky_relu(x, 0.2)
+    assert float((1.386750 * y).square().mean().sqrt()) == pytest.approx(1.0, abs=2e-3)
+    assert float((1.546460 * y).std()) == pytest.approx(1.0, abs=2e-3)

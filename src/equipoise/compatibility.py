@@ -1,7 +1,7 @@
 """Which parts of a recipe cannot stand together, and which may but should not without a thought.
 
 Parts say so themselves when they register: `incompatible` and `cautions` name other parts, the kinds of them, or
-settings of the networks (`norm_D=spectral`, `init=equalised`, `pack`, `lazy`), each with the reason.
+settings of the networks (`network=mlp`, `norm_D=spectral`, `init=equalised`, `pack`, `lazy`), each with the reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def chosen(recipe: Recipe) -> dict[str, str]:
 def settings(recipe: Recipe) -> dict[str, str]:
     """Settings that parts may name, with the words for them."""
     net = recipe.network
-    found = {f"{key}={value}": f"network.{key}={value}" for key, value in net.options.items()}
+    found = {f"network={net.name}": f"network.name={net.name}"}
+    found |= {f"{key}={value}": f"network.{key}={value}" for key, value in net.options.items()}
     if net.init:
         found |= {f"init={one.strip()}": f"network.init={one.strip()}" for one in net.init.split("+")}
     if net.pack > 1:

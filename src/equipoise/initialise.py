@@ -118,6 +118,67 @@ def equalised(module: nn.Module, gain: float | None = None) -> None:
             parametrize.register_parametrization(layer, "weight", Scale(gain / math.sqrt(fans(layer)[0])))
 
 
+class UnitFilters(nn.Module):
+    """Use each output's filter at norm `gain`, whatever the size it is stored at; `unit` stores it at unit RMS."""
+
+    def __init__(self, layer: nn.Module, gain: float) -> None:
+        super().__init__()
+        self.axis, self.gain = (1 if isinstance(layer, _ConvTransposeNd) else 0), gain
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return self.gain * weight / self._norm(weight)
+
+    @torch.no_grad()
+    def unit(self, stored: Tensor) -> None:
+        """Overwrite a stored weight by its filters at unit root mean square."""
+        stored.mul_(math.sqrt(stored.numel() / stored.shape[self.axis]) / self._norm(stored))
+
+    def _norm(self, weight: Tensor) -> Tensor:
+        axes = [axis for axis in range(weight.dim()) if axis != self.axis]
+        norm: Tensor = torch.linalg.vector_norm(weight, dim=axes, keepdim=True)
+        return norm + 1e-4
+
+    def extra_repr(self) -> str:
+        return f"{self.gain:.6g}"
+
+
+def projections(network: nn.Module) -> list[Callable[[], None]]:
+    """What is to be done to a network's stored weights after every update: nothing, but for unit filters."""
+    lists = [m for m in network.modules() if isinstance(m, parametrize.ParametrizationList)]
+    return [partial(step.unit, many.original) for many in lists for step in many if isinstance(step, UnitFilters)]
+
+
+@register(
+    "initialisation",
+    "magnitude-preserving",
+    paper="arXiv:2312.02696",
+    claim="weights cannot grow, so a learning rate keeps its meaning through the run",
+)
+def magnitude_preserving(module: nn.Module, gain: float | None = None) -> None:
+    """Store filters at unit root mean square, use them at norm `gain`, and project back after every update.
+
+    EDM2's weights (Karras et al. 2024, arXiv:2312.02696) on these networks, whose activations are plain leaky ReLUs:
+    the gain is by default kaiming's, which keeps the second moment (1.386750 at slope 0.2); 1.546460 would keep the
+    standard deviation where the mean is taken away after each activation. A transposed convolution of stride s sums
+    over s^d times fewer inputs, which its gain makes up for, and the last layers of L residual branches have gain
+    1 / sqrt(L), so that a network without normalisation keeps its scale. Learning rates are of the order of 1e-3 to
+    1e-2. Weights under spectral norm are stored at unit size only, since the norm divides any factor out again.
+    """
+    gain = leaky_gain(SLOPE) if gain is None else gain
+    _draw(module, lambda layer, weight: nn.init.normal_(weight))
+    shown: list[Any] = [
+        block.residual_layers for block in module.modules() if getattr(block, "residual_layers", None) is not None
+    ]
+    last = [branch[-1] for branch in shown]
+    for layer in list(module.modules()):
+        if isinstance(layer, (_ConvNd, nn.Linear)) and not is_spectral(layer):
+            strides = math.prod(layer.stride) if isinstance(layer, _ConvTransposeNd) else 1
+            own = len(last) ** -0.5 if any(layer is one for one in last) else gain
+            unit = UnitFilters(layer, own * math.sqrt(strides))
+            parametrize.register_parametrization(layer, "weight", unit)
+            unit.unit(_stored(layer))
+
+
 @register(
     "initialisation", "zero-residual", paper="arXiv:1706.02677", claim="every residual block starts as its shortcut"
 )
@@ -198,7 +259,7 @@ def _draw(module: nn.Module, draw: Draw) -> None:
         if isinstance(layer, (_ConvNd, nn.Linear)):
             _drop_scale(layer)
             _assign(layer, draw)
-        elif isinstance(layer, nn.Embedding) and parametrize.is_parametrized(layer):
+        elif (isinstance(layer, nn.Embedding) or hasattr(layer, "std")) and parametrize.is_parametrized(layer):
             _assign(layer, lambda layer, weight: nn.init.normal_(weight, std=getattr(layer, "std", 1.0)))
         elif callable(reset):
             reset()
@@ -217,7 +278,7 @@ def _assign(layer: nn.Module, draw: Draw) -> None:
 def _drop_scale(layer: nn.Module) -> None:
     """Take an earlier equalised learning rate off again."""
     steps = _parametrisations(layer)
-    if steps and all(isinstance(step, Scale) for step in steps):
+    if steps and all(isinstance(step, (Scale, UnitFilters)) for step in steps):
         parametrize.remove_parametrizations(layer, "weight")
 
 

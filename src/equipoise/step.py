@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from equipoise import distributed
 from equipoise.augmentations import Augmentation
 from equipoise.ema import EMA
 from equipoise.errors import InputError
+from equipoise.initialise import projections
 from equipoise.networks.layers import couples_samples
 from equipoise.networks.packing import pack_of, packed, unpacked
 from equipoise.networks.protocols import latent_dim
@@ -81,9 +82,7 @@ class Step:
         self.averaging = True  # whether each of the generator's moves moves the average too
         self._coupled = bool(couples_samples(discriminator))
         self._precise = any(getattr(m, "differentiates", False) is True for m in discriminator.modules())
-        self._bounds = {
-            role: [m for m in network.modules() if hasattr(m, "constrain")] for role, network in self.networks.items()
-        }
+        self._projections = {role: projections(network) for role, network in self.networks.items()}
         self._stand_in: dict[str, Tensor] | None = None  # weights that D judges with in place of its own
         self._buffers = self._guarded_buffers()
         self.rule = rule or Alternating()
@@ -195,8 +194,8 @@ class Step:
         ok = self.optimisers[role].step(pending.total)
         self.restore(pending.before, ok)
         with torch.no_grad():
-            for module in self._bounds[role]:
-                cast(Any, module).constrain()
+            for project in self._projections[role]:
+                project()
             for constraint in self.constraints.values() if role == "D" else ():
                 constraint(self.networks[role])
         if role == "D":

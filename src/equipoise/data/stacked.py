@@ -14,6 +14,7 @@ from equipoise.data.report import Report
 from equipoise.errors import InputError
 
 PREFIX = "stacked:"
+ALIASES = {"stacked-digits": "stacked:digits"}
 SEED = 1611  # any fixed number: the triples are always the same ones
 FEW, MANY = 10_000, 60_000  # triples of images of at most 8x8 pixels, and of larger ones
 BYTES = 2**28  # of the triples, which are held in memory: fewer of them above 38x38 pixels
@@ -22,7 +23,7 @@ POOL = 2**20  # images at most that triples are drawn from: its cube is still a 
 
 def is_stacked(source: str) -> bool:
     """Whether the source asks for triples."""
-    return source.startswith(PREFIX)
+    return source.startswith(PREFIX) or source in ALIASES
 
 
 def singles(source: str, labels: str | None = None, **options: Any) -> Dataset:
@@ -32,7 +33,7 @@ def singles(source: str, labels: str | None = None, **options: Any) -> Dataset:
     """
     from equipoise.data.sources import open_dataset  # which needs this module
 
-    inner = source.removeprefix(PREFIX)
+    inner = ALIASES.get(source, source).removeprefix(PREFIX)
     found = open_dataset(inner, labels=labels, **options)
     if len(found.shape) != 3 or found.shape[0] != 1:
         what = "vectors" if len(found.shape) == 1 else "colour images"
@@ -54,7 +55,7 @@ def triples(available: int, count: int) -> npt.NDArray[np.int64]:
 
 
 def stacked(
-    source: str,  # stacked:SOURCE
+    source: str,  # stacked:SOURCE, or an alias
     *,
     resolution: int | None = None,
     channels: int | None = None,  # None or 3

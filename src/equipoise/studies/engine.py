@@ -92,7 +92,7 @@ def settle(asked: Study, out: Path, say: Say) -> Study:
 
 
 def _settled(asked: Study, task: study.Task, say: Say) -> study.Task:
-    """A task whose settings all resolve; where a budget asks for it, with the length that the slowest of them allows."""
+    """A task whose settings all resolve; with a budget, of the length that the slowest of them allows."""
     dataset = open_dataset(task.source, resolution=task.resolution, labels=task.labels)
     budget = asked.budget if task.kimg is None else None
     plans = [plan.resolve(cells.request(Cell(task, one, 0), budget=budget), dataset) for one in asked.settings]

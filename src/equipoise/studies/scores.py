@@ -6,7 +6,6 @@ mean of precision and coverage against held-out ones. A sample with NaN or infin
 
 from __future__ import annotations
 
-import functools
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +29,10 @@ Array = NDArray[Any]
 
 POINTS = 5_000  # samples judged by known Gaussians
 TRIPLES = 26_000  # samples judged by classes: as many as the literature takes for 1,000 modes
-LEAST = 1_000  # samples judged by held-out ones, at least: in several draws of as many as are held out
+LEAST = 1_000  # samples judged by their neighbours, at least: in several draws of as many as there are real ones
+HALF = 2_048  # samples of a half of the data, at most
+ENOUGH = 500  # held-out samples that precision and coverage need: balls round 54 digits hold nearly everything
+SMALL = 10_000  # labelled images at most, for a classifier to look for their classes
 NEIGHBOURS = 5  # whose distance is the radius of a ball, in precision and coverage
 
 
@@ -45,30 +47,35 @@ class Scores(NamedTuple):
 def score(
     run: Path,  # folder of a finished run
     seed: int = 0,  # of the samples
+    samples: int | None = None,  # how many to judge, rounded up to whole draws; default: by the kind of source
+    features: str = "pixels",  # of the Fréchet distance, by name; the other scores of images are of pixels always
 ) -> Scores:
     """Judge the averaged generator of a run; the same run and seed give the same scores.
 
     Known Gaussians: `overlap`, `modes`, `high_quality`, `reverse_kl` (`equipoise.metrics.modes`). Stacked sources:
     `overlap`, `modes`, `reverse_kl` over the triples of classes that a classifier sees, and its `confidence`. Others:
-    `F`, `precision`, `coverage`, `recall`, `density` (k = 5) and `frechet`, in pixel features, against the samples
-    held out at the end of the run; means over draws of as many samples as are held out.
+    `F`, `precision`, `coverage`, `recall`, `density` (k = 5) and `frechet` against the samples held out at the end of
+    the run, means over draws of as many. Where these are fewer than 500, a half of all samples takes their place, the
+    same one for every run: most of it was trained on, so memorising does not show. Labelled sets of at most 10,000
+    images add `classes`: the share of the classes that a classifier finds at least a tenth as often as they are due.
 
     Raises:
-        InputError: no run, networks of your own, a source that is gone, has changed, or lay in memory.
+        InputError: no run, networks of your own, a source that is gone, has changed, or lay in memory, no samples.
     """
-    generator, settings = runs.load_network(run)
+    if samples is not None and samples < 1:
+        raise InputError(f"{samples} samples show nothing; give at least one, or leave the number out.")
+    with torch.random.fork_rng(devices=[]):  # building a network draws its weights
+        generator, settings = runs.load_network(run)
     dataset = _data(settings, run)
     if dataset.modes is not None:
-        return _by_modes(dataset, _samples(generator, settings, POINTS, seed))
+        return _by_modes(dataset, _samples(generator, settings, samples or POINTS, seed))
     if is_stacked(settings.source):
-        made = _samples(generator, settings, TRIPLES, seed)
+        made = _samples(generator, settings, samples or TRIPLES, seed)
         return _by_classes(singles(settings.source, settings.labels, resolution=settings.resolution), made)
-    rows = Holdout(dataset, settings.seed).heldout(settings.total)
-    labels = (
-        np.tile(dataset.labels[rows], _draws(len(rows))) if settings.classes and dataset.labels is not None else None
-    )
-    made = _samples(generator, settings, len(rows) * _draws(len(rows)), seed, labels)
-    return _by_neighbours(dataset.images[rows], made)
+    real, _ = _split(dataset, settings.seed, settings.total)
+    rows = np.tile(real, _draws(len(real), samples or LEAST))
+    labels = dataset.labels[rows] if settings.classes and dataset.labels is not None else None
+    return _by_neighbours(dataset, real, _samples(generator, settings, len(rows), seed, labels), features)
 
 
 def reference(
@@ -76,8 +83,9 @@ def reference(
     seed: int = 0,  # of the choice of real samples, and of the held-out split
     resolution: int | None = None,
     labels: str | None = None,
+    features: str = "pixels",
 ) -> Scores:
-    """What as many real samples score: 26,000 triples fall short of an overlap of 1, and so do 54 held-out digits.
+    """What as many real samples score: 26,000 triples fall short of an overlap of 1, as any number does.
 
     Where there are fewer real samples than `score` generates, they are drawn with repetition.
     """
@@ -88,10 +96,19 @@ def reference(
     dataset = open_dataset(source, resolution=resolution, labels=labels)
     if dataset.modes is not None:
         return _by_modes(dataset, dataset.images[generator.integers(len(dataset), size=POINTS)])
+    real, others = _split(dataset, seed, 0)
+    drawn = [generator.choice(others, len(real), replace=len(others) < len(real)) for _ in range(_draws(len(real)))]
+    return _by_neighbours(dataset, real, np.asarray(dataset.images[np.concatenate(drawn)]), features)
+
+
+def _split(dataset: Dataset, seed: int, samples_seen: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to judge by, and the others: the run's held-out samples, or halves of the data where these are too few."""
     holdout = Holdout(dataset, seed)
-    rows, others = holdout.heldout(0), holdout.training(0)
-    draws = [generator.choice(others, len(rows), replace=len(others) < len(rows)) for _ in range(_draws(len(rows)))]
-    return _by_neighbours(dataset.images[rows], np.asarray(dataset.images[np.concatenate(draws)]))
+    if len(holdout.heldout(samples_seen)) >= ENOUGH:
+        return holdout.heldout(samples_seen), holdout.training(samples_seen)
+    order = np.random.default_rng(0).permutation(len(dataset))
+    half = min(len(dataset) // 2, HALF)
+    return np.sort(order[:half]), np.sort(order[half:])
 
 
 def _by_modes(dataset: Dataset, points: Array) -> Scores:
@@ -123,18 +140,24 @@ def _by_classes(one: Dataset, made: Array) -> Scores:
     return Scores("overlap", True, values)
 
 
-def _by_neighbours(real: Array, made: Array) -> Scores:
-    """Means over draws of len(real) samples each; `made` holds one draw after the other."""
-    draws = [_draw(real, made[start : start + len(real)]) for start in range(0, len(made), len(real))]
-    return Scores("F", True, {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]})
+def _by_neighbours(dataset: Dataset, rows: NDArray[np.int64], made: Array, features: str) -> Scores:
+    """Means over draws of len(rows) samples each; `made` holds one draw after the other."""
+    real = dataset.images[rows]
+    draws = [_draw(real, made[start : start + len(real)], features) for start in range(0, len(made), len(real))]
+    values = {name: float(np.mean([draw[name] for draw in draws])) for name in draws[0]}
+    if dataset.labels is not None and len(dataset.shape) == 3 and len(dataset) <= SMALL:
+        values["classes"] = _classes(dataset, made)
+    return Scores("F", True, values)
 
 
-def _draw(real: Array, made: Array) -> dict[str, float]:
+def _draw(real: Array, made: Array, features: str = "pixels") -> dict[str, float]:
     sound = _sound(made)
     if sound.sum() <= NEIGHBOURS:
         return dict.fromkeys(("F", "precision", "coverage", "recall", "density"), 0.0) | {"frechet": math.inf}
-    reals, fakes = extract("pixels", _bytes(real)), extract("pixels", _bytes(made[sound]))
-    shares = prdc(reals, fakes, min(NEIGHBOURS, len(reals) - 1))
+    reals, fakes = _bytes(real), _bytes(made[sound])
+    near = [extract("pixels", part) for part in (reals, fakes)]
+    far = near if features == "pixels" else [extract(features, part) for part in (reals, fakes)]
+    shares = prdc(*near, min(NEIGHBOURS, len(reals) - 1))
     precision, density = shares.precision * float(sound.mean()), shares.density * float(sound.mean())
     return {
         "F": harmonic_mean(precision, shares.coverage),
@@ -142,40 +165,44 @@ def _draw(real: Array, made: Array) -> dict[str, float]:
         "coverage": shares.coverage,
         "recall": shares.recall,
         "density": density,
-        "frechet": frechet(reals, fakes),  # of the sound samples
+        "frechet": frechet(*far),  # of the sound samples
     }
 
 
+def _classes(dataset: Dataset, made: Array) -> float:
+    """Share of the classes that are at least a tenth as frequent in `made` as in the data."""
+    assert dataset.labels is not None
+    number, sound = len(dataset.classes), _sound(made)
+    if not sound.any():
+        return 0.0
+    due = np.bincount(dataset.labels, minlength=number) / len(dataset)
+    seen = np.bincount(classifier(dataset).predict(_bytes(made[sound])), minlength=number) / len(made)
+    return float((seen >= due / 10).mean())
+
+
 def classifier(one: Dataset) -> Classifier:
-    """The classifier of a labelled grey source, fitted once (seconds to a minute) and kept in the cache folder.
+    """The classifier of labelled images, fitted once (seconds to a minute) and kept in the cache folder.
 
     Two processes may fit it at the same time: both find the same weights, and the file appears whole.
     """
-    return _classifier(cache_root() / "classifiers" / f"{one.fingerprint}-1.safetensors", _Known(one))
+    path = cache_root() / "classifiers" / f"{one.fingerprint}-1.safetensors"
+    if path not in _known:
+        _known[path] = _kept(path, one) or _fitted(path, one)
+    return _known[path]
 
 
-class _Known:
-    """A dataset that stands for its fingerprint, so that results can be remembered by it."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Known) and self.dataset.fingerprint == other.dataset.fingerprint
-
-    def __hash__(self) -> int:
-        return hash(self.dataset.fingerprint)
+_known: dict[Path, Classifier] = {}  # those of this process
 
 
-@functools.lru_cache(maxsize=2)
-def _classifier(path: Path, known: _Known) -> Classifier:
-    one = known.dataset
+def _kept(path: Path, one: Dataset) -> Classifier | None:
     try:
         found = Classifier.load(path)
-        if (found.shape, found.num_classes) == (one.shape, len(one.classes)):
-            return found
     except InputError:  # not there yet, or damaged
-        pass
+        return None
+    return found if (found.shape, found.num_classes) == (one.shape, len(one.classes)) else None
+
+
+def _fitted(path: Path, one: Dataset) -> Classifier:
     found = fit_classifier(one.images, one.labels, num_classes=len(one.classes))
     with usable(cache_root()):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,6 +245,6 @@ def _bytes(made: Array) -> Array:
     return made if made.ndim == 2 or made.dtype == np.uint8 else images.to_uint8(made)
 
 
-def _draws(heldout: int) -> int:
-    """How many draws of as many samples as are held out bring the noise of the generated ones down."""
-    return max(1, -(-LEAST // heldout))
+def _draws(real: int, least: int = LEAST) -> int:
+    """How many draws of as many samples as there are real ones bring the noise of the generated ones down."""
+    return max(1, -(-least // real))

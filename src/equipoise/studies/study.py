@@ -126,7 +126,7 @@ def from_options(
     resolution: int | None,
     labels: str | None,
 ) -> Study:
-    """The study that a command line asks for: a file, whose seeds and lengths may be changed, or a source and --vary."""
+    """The study that a command line asks for: a file, whose seeds and length may change, or a source and --vary."""
     if kimg is not None and budget is not None:
         raise InputError("--kimg and --budget both fix the length of the runs; give one of them")
     if study is not None:
@@ -187,7 +187,7 @@ def _study(data: dict[str, Any], name: str) -> Study:
     vary = {path: list(values) for path, values in flatten(data.pop("vary", {}))}
     if vary and settings:
         raise InputError(f"the study {name} has both [[setting]] and [vary]; keep one of them")
-    return Study(tasks=tasks, settings=settings or varied(vary), **{"title": Path(name).stem, **data})
+    return Study(tasks=tasks, settings=settings or (varied(vary) if vary else ()), **{"title": Path(name).stem, **data})
 
 
 def _task(one: dict[str, Any]) -> Task:

@@ -1,0 +1,232 @@
+"""Comparing settings: what is asked, the statistics, the table, and whole small studies with things going wrong."""
+
+import json
+import math
+import os
+import signal
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from equipoise.errors import InputError, Interrupted
+from equipoise.studies import cells, engine, pool, statistics, study, table
+from equipoise.studies.study import Cell, Setting, Study, Task
+from small_runs import bits, images_file
+
+TINY = {"network.name": "mlp", "network.width": 8, "network.latent_dim": 4, "batch": 8}
+
+
+def small(path, *settings, seeds=2, **changes):
+    task = Task("small", str(path), recipe="digits", kimg=0.16, set=TINY)
+    return Study("small", (task,), settings or (Setting("base"), Setting("hinge", {"loss": "hinge"})), seeds, **changes)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return images_file(tmp_path / "some.npz", count=200)
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+def test_student_and_holm():
+    known = {1: 12.706205, 2: 4.302653, 3: 3.182446, 4: 2.776445, 5: 2.570582, 9: 2.262157, 30: 2.042272}
+    for dof, value in known.items():
+        assert statistics.t_quantile(dof) == pytest.approx(value, abs=2e-6)
+        assert statistics.outside(value, dof) == pytest.approx(0.05, abs=1e-7)
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.01, math.nan])[0] == pytest.approx(0.01)
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_an_estimate_and_a_paired_test_by_hand():
+    found = statistics.estimate([1.0, 2.0, 3.0, 4.0, 5.0])
+    half = 2.776445 * math.sqrt(2.5 / 5)
+    assert found == pytest.approx((3.0, 3 - half, 3 + half, 5), abs=1e-5)
+    assert math.isnan(statistics.estimate([1.0]).low) and math.isnan(statistics.paired_p([1.0]))
+    assert statistics.paired_p([1.0, 2.0, 3.0]) == pytest.approx(0.0741799, abs=1e-6)  # t = 2 sqrt(3), two degrees
+    assert statistics.paired_p([0.0, 0.0]) == 1.0 and statistics.paired_p([1.0, 1.0]) == 0.0
+
+
+def results(values, task="small", higher=True):
+    return [
+        {"task": task, "setting": name, "seed": seed, "error": "", "primary": "F", "higher": higher, "seconds": 1.0,
+         "scores": {"F": value, "recall": 0.5}}
+        for name, row in values.items() for seed, value in enumerate(row)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("second", "higher", "says"),
+    [
+        ([0.61, 0.72, 0.80], True, "better: more than seed noise"),
+        ([0.61, 0.72, 0.80], False, "worse: more than seed noise"),
+        ([0.51, 0.58, 0.72], True, "no more than seed noise with 3 seeds"),
+        ([0.41, 0.50, 0.61], True, "worse: more than seed noise"),
+    ],
+)
+def test_the_sentence_says_whether_it_is_more_than_seed_noise(second, higher, says):
+    made = table.tabulate(small("x", seeds=3), results({"base": [0.5, 0.6, 0.7], "hinge": second}, higher=higher))
+    assert says in made.rows[1].sentence and made.rows[1].difference.n == 3
+    assert "the others are compared with it" in made.rows[0].sentence
+    assert ET.fromstring(engine.chart.draw(made)).tag.endswith("svg")
+    assert made.csv().count("\n") == 7 and json.loads(made.json())["rows"][1]["primary"] == "F"
+
+
+def test_failures_are_counted_and_named_and_one_seed_says_nothing():
+    rows = results({"base": [0.5, 0.6], "hinge": [0.7]})
+    rows.append({"task": "small", "setting": "hinge", "seed": 1, "error": "it broke", "seconds": 1.0})
+    made = table.tabulate(small("x"), rows)
+    assert "1 of 2 runs failed" in made.rows[1].sentence and "one seed says nothing" in made.rows[1].sentence
+    assert "hinge: it broke" in made.text()
+    none = table.tabulate(small("x"), [r for r in rows if r["setting"] == "base"])
+    assert "no run finished" in none.rows[1].sentence
+    ET.fromstring(engine.chart.draw(none))
+    ET.fromstring(engine.chart.draw(table.tabulate(small("x"), [])))
+
+
+# ------------------------------------------------------------------------------------------------ what is asked
+
+
+def test_every_combination_of_what_is_varied():
+    found = study.varied(study.parse_vary(["loss=hinge,rpgan", "r1.gamma=0,0.1", "r1=on"]))
+    assert len(found) == 4 and found[0].name == "loss=hinge, r1.gamma=0, r1=on"
+    assert found[3].set == {"loss": "rpgan", "r1.gamma": 0.1, "r1": True}
+    assert study.parse_vary(["G.lr=[1,2],3"]) == {"G.lr": [[1, 2], 3]}
+    with pytest.raises(InputError, match="write path=value"):
+        study.parse_vary(["loss"])
+
+
+def test_what_a_cell_sets_and_where_it_lives():
+    task = Task("my task", "ring", set={"a": 1, "b": 1, "c": 1})
+    cell = Cell(task, Setting("R1 + R2", {"b": 2, "c": 2}, {"my task": {"c": 3}, "other": {"a": 9}}), 4)
+    assert cell.changes == {"a": 1, "b": 2, "c": 3}
+    assert cell.folder.as_posix() == "cells/my-task/R1-+-R2/seed4"
+
+
+@pytest.mark.parametrize("name", study.shipped())
+def test_the_included_studies_can_be_run(name):
+    found = study.read(name)
+    assert found.seeds == 5 and {task.name for task in found.tasks} == {"ring", "grid", "digits", "stacked"}
+    for cell in found.cells()[: len(found.tasks) * len(found.settings)]:
+        made = cells.request(cell)
+        assert made.changes == cell.changes
+    assert study.from_json(found.as_json()) == found
+
+
+def test_a_study_file(tmp_path, monkeypatch):
+    path = tmp_path / "mine.toml"
+    monkeypatch.setenv("PICTURES", "/somewhere")
+    path.write_text(
+        'seeds = 2\n[[task]]\nsource = "$PICTURES/x"\nset = { "r1" = "on" }\n[vary]\n"loss" = ["hinge", "rpgan"]\n'
+    )
+    found = study.read(str(path))
+    assert found.tasks[0].source == "/somewhere/x" and found.tasks[0].set == {"r1": True} and found.title == "mine"
+    assert [setting.set for setting in found.settings] == [{"loss": "hinge"}, {"loss": "rpgan"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[[task", "cannot be read"),
+        ('[[task]]\nsource = "ring"\n', "needs a task, a setting"),
+        ('[[task]]\nname = "x"\n[[setting]]\nname = "a"\n', "cannot be read"),
+        ('[[task]]\nsource = "ring"\nwidth = 3\n[[setting]]\nname = "a"\n', "cannot be read"),
+        ('[[task]]\nsource = "$NOWHERE_9/x"\n[[setting]]\nname = "a"\n', "not set"),
+        ('[[task]]\nsource = "ring"\n[[setting]]\nname = "a"\n[[setting]]\nname = "a"\n', "two settings"),
+        (
+            '[[task]]\nsource = "ring"\n[[setting]]\nname = "a"\ntask = { rinf = { "r1" = "on" } }\n',
+            "did you mean ring",
+        ),
+        ('[[task]]\nsource = "ring"\n[[setting]]\nname = "a"\n[vary]\nloss = ["hinge"]\n', "both"),
+    ],
+)
+def test_a_study_file_that_cannot_be_used_is_one_sentence(tmp_path, text, says):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        study.read(str(path))
+
+
+def test_what_the_command_line_refuses():
+    none = dict(source=None, study=None, vary=[], settings=[], seeds=None, kimg=None, budget=None, recipe=None,
+                resolution=None, labels=None)  # fmt: skip
+    for changes, says in (({}, "nothing to compare"), ({"study": "nothing"}, "no study"),
+                          ({"study": "regularisation", "vary": ["a=1"]}, "what is compared"),
+                          ({"kimg": 1.0, "budget": "1s"}, "both fix")):  # fmt: skip
+        with pytest.raises(InputError, match=says):
+            study.from_options(**{**none, **changes})
+    asked = study.from_options(**{**none, "study": "regularisation", "seeds": 2, "kimg": 1.0})
+    assert asked.seeds == 2 and {task.kimg for task in asked.tasks} == {1.0}
+
+
+# ------------------------------------------------------------------------------------------------ whole studies
+
+
+def test_a_study_runs_is_resumed_and_shown(tmp_path, source):
+    asked, out, heard = small(source, seeds=1), tmp_path / "out", []
+    made = engine.compare(asked, out, workers=2, say=heard.append)
+    assert [row.setting for row in made.rows] == ["base", "hinge"] and not any(row.failures for row in made.rows)
+    assert {"table.md", "results.csv", "results.json", "chart.svg", "study.json"} <= {p.name for p in out.iterdir()}
+    again = []
+    assert engine.compare(asked, out, say=again.append).text() == made.text() == engine.show(out).text()
+    assert len(heard) == 3 and again == []
+    more = engine.compare  # another study may not go into the same folder
+    with pytest.raises(InputError, match="holds another study"):
+        more(small(source, seeds=3), out)
+
+
+def test_a_cell_has_the_same_bits_whichever_process_ran_it_and_after_what(tmp_path, source):
+    asked = small(source, seeds=1)
+    engine.compare(asked, tmp_path / "one", workers=1)
+    engine.compare(asked, tmp_path / "two", workers=2)
+    for cell in asked.cells():
+        assert bits(tmp_path / "one" / cell.folder) == bits(tmp_path / "two" / cell.folder)
+
+
+def test_a_bad_setting_is_one_sentence_before_anything_runs(tmp_path, source):
+    asked = small(source, Setting("base"), Setting("bad", {"losss": "hinge"}))
+    with pytest.raises(InputError, match="did you mean loss"):
+        engine.compare(asked, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_worker_fails_its_cell_and_the_others_go_on(tmp_path, source):
+    asked = small(source, seeds=2)
+    settled, out = engine.settle(asked, tmp_path / "out", print), tmp_path / "out"
+    killed, ended = [], []
+    running = pool.work(settled.cells(), out, ["cpu"], lambda: False)
+    import multiprocessing
+
+    for cell, found in running:
+        ended.append((cell, found))
+        if not killed:
+            killed.append(cell)
+            (child,) = multiprocessing.active_children()
+            os.kill(child.pid, signal.SIGKILL)
+    assert len(ended) == 4 and ["died" in found["error"] for _, found in ended] == [False, True, False, False]
+
+
+def test_a_wish_to_stop_leaves_checkpoints_and_the_same_call_goes_on(tmp_path, source):
+    task = Task("small", str(source), recipe="digits", kimg=400.0, set=TINY)
+    asked, out, seen = Study("long", (task,), (Setting("base"),), 1), tmp_path / "out", []
+    folder = out / asked.cells()[0].folder
+    with pytest.raises(Interrupted, match="goes on"):
+        engine.compare(asked, out, workers=1, stop=lambda: seen.append(1) or (folder / "run.jsonl").is_file())
+    assert (folder / "checkpoints" / "latest").is_file() and not (folder / "result.json").exists()
+
+
+def test_a_budget_becomes_the_same_length_for_all_settings_once(tmp_path, source, monkeypatch):
+    speeds = iter([100.0, 50.0])
+    monkeypatch.setattr(engine.train, "measure_speed", lambda config, dataset, seconds: next(speeds))
+    task = Task("small", str(source), recipe="digits", set=TINY)
+    asked = Study("b", (task,), (Setting("base"), Setting("hinge", {"loss": "hinge"})), 1, budget="10s")
+    settled = engine.settle(asked, tmp_path / "out", print)
+    assert settled.tasks[0].kimg == pytest.approx(50 * 10 * 0.94 / 1000)
+    assert engine.settle(asked, tmp_path / "out", print) == settled  # measured once only
+
+
+def test_places():
+    assert engine.places(3, 2) == ["cpu"] * 2
+    with pytest.raises(InputError, match="runs nothing"):
+        engine.places(0, 2)

@@ -135,8 +135,11 @@ def term_settings() -> str:
     from equipoise import registry
 
     rows = []
-    for entry in [*registry.entries("term"), *registry.entries("augmentation")]:
+    kinds = ("term", "augmentation", "weighting", "constraint", "rule", "rate")
+    for entry in [entry for kind in kinds for entry in registry.entries(kind)]:
         function = entry.part.__init__ if inspect.isclass(entry.part) else entry.part
+        if inspect.isclass(entry.part) and "__init__" not in vars(entry.part):
+            continue  # it has no settings
         rows += [(f"`{entry.name}.{n}`", written(d), said) for n, d, said in parameters(function) if n != "self"]
     return table(("path", "default", "what it is"), rows)
 
@@ -151,6 +154,42 @@ def parts(kind: str) -> Callable[[], str]:
         return table((kind, "what it is good for", "paper"), rows)
 
     return make
+
+
+def techniques(kind: str) -> Callable[[], str]:
+    """A table of all parts of a kind with what is known of them."""
+
+    def make() -> str:
+        from equipoise import registry
+
+        head = (
+            kind,
+            "formula",
+            "what it is good for",
+            "treats",
+            "cost beside the plain step",
+            "defaults",
+            "not with",
+            "paper",
+        )
+        rows = []
+        for e in registry.entries(kind):
+            refused = ", ".join(f"`{name}`" for name in e.facts.get("incompatible", {}))
+            minded = ", ".join(f"`{name}` (mind)" for name in e.facts.get("cautions", {}))
+            rows.append((f"`{e.name}`", e.facts.get("formula", ""), e.claim.rstrip("."), e.facts.get("treats", ""),
+                         e.facts.get("cost", ""), defaults(e.part), ", ".join(x for x in (refused, minded) if x),
+                         paper(e.paper)))  # fmt: skip
+        return table(head, rows)
+
+    return make
+
+
+def defaults(part: Any) -> str:
+    """The settings of a part that has some, with their defaults."""
+    if not inspect.isclass(part):
+        return ""
+    found = inspect.signature(part).parameters
+    return ", ".join(f"{n} {written(p.default)}" for n, p in found.items() if p.default is not inspect.Parameter.empty)
 
 
 def network_options() -> str:
@@ -229,7 +268,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     **{
         f"parts-{kind}": parts(kind)
-        for kind in ("network", "initialisation", "loss", "term", "augmentation", "schedule", "sensor", "features")
+        for kind in ("network", "initialisation", "schedule", "sensor", "features", "preset")
+    },
+    **{
+        f"parts-{kind}": techniques(kind)
+        for kind in ("loss", "term", "augmentation", "weighting", "constraint", "rule", "optimiser", "rate")
     },
 }
 

@@ -21,7 +21,7 @@ def turn_of(discriminator, n=5, d=2):
 
 
 def test_the_penalties_are_these():
-    assert {p.__name__ for p in PENALTIES} == {"R1", "R2", "WGANGP", "ZeroGP", "DRAGAN", "ApproximateR1"}
+    assert {p.__name__ for p in PENALTIES} == {"R1", "R2", "WGANGP", "ZeroGP", "DRAGAN", "ApproximateR1", "Roth"}
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_it_does_not_damp_rotation():
 @pytest.mark.parametrize("loss", [entry.name for entry in entries("loss")])
 def test_losses_without_labels_refuse_it(loss):
     recipe = Recipe(loss=loss, terms={"label-smoothing": {}})
-    if loss in ("minimax", "non-saturating"):
+    if loss in ("minimax", "non-saturating", "f-gan"):
         assert set(build.objective(recipe).terms) == {"label-smoothing"}
     else:
         with pytest.raises(InputError, match=f"label-smoothing cannot stand beside {loss}: a label is"):

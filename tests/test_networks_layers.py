@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from equipoise.errors import InputError
+from equipoise.initialise import initialise
 from equipoise.networks import conditioning, layers
 
 
@@ -53,6 +55,51 @@ def test_spread_takes_every_nth_sample():
     assert layers.MinibatchStd(group=4)(torch.randn(5, 2))[:, 2].tolist() == pytest.approx([1e-4] * 5)  # nothing does
 
 
+def test_nearness_of_a_batch():
+    layer = layers.MinibatchDiscrimination(6, kernels=3, dims=2).double()
+    same = torch.ones(5, 6).double()
+    assert layer.near(same).flatten().tolist() == pytest.approx([4.0] * 15, abs=1e-12)  # N - 1, self excluded
+    assert layer(same)[:, 6:].flatten().tolist() == pytest.approx([1.0] * 15, abs=1e-12)
+    assert torch.equal(layer(same)[:, :6], same)
+    x = torch.randn(4, 6).double()
+    points = (x @ layer.weight.T).reshape(4, 3, 2)
+    by_hand = [[sum(torch.exp(-(points[i, b] - points[j, b]).abs().sum()) for j in range(4) if j != i).item()
+                for b in range(3)] for i in range(4)]  # fmt: skip
+    torch.testing.assert_close(layer.near(x), torch.tensor(by_hand).double())
+    assert layer(x[:1])[:, 6:].abs().max() < 1e-12  # alone
+    assert torch.autograd.gradcheck(layer, x.requires_grad_())
+
+
+def test_nearness_is_the_same_at_all_places():
+    x = torch.randn(4, 2, 3, 3)
+    layer = layers.minibatch_discrimination(18, True, spectral=True)
+    out = layer(x)
+    assert out.shape == (4, 2 + layers.KERNELS, 3, 3)
+    assert torch.equal(out[:, 2:], out[:, 2:, :1, :1].expand(-1, -1, 3, 3))
+    assert layers.couples_samples(layer) and not layers.couples_samples(layers.minibatch_discrimination(18, False))
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+def test_the_tensor_of_minibatch_discrimination_keeps_its_own_scale(spectral):
+    layer = layers.minibatch_discrimination(400, True, spectral)
+    stored = layer.parametrizations.weight.original if spectral else layer.weight
+    before = stored.detach().clone()
+    for init in ("dcgan-normal", "orthogonal", "equalised", "magnitude-preserving"):
+        initialise(nn.Sequential(layer), init)
+        assert stored.std().item() == pytest.approx(1 / 20, rel=0.03)
+        assert not torch.equal(stored, before)
+
+
+def test_dropout_rests_in_evaluation_and_at_none():
+    assert isinstance(layers.dropout(0.0), nn.Identity)
+    layer, x = layers.dropout(0.5), torch.ones(1000)
+    assert set(layer(x).tolist()) == {0.0, 2.0}
+    assert torch.equal(layer.eval()(x), x)
+    for share in (-0.1, 1.0):
+        with pytest.raises(InputError, match=f"dropout={share}"):
+            layers.dropout(share)
+
+
 def test_conditional_batch_norm_is_batch_norm_times_the_class():
     norm = conditioning.ConditionalBatchNorm(3, 2)
     x, labels = torch.randn(4, 3, 5, 5), torch.tensor([0, 1, 1, 0])
@@ -84,10 +131,32 @@ def test_spectral_norm_divides_by_the_largest_singular_value():
     for _ in range(20):
         weight = normed.weight
     torch.testing.assert_close(weight, torch.diag(torch.tensor([1.0, 1 / 3])), atol=1e-3, rtol=0)
-    (multiplier,) = layers.scale_spectral_norm(nn.Sequential(normed), 2.0)
+    shared = layers.scale_spectral_norm(nn.Sequential(normed), 2.0)
     torch.testing.assert_close(normed.weight, torch.diag(torch.tensor([2.0, 2 / 3])), atol=1e-3, rtol=0)
-    multiplier.multiplier.fill_(0.5)
+    shared.multiplier.fill_(0.5)
     assert torch.linalg.matrix_norm(normed.weight, 2).item() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_one_multiplier_turns_every_layer_and_the_bound_is_its_power():
+    net = nn.Sequential(*(layers.linear(6, 6, bias=False, spectral=True) for _ in range(3)), nn.Linear(6, 6))
+    net(torch.randn(4, 6))
+    net.eval()
+    before = [layer.weight.detach().clone() for layer in net]
+    shared = layers.scale_spectral_norm(net, 1.0)
+    assert [layers.Multiplier] == [type(m) for m in net.modules() if getattr(m, "dials", ())]
+    for layer, old in zip(net, before, strict=True):
+        assert torch.equal(layer.weight, old)
+    product = torch.linalg.multi_dot([layer.weight for layer in net[:3]])
+    shared.multiplier.fill_(2.0)
+    scaled = torch.linalg.multi_dot([layer.weight for layer in net[:3]])
+    torch.testing.assert_close(scaled, 8 * product)
+    assert torch.equal(net[3].weight, before[3])  # which has no spectral norm
+
+
+@pytest.mark.parametrize(("module", "multiplier"), [(nn.Linear(2, 2), 2.0), (layers.linear(2, 2, spectral=True), 0.0)])
+def test_a_multiplier_wants_spectral_norm_and_a_positive_number(module, multiplier):
+    with pytest.raises(InputError, match="sn_multiplier="):
+        layers.scale_spectral_norm(module, multiplier)
 
 
 def test_spectral_norm_of_a_convolution_rests_in_evaluation():

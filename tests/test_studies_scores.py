@@ -158,8 +158,12 @@ def test_as_many_samples_and_such_features_as_are_asked_for(finished, monkeypatc
     few = scores.score(finished / "ring", samples=4).values
     assert few["high_quality"] in (0, 0.25, 0.5, 0.75, 1)
     asked = []
-    monkeypatch.setattr(scores, "extract", lambda name, part: (asked.append((name, len(part))), part.reshape(len(part), -1)[
-        :, : 2 if name == "lite0" else None])[1])  # fmt: skip
+
+    def extract(name, part):
+        asked.append((name, len(part)))
+        return part.reshape(len(part), -1)[:, : 2 if name == "lite0" else None].astype(np.float32)
+
+    monkeypatch.setattr(scores, "extract", extract)
     pixels, others = (scores.score(finished / "few", samples=90, features=name).values for name in ("pixels", "lite0"))
     assert [name for name, _ in asked].count("lite0") == 2 * 3 and {number for _, number in asked} == {40}
     assert pixels["frechet"] != others["frechet"]
@@ -173,8 +177,8 @@ def test_classes_that_are_hardly_there_are_not_counted(monkeypatch):
     monkeypatch.setattr(scores, "classifier", lambda one: type("", (), {"predict": lambda self, x: x[:, 0, 0, 0]})())
     made = np.zeros((1000, 1, 8, 8), np.uint8)
     made[:400] = 1
-    made[:11] = 2  # 1.1 %, of about 10 % due
-    made[:5] = 3
+    made[:16] = 2  # 1.1 % remain, of about 10 % due
+    made[:5] = 3  # 0.5 %
     assert scores._classes(dataset, made) == 0.3
     assert scores._classes(dataset, np.full(made.shape, np.nan, np.float32)) == 0.0
 

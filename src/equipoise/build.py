@@ -16,6 +16,7 @@ from equipoise.errors import InputError
 from equipoise.networks.layers import couples_samples
 from equipoise.networks.protocols import latent_dim, num_classes
 from equipoise.optimisers import Optimiser, make
+from equipoise.power_ema import PowerEMA
 from equipoise.recipe import Recipe
 from equipoise.registry import entries, find
 from equipoise.rules import Alternating, Rule
@@ -139,6 +140,7 @@ def assemble(
         EMA(generator, recipe.ema_kimg, recipe.ema_ramp),
         sensors=all_sensors() if sensing else (),
         augmentations=_on(device, shown),
+        powers=PowerEMA(generator, recipe.ema_widths) if recipe.ema_widths else None,
         rule=rule(recipe).to(device),
         rates=_on(device, rates(recipe, goal)),
         constraints=_on(device, parts("constraint", recipe.constraints)),

@@ -165,6 +165,8 @@ def _tensors(step: Step) -> dict[str, Tensor]:
     for role, optimiser in step.optimisers.items():
         found |= {f"optimiser.{role}.{name}": tensor for name, tensor in optimiser.state_dict().items()}
     found |= {f"rule.{name}": tensor for name, tensor in step.rule.memory().items()}
+    if step.powers is not None:
+        found |= {f"powers.{name}": tensor for name, tensor in step.powers.state_dict().items()}
     found |= {f"ema.{name}": tensor for name, tensor in step.ema.state_dict().items()}
     found |= {f"meter.{name}": tensor for name, tensor in step.meter.state_dict().items()}
     return found

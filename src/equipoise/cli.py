@@ -130,11 +130,14 @@ def generate(
     checkpoint: Annotated[
         str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
     ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Relative width of an average made afterwards, of what ema_widths kept: 0.08")
+    ] = None,
 ) -> None:
     """Generate samples from a run: the same seed gives the same sample."""
     from equipoise import generate as generating
 
-    for text in generating.generate_files(run, count, seeds, label, truncation, grid, out, which, checkpoint):
+    for text in generating.generate_files(run, count, seeds, label, truncation, grid, out, which, checkpoint, ema):
         typer.echo(text)
 
 

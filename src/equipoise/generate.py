@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise import images, runs, samples
+from equipoise import images, power_ema, runs, samples
 from equipoise.config import Config
 from equipoise.data.builtin import BUILTIN
+from equipoise.ema import recalibrate
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
 
@@ -29,6 +30,7 @@ def generate_files(
     out: Path | None = None,  # a folder, or a file ending in .npz
     which: str = "G_ema",
     at: str | None = None,  # a checkpoint's name
+    ema: float | None = None,  # relative width of a power-function average, made of what the run kept
 ) -> list[str]:
     """Generate samples and write what was asked for; returns a sentence for each thing written."""
     if which not in ("G", "G_ema"):
@@ -38,6 +40,9 @@ def generate_files(
         grid = run / "generated.png"
     _check_targets(grid, out)
     generator, config = runs.load_network(run, which, at)
+    if ema is not None:
+        generator.load_state_dict(power_ema.reconstruct(run, ema))
+        recalibrate(generator, config.classes)
     made, labels = samples.from_seeds(generator, chosen, _class(label, config.class_names), truncation)
     made_labels = None if labels is None else labels.numpy()
     bytes_ = made.numpy() if len(config.shape) == 1 else images.to_uint8(made)

@@ -156,6 +156,8 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if hint is Any or (value is None and type(None) in allowed) or type(value) in allowed:
         return value
+    if typing.get_origin(hint) is list and isinstance(value, list):
+        return [_convert(one, typing.get_args(hint)[0], path) for one in value]
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if int in allowed and isinstance(value, float) and value.is_integer():

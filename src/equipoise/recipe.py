@@ -61,6 +61,7 @@ class Recipe:
     )  # factors on dials: lr, G.lr, r1.gamma, ema.halflife_kimg
     ema_kimg: float = 10.0  # half-life of the generator's average, thousands of real images
     ema_ramp: float = 0.05  # share of the images seen that caps the half-life
+    ema_widths: list[float] = field(default_factory=list)  # power-function averages kept beside, e.g. [0.05, 0.1]
     batch: int = 64
     accumulate: int = 1  # equal parts a batch is worked off in
     mixed: bool | None = None  # bfloat16 autocast; None: on CUDA only (decided when a run is resolved)

@@ -22,6 +22,7 @@ from equipoise.networks.layers import couples_samples
 from equipoise.networks.packing import pack_of, packed, unpacked
 from equipoise.networks.protocols import latent_dim
 from equipoise.optimisers import Optimiser
+from equipoise.power_ema import PowerEMA
 from equipoise.rules import Alternating, Draw, Rule
 from equipoise.sensors import Meter, Sensor
 from equipoise.terms import Objective, fact
@@ -57,6 +58,7 @@ class Step:
         *,
         sensors: Sequence[Sensor] = (),
         augmentations: Mapping[str, Augmentation] | None = None,  # by name, in the order they are applied
+        powers: PowerEMA | None = None,  # averages of several widths beside it
         rule: Rule | None = None,  # how the two players' moves interleave; None: they alternate
         rates: Mapping[str, nn.Module] | None = None,  # by name: feedback on the discriminator's learning rate
         constraints: Mapping[str, nn.Module] | None = None,  # by name: on the discriminator's weights after its moves
@@ -67,7 +69,7 @@ class Step:
         self.networks: dict[Role, nn.Module] = {"D": discriminator, "G": generator}
         self.objective = objective
         self.optimisers = optimisers
-        self.ema = ema
+        self.ema, self.powers = ema, powers
         self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
         self.augmentations = dict(augmentations or {})
         self.rates, self.constraints = dict(rates or {}), dict(constraints or {})
@@ -199,14 +201,19 @@ class Step:
             for constraint in self.constraints.values() if role == "D" else ():
                 constraint(self.networks[role])
         if role == "D":
-            self.ema.see(len(pending.inputs[0]) * distributed.world_size())
+            for average in self._averages():
+                average.see(len(pending.inputs[0]) * distributed.world_size())
         elif self.averaging:
             self.average(ok)
         self._record(role, ok, pending.inputs)
 
     def average(self, ok: Tensor | None = None) -> None:
-        """Let the average follow the generator."""
-        self.ema.update(ok)
+        """Let the averages follow the generator."""
+        for average in self._averages():
+            average.update(ok)
+
+    def _averages(self) -> list[EMA | PowerEMA]:
+        return [self.ema] if self.powers is None else [self.ema, self.powers]
 
     @torch.no_grad()
     def restore(self, buffers: list[Tensor], ok: Tensor | None = None) -> None:

@@ -117,6 +117,8 @@ def snapshot(step: Step, grid: Grid, dataset: Dataset, out: Path, journal: Journ
     (out / "samples").mkdir(exist_ok=True)
     images.save_png(out / "samples" / f"fakes-{samples // 1000:06d}.png", picture)
     journal.image("Samples/fakes", picture, samples)
+    if step.powers is not None:
+        step.powers.save(out / "ema", samples)
 
 
 def _norm(network: nn.Module) -> Tensor:

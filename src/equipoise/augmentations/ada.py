@@ -75,6 +75,7 @@ class Draw(NamedTuple):
     "augmentation",
     "ada",
     paper="arXiv:2006.06676",
+    formula="18 transforms of reals and fakes, each with probability p times its own",
     claim="keeps the discriminator from memorising little data, as strongly as it takes",
     treats="DF DO",
     cost="a tenth of a step (dcgan with r1 at 32x32 on a CPU)",

@@ -109,6 +109,7 @@ POLICIES = {
     "augmentation",
     "diffaugment",
     paper="arXiv:2006.10738",
+    formula="D(T(x)), T colour, shift and cutout of every real and fake",
     claim="keeps the discriminator from memorising little data",
     treats="DF DO",
     cost="less than a tenth of a step (dcgan with r1 at 32x32 on a CPU)",

@@ -17,6 +17,7 @@ from equipoise.registry import register
     "augmentation",
     "instance-noise",
     paper="arXiv:1610.04490",
+    formula="x + std n, n ~ N(0, 1), for reals and fakes",
     claim="calms rotation and keeps the generator's gradient alive while real and generated images do not overlap",
     treats="VG OSC",
     cost="none",

@@ -23,8 +23,8 @@ _GIVEN = ("shape", "latent_dim", "num_classes", "width", "init")  # what every f
 
 
 def build(
-    name: str,  # of the family: mlp, dcgan, resnet, normfree
-    shape: tuple[int, ...],  # (C, H, W) with C 1 or 3 and H = W a power of two from 8 to 256, or (d,) for mlp
+    name: str,  # of the family: mlp, dcgan, resnet, normfree, autoencoder
+    shape: tuple[int, ...],  # (C, H, W) with C 1 or 3 and H = W a power of two from 8 to 256, or (d,)
     *,
     latent_dim: int,
     num_classes: int = 0,  # 0: unconditional
@@ -63,7 +63,7 @@ def options_of(name: str) -> dict[str, Any]:
 
 def _check_shape(name: str, shape: tuple[int, ...]) -> None:
     if len(shape) == 1 and shape[0] >= 1:
-        if name == "mlp":
+        if name in ("mlp", "autoencoder"):
             return
         raise InputError(
             f"the network {name!r} is for images and the data are vectors of {shape[0]}; use 'mlp' instead."

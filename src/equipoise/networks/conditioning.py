@@ -1,4 +1,4 @@
-"""How classes enter: through the latents or the batch norms of a generator, and the projection of a discriminator."""
+"""How classes enter: through the latents or the batch norms of a generator, and the head of a discriminator."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import InputError
 from equipoise.networks import layers
+from equipoise.registry import suggest
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -85,6 +86,50 @@ class Projection(nn.Module):
             return logits
         vectors: Tensor = self.embedding(require_labels(labels, self.num_classes))
         return logits + (vectors * features).sum(1)
+
+
+class ClassMargins(nn.Module):
+    """A discriminator with an output for each class and one for fakes, read as two margins per sample.
+
+    Of outputs s [N, K + 1], the last for fakes, and labels y [N] it makes logits [N, 2]: the lead of the label's output
+    over all others, s_y - max_(j != y) s_j, and that of the best class over the fakes', max_(j < K) s_j - s_K. Both are
+    higher for what is more real, so that scores, their gradients and the readings keep their meaning; with a single
+    class both are the same number. Made for the loss multi-hinge (Kavalerov et al. 2021, arXiv:1912.04216).
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+
+    def forward(self, outputs: Tensor, features: Tensor, labels: Tensor | None) -> Tensor:
+        """outputs [N, K + 1], features (not read), labels [N] to logits [N, 2]."""
+        places = require_labels(labels, self.num_classes)[:, None]
+        own = outputs.gather(1, places).squeeze(1)
+        others = outputs.scatter(1, places, -torch.inf).amax(1)
+        real = outputs[:, :-1].amax(1) - outputs[:, -1]
+        return torch.stack([own - others, real], dim=1)
+
+
+HEADS = ("projection", "classes")
+
+
+def outputs(head: str, num_classes: int) -> int:
+    """How many numbers a discriminator's last layer has to give for this head."""
+    if head not in HEADS:
+        raise InputError(f"head={head!r} is no head of a discriminator{suggest(head, list(HEADS))}")
+    if head == "classes" and not num_classes:
+        raise InputError(
+            "head=classes gives each class an output and there are no classes; train on labelled data with "
+            "network.conditional=true, or leave head at projection"
+        )
+    return num_classes + 1 if head == "classes" else 1
+
+
+def head(name: str, features: int, num_classes: int, *, spectral: bool = False) -> nn.Module:
+    """What makes logits of the last layer's outputs, the features [N, features] before it, and the labels."""
+    if name == "classes":
+        return ClassMargins(num_classes)
+    return Projection(features, num_classes, spectral=spectral)
 
 
 def require_labels(labels: Tensor | None, num_classes: int) -> Tensor:

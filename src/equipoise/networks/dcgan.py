@@ -47,17 +47,30 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, C, H, W] to logits [N]; classes come in by projection on the mean of the 4x4 features."""
+    """Images [N, C, H, W] to logits [N]; classes come in by projection on the mean of the 4x4 features.
 
-    def __init__(self, shape: tuple[int, ...], num_classes: int, width: int, norm: str, minibatch_std: bool) -> None:
+    With head="classes" each class has an output of its own, and the logits are [N, 2]: `conditioning.ClassMargins`.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        num_classes: int,
+        width: int,
+        norm: str,
+        minibatch_std: bool,
+        head: str = "projection",
+        minibatch_discrimination: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         spectral = norm == "spectral"
         self.shape, self.num_classes = shape, num_classes
         channels = [shape[0], *reversed(stage_channels(shape[1], width))]
         steps: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise(channels)):
-            here = norm if i else "none"  # the paper leaves the first layer without
-            bias = here in ("none", "spectral")
+            here = norm if i or norm == "chain" else "none"  # DCGAN leaves the first layer without
+            bias = not layers.has_shift(here)
             steps += [
                 layers.convolution(before, after, 4, stride=2, padding=1, bias=bias, spectral=spectral),
                 layers.normalisation(here, after),
@@ -65,13 +78,19 @@ class Discriminator(nn.Module):
             ]
         self.trunk = nn.Sequential(*steps)
         self.spread = layers.MinibatchStd() if minibatch_std else nn.Identity()
-        self.output = layers.convolution(channels[-1] + minibatch_std, 1, 4, padding=0, spectral=spectral)
-        self.projection = conditioning.Projection(channels[-1], num_classes, spectral=spectral)
+        seen = channels[-1] + minibatch_std  # at each of 4x4 places
+        self.compare = layers.minibatch_discrimination(seen * 16, minibatch_discrimination, spectral)
+        self.drop = layers.dropout(dropout)
+        seen += layers.KERNELS * minibatch_discrimination
+        outputs = conditioning.outputs(head, num_classes)
+        self.output = layers.convolution(seen, outputs, 4, padding=0, spectral=spectral)
+        self.projection = conditioning.head(head, channels[-1], num_classes, spectral=spectral)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.trunk(images)  # [N, channels, 4, 4]
-        logits: Tensor = self.output(self.spread(features)).flatten()
-        judged: Tensor = self.projection(logits, features.mean((2, 3)), labels)
+        seen = self.drop(self.compare(self.spread(features)))
+        logits: Tensor = self.output(seen).flatten(1).squeeze(1)
+        judged: Tensor = self.projection(logits, seen[:, : features.shape[1]].mean((2, 3)), labels)
         return judged
 
 
@@ -84,15 +103,21 @@ def dcgan(
     width: int = 64,  # channels at half the resolution, doubling downwards to 8 widths; the paper's is 128 at 64x64
     init: str | None = None,  # default: dcgan-normal
     norm_G: str = "batch",  # none, batch, layer or instance
-    norm_D: str = "batch",  # none, batch, layer, instance or spectral
+    norm_D: str = "batch",  # none, batch, layer, instance, spectral, gradient or chain (with the term chain)
     spectral_G: bool = False,  # spectral norm on G's weights besides norm_G
     minibatch_std: bool = False,  # let D see the spread of its batch
+    minibatch_discrimination: bool = False,  # let D see how near the other samples of its batch are
+    dropout: float = 0.0,  # share of D's last features left out in training: 0.1 to 0.5
+    sn_multiplier: float | None = None,  # factor on D's weights under norm_D=spectral, a dial once given; 1 is neutral
+    head: str = "projection",  # of D, with classes: projection, or classes, which has an output for each (multi-hinge)
 ) -> tuple[nn.Module, nn.Module]:
     """A generator and a discriminator of 4x4 convolutions that double or halve the image at each layer."""
     layers.check_norm(norm_G, "norm_G", layers.NORMS_G)
-    layers.check_norm(norm_D, "norm_D")
+    layers.check_norm(norm_D, "norm_D", layers.EVERY_NORM_D)
     generator = Generator(shape, latent_dim, num_classes, width, norm_G, spectral_G)
-    discriminator = Discriminator(shape, num_classes, width, norm_D, minibatch_std)
+    discriminator = Discriminator(
+        shape, num_classes, width, norm_D, minibatch_std, head, minibatch_discrimination, dropout
+    )
     for network in (generator, discriminator):
         initialise(network, init or "dcgan-normal")
-    return generator, discriminator
+    return generator, layers.finish_discriminator(discriminator, norm_D, sn_multiplier)

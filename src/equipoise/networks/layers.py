@@ -12,10 +12,16 @@ from torch.nn.utils import parametrizations, parametrize
 
 from equipoise.errors import InputError
 from equipoise.initialise import is_spectral
+from equipoise.networks import chain
+from equipoise.networks.gradient_normalisation import GradientNormalised
+from equipoise.networks.minibatch import KERNELS as KERNELS
+from equipoise.networks.minibatch import MinibatchDiscrimination as MinibatchDiscrimination
+from equipoise.networks.minibatch import MinibatchStd as MinibatchStd
 from equipoise.registry import suggest
 
 NORMS_G = ("none", "batch", "layer", "instance")
 NORMS_D = (*NORMS_G, "spectral")
+EVERY_NORM_D = (*NORMS_D, "gradient", "chain")  # the last two want `finish_discriminator`
 SLOPE = 0.2  # of every leaky ReLU here
 
 _CONVOLUTIONS: dict[tuple[int, bool], type[nn.Module]] = {
@@ -58,6 +64,7 @@ def linear(features_in: int, features_out: int, *, bias: bool = True, spectral: 
 class Multiplier(nn.Module):
     """Scale a weight by a 0-d buffer, which a controller may turn (Lin et al. 2021, arXiv:2009.02773)."""
 
+    dials = ("multiplier",)
     multiplier: Tensor
 
     def __init__(self, multiplier: float = 1.0) -> None:
@@ -76,17 +83,34 @@ def spectral_norm(layer: nn.Module) -> nn.Module:
     return parametrizations.spectral_norm(layer, n_power_iterations=1, eps=1e-12)
 
 
-def scale_spectral_norm(module: nn.Module, multiplier: float = 1.0) -> list[Multiplier]:
-    """Give every spectrally normalised layer of a network a multiplier, and return these in the network's order.
+def scale_spectral_norm(module: nn.Module, multiplier: float = 1.0) -> Multiplier:
+    """Multiply the weight of every spectrally normalised layer of a network by one shared number, and return that.
 
-    The network's Lipschitz bound is the product of all of them, so that even one is an actuator.
+    Each such weight then has this norm, so that with L of them in a row the bound on the network's slope is the L-th
+    power of it. A layer outside this network keeps its own.
     """
-    added = []
-    for layer in list(module.modules()):
-        if is_spectral(layer):
-            added.append(Multiplier(multiplier))
-            parametrize.register_parametrization(layer, "weight", added[-1])
-    return added
+    spectral = [layer for layer in module.modules() if is_spectral(layer)]
+    if not spectral or not multiplier > 0:
+        raise InputError(
+            f"sn_multiplier={multiplier} is to be a positive factor on spectrally normalised weights, of which this"
+            f" network has {len(spectral)}; set norm_D='spectral', or leave sn_multiplier out."
+        )
+    shared = Multiplier(multiplier)
+    for layer in spectral:
+        parametrize.register_parametrization(layer, "weight", shared)
+    return shared
+
+
+def finish_discriminator(discriminator: nn.Module, norm: str, sn_multiplier: float | None = None) -> nn.Module:
+    """What a normalisation asks of the whole discriminator, once its weights are initialised; returns it, or a wrapper.
+
+    "gradient" wraps it, "chain" joins its layers, and "spectral" may have a multiplier.
+    """
+    if sn_multiplier is not None:
+        scale_spectral_norm(discriminator, sn_multiplier)
+    if norm == "gradient":
+        return GradientNormalised(discriminator)
+    return chain.join(discriminator) if norm == "chain" else discriminator
 
 
 def check_norm(name: str, option: str, known: tuple[str, ...] = NORMS_D) -> None:
@@ -110,7 +134,7 @@ def batch_norm(channels: int, *, dims: int = 2, affine: bool = True) -> nn.Modul
 
 
 def normalisation(name: str, channels: int, *, dims: int = 2) -> nn.Module:
-    """The normalisation layer of this name; "none" and "spectral" (which is on the weights) give the identity.
+    """The normalisation layer of this name; "none", "spectral" (on the weights) and "gradient" give the identity.
 
     dims: spatial dimensions of what is normalised, 0 for vectors [N, channels].
     """
@@ -124,7 +148,19 @@ def normalisation(name: str, channels: int, *, dims: int = 2) -> nn.Module:
                 "instance normalisation needs places to average over and a vector has none; use 'layer' or 'batch'."
             )
         return nn.GroupNorm(channels, channels)
-    return nn.Identity()
+    return chain.AdaptiveRMSNorm(channels) if name == "chain" else nn.Identity()
+
+
+def has_shift(norm: str) -> bool:
+    """Whether the normalisation of this name adds a learned shift, so that the layer before it needs no bias."""
+    return norm in ("batch", "layer", "instance")
+
+
+def dropout(share: float) -> nn.Module:
+    """Dropout with this probability, 0 to below 1; 0 gives the identity."""
+    if not 0 <= share < 1:
+        raise InputError(f"dropout={share} is no share of features to leave out; give 0 to below 1.")
+    return nn.Dropout(share) if share else nn.Identity()
 
 
 class Upsample(nn.Module):
@@ -159,26 +195,12 @@ class Downsample(nn.Module):
         return pool(x, 2)
 
 
-class MinibatchStd(nn.Module):
-    """Append the spread within groups of the batch as a channel (Karras et al. 2018, arXiv:1710.10196).
-
-    Features [N, C, ...] to [N, C + 1, ...]. A group takes every (N / group)-th sample; where N does not divide by
-    `group`, the largest divisor below it serves. The logit of one sample then depends on the others.
-    """
-
-    couples_samples = True
-
-    def __init__(self, group: int = 4) -> None:  # samples
-        super().__init__()
-        self.group = group
-
-    def forward(self, x: Tensor) -> Tensor:
-        size = next(g for g in range(min(self.group, len(x)), 0, -1) if len(x) % g == 0)
-        groups = x.reshape(size, -1, *x.shape[1:])  # [size, N / size, C, ...]
-        variance = (groups - groups.mean(0)).square().mean(0)
-        spread = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [N / size]
-        channel = spread.repeat(size).reshape(-1, *(1,) * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])
-        return torch.cat([x, channel], dim=1)
+def minibatch_discrimination(features: int, wanted: bool, spectral: bool = False) -> nn.Module:
+    """The layer for this many features of a sample, spectrally normalised on request; the identity if not wanted."""
+    if not wanted:
+        return nn.Identity()
+    layer = MinibatchDiscrimination(features)
+    return spectral_norm(layer) if spectral else layer
 
 
 def couples_samples(module: nn.Module) -> list[str]:

@@ -117,6 +117,8 @@ class Discriminator(nn.Module):
         group_size: int,
         patch: int,
         minibatch_std: bool,
+        minibatch_discrimination: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape, self.num_classes = shape, num_classes
@@ -130,13 +132,16 @@ class Discriminator(nn.Module):
         self.stages = nn.Sequential(*steps)
         self.basis = Basis(channels[-1], std=1 / 4)  # 16 places are summed
         self.spread = layers.MinibatchStd() if minibatch_std else nn.Identity()
-        self.output = layers.linear(channels[-1] + minibatch_std, 1)
+        self.compare = layers.minibatch_discrimination(channels[-1] + minibatch_std, minibatch_discrimination)
+        self.drop = layers.dropout(dropout)
+        self.output = layers.linear(channels[-1] + minibatch_std + layers.KERNELS * minibatch_discrimination, 1)
         self.projection = conditioning.Projection(channels[-1], num_classes)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.basis.read(self.stages(self.fold(images)))
-        logits: Tensor = self.output(self.spread(features)).squeeze(1)
-        judged: Tensor = self.projection(logits, features, labels)
+        seen = self.drop(self.compare(self.spread(features)))
+        logits: Tensor = self.output(seen).squeeze(1)
+        judged: Tensor = self.projection(logits, seen[:, : features.shape[1]], labels)
         return judged
 
 
@@ -162,20 +167,33 @@ def normfree(
     group_size: int = 16,  # channels per group of the 3x3 convolutions
     patch: int = 1,  # side in pixels read and painted at once; 2 spares the finest stage, over half the time
     norm_G: str = "none",  # there is no other
-    norm_D: str = "none",  # there is no other
+    norm_D: str = "none",  # none, or gradient (of its judgement): no layer of it is normalised
     minibatch_std: bool = False,  # let D see the spread of its batch
+    minibatch_discrimination: bool = False,  # let D see how near the other samples of its batch are
+    dropout: float = 0.0,  # share of D's last features left out in training: 0.1 to 0.5
 ) -> tuple[nn.Module, nn.Module]:
     """A mirrored pair: the generator climbs from 4x4 to the resolution, the discriminator descends the same stairs."""
-    if {norm_G, norm_D} != {"none"}:
+    if norm_G != "none" or norm_D not in ("none", "gradient"):
         raise InputError(
-            f"normfree has no normalisation by design, so norm_G={norm_G!r} and norm_D={norm_D!r} have no place in it;"
-            " leave both at 'none', or take the network 'resnet'."
+            f"normfree has no normalised layers by design, so norm_G={norm_G!r} and norm_D={norm_D!r} have no place in"
+            " it; leave both at 'none' (norm_D='gradient' would do), or take the network 'resnet'."
         )
     layers.check_positive(depth=depth, expansion=expansion, group_size=group_size, patch=patch)
     if patch & (patch - 1) or shape[1] // patch < 4:
         raise InputError(f"patch={patch} does not divide {shape[1]} pixels down to 4x4; take 1, 2 or 4.")
     generator = Generator(shape, latent_dim, num_classes, width, depth, expansion, group_size, patch)
-    discriminator = Discriminator(shape, num_classes, width, depth, expansion, group_size, patch, minibatch_std)
+    discriminator = Discriminator(
+        shape,
+        num_classes,
+        width,
+        depth,
+        expansion,
+        group_size,
+        patch,
+        minibatch_std,
+        minibatch_discrimination,
+        dropout,
+    )
     for network in (generator, discriminator):
         initialise(network, init or "fixup")
-    return generator, discriminator
+    return generator, layers.finish_discriminator(discriminator, norm_D)

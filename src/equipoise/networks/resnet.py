@@ -96,14 +96,23 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, C, H, W] to logits [N].
+    """Images [N, C, H, W] to logits [N], with head="classes" [N, 2] (`conditioning.ClassMargins`).
 
     Places are pooled by their sum under spectral norm, as published, and by their mean otherwise, where nothing else
     keeps the first logits small.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], num_classes: int, width: int, norm: str, depth: int, minibatch_std: bool
+        self,
+        shape: tuple[int, ...],
+        num_classes: int,
+        width: int,
+        norm: str,
+        depth: int,
+        minibatch_std: bool,
+        head: str = "projection",
+        minibatch_discrimination: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.shape, self.num_classes = shape, num_classes
@@ -121,13 +130,17 @@ class Discriminator(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         if minibatch_std:
             self.blocks.insert(halvings, layers.MinibatchStd())
-        self.output = layers.linear(channels[-1], 1, spectral=self.spectral)
-        self.projection = conditioning.Projection(channels[-1], num_classes, spectral=self.spectral)
+        self.compare = layers.minibatch_discrimination(channels[-1], minibatch_discrimination, self.spectral)
+        self.drop = layers.dropout(dropout)
+        seen = channels[-1] + layers.KERNELS * minibatch_discrimination
+        self.output = layers.linear(seen, conditioning.outputs(head, num_classes), spectral=self.spectral)
+        self.projection = conditioning.head(head, channels[-1], num_classes, spectral=self.spectral)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = F.relu(self.blocks(images))
         pooled = features.sum((2, 3)) if self.spectral else features.mean((2, 3))
-        judged: Tensor = self.projection(self.output(pooled).squeeze(1), pooled, labels)
+        seen = self.drop(self.compare(pooled))
+        judged: Tensor = self.projection(self.output(seen).squeeze(1), seen[:, : pooled.shape[1]], labels)
         return judged
 
 
@@ -161,16 +174,22 @@ def resnet(
     init: str | None = None,  # default: xavier
     depth: int = 2,  # D's blocks after the last halving
     norm_G: str = "batch",  # none, batch (the class's own when conditional), layer or instance
-    norm_D: str = "spectral",  # none, batch, layer, instance or spectral
+    norm_D: str = "spectral",  # none, batch, layer, instance, spectral, gradient or chain (with the term chain)
     spectral_G: bool = False,  # spectral norm on G's weights besides norm_G, as in BigGAN
     minibatch_std: bool = False,  # let D see the spread of its batch
+    minibatch_discrimination: bool = False,  # let D see how near the other samples of its batch are
+    dropout: float = 0.0,  # share of D's last features left out in training: 0.1 to 0.5
+    sn_multiplier: float | None = None,  # factor on D's weights under norm_D=spectral, a dial once given; 1 is neutral
+    head: str = "projection",  # of D, with classes: projection, or classes, which has an output for each (multi-hinge)
 ) -> tuple[nn.Module, nn.Module]:
     """A generator with a block per doubling from 4x4, and a discriminator halving to 8x8, then `depth` flat blocks."""
     layers.check_norm(norm_G, "norm_G", layers.NORMS_G)
-    layers.check_norm(norm_D, "norm_D")
+    layers.check_norm(norm_D, "norm_D", layers.EVERY_NORM_D)
     layers.check_positive(depth=depth)
     generator = Generator(shape, latent_dim, num_classes, width, norm_G, spectral_G)
-    discriminator = Discriminator(shape, num_classes, width, norm_D, depth, minibatch_std)
+    discriminator = Discriminator(
+        shape, num_classes, width, norm_D, depth, minibatch_std, head, minibatch_discrimination, dropout
+    )
     for network in (generator, discriminator):
         initialise(network, init or "xavier")
-    return generator, discriminator
+    return generator, layers.finish_discriminator(discriminator, norm_D, sn_multiplier)

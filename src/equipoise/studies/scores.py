@@ -155,9 +155,9 @@ def _draw(real: Array, made: Array, features: str = "pixels") -> dict[str, float
     if sound.sum() <= NEIGHBOURS:
         return dict.fromkeys(("F", "precision", "coverage", "recall", "density"), 0.0) | {"frechet": math.inf}
     reals, fakes = _bytes(real), _bytes(made[sound])
-    near = [extract("pixels", part) for part in (reals, fakes)]
-    far = near if features == "pixels" else [extract(features, part) for part in (reals, fakes)]
-    shares = prdc(*near, min(NEIGHBOURS, len(reals) - 1))
+    pixels = extract("pixels", reals), extract("pixels", fakes)
+    named = pixels if features == "pixels" else (extract(features, reals), extract(features, fakes))
+    shares = prdc(*pixels, min(NEIGHBOURS, len(reals) - 1))
     precision, density = shares.precision * float(sound.mean()), shares.density * float(sound.mean())
     return {
         "F": harmonic_mean(precision, shares.coverage),
@@ -165,7 +165,7 @@ def _draw(real: Array, made: Array, features: str = "pixels") -> dict[str, float
         "coverage": shares.coverage,
         "recall": shares.recall,
         "density": density,
-        "frechet": frechet(*far),  # of the sound samples
+        "frechet": frechet(*named),  # of the sound samples
     }
 
 

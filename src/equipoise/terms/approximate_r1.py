@@ -23,6 +23,7 @@ REASON = "the difference of D on two nearly equal images would drown in two rand
     "term",
     "approximate-r1",
     paper="arXiv:2501.08316",
+    formula="gamma / 2 ((D(x + sigma n) - D(x)) / sigma)^2 at reals",
     claim="R1 for discriminators without a second derivative: fused attention, compiled or sharded ones",
     treats="OSC DO EG",
     cost="a forward and backward over twice the reals, no double backward",

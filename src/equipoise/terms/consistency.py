@@ -60,6 +60,7 @@ class _Consistency(Regulariser):
     "term",
     "cr",
     paper="arXiv:1910.12027",
+    formula="weight (D(x) - D(T(x)))^2 at reals",
     claim="keeps the discriminator from learning real images by heart, without showing it changed ones as real",
     treats="DF",
     cost="a forward and backward of the discriminator over the reals",
@@ -84,8 +85,12 @@ class CR(_Consistency):
     "term",
     "bcr",
     paper="arXiv:2002.04724",
+    formula="weight (D(x) - D(T(x)))^2 at reals and fakes",
     claim="consistency on real and generated images alike",
     treats="DF DO",
+    cautions={
+        "augmentation": "bcr shows the generator what its changes look like, and strong ones leak; keep shift small"
+    },
     cost="two forwards and backwards of the discriminator",
 )
 class BCR(_Consistency):

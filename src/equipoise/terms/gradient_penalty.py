@@ -46,6 +46,7 @@ class _Penalty(Regulariser):
     "term",
     "r1",
     paper="arXiv:1801.04406",
+    formula="gamma / 2 |grad D(x)|^2 at reals",
     claim="damps rotation and holds back a discriminator that wins",
     treats="OSC DO EG",
     cost="a double backward over the reals",
@@ -76,6 +77,7 @@ class R1(_Penalty):
     "term",
     "r2",
     paper="arXiv:1801.04406",
+    formula="gamma / 2 |grad D(x)|^2 at fakes",
     claim="R1 on generated images; rpgan with both converges (arXiv:2501.05441)",
     treats="OSC DO DF EG",
     cost="a double backward over the fakes",
@@ -101,9 +103,13 @@ class R2(_Penalty):
     "term",
     "wgan-gp",
     paper="arXiv:1704.00028",
+    formula="weight (|grad D(x)| - 1)^2 between reals and fakes",
     claim="holds the discriminator near slope 1 between real and fake",
     treats="EG VG",
     cost="a forward and a double backward",
+    cautions={
+        "norm_D=spectral": "both bound the slope of D, and together they may hold it back too far; lower the weight"
+    },
 )
 class WGANGP(_Penalty):
     """WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028): weight (|grad D(x)| - 1)^2 on the line from real to fake.
@@ -129,6 +135,7 @@ class WGANGP(_Penalty):
     "term",
     "0-gp",
     paper="arXiv:1902.03984",
+    formula="weight |grad D(x)|^2 between reals and fakes",
     claim="makes the discriminator vary slowly between real and fake, so that it remembers less",
     treats="DF OSC GC",
     cost="a forward and a double backward",
@@ -158,6 +165,7 @@ class ZeroGP(_Penalty):
     "term",
     "dragan",
     paper="arXiv:1705.07215",
+    formula="weight (|grad D(x)| - 1)^2 around reals",
     claim="forbids a steep discriminator close to single training images, the mark of a collapse",
     treats="GC EG",
     cost="a forward and a double backward",

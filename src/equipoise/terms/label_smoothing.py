@@ -25,14 +25,23 @@ OTHERS = (
     "relativistic-average",
     "relativistic-hinge",
     "relativistic-least-squares",
+    "dual-contrastive",
+    "energy",
+    "multi-hinge",
+    "f-kl",
+    "f-reverse-kl",
+    "f-pearson",
+    "f-hellinger",
+    "f-jensen-shannon",  # whose loss is shifted: f-gan has the same gradients
 )
-REASON = "a label is the probability that an image is real, which only minimax and non-saturating ask for"
+REASON = "a label is the probability that an image is real, which only minimax, non-saturating and f-gan ask for"
 
 
 @register(
     "term",
     "label-smoothing",
     paper="arXiv:1606.03498",
+    formula="smoothing * r",
     claim="keeps the discriminator from being surer of a real image than 1 - smoothing",
     treats="DO",
     cost="none",

@@ -16,6 +16,7 @@ from equipoise.terms import Regulariser
     "term",
     "lecam",
     paper="arXiv:2104.03310",
+    formula="weight (relu(r - a_f)^2 + relu(a_r - f)^2), a running means",
     claim="steadies a discriminator trained on little data",
     treats="DF DO",
     cost="none",

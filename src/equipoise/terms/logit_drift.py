@@ -12,6 +12,7 @@ from equipoise.terms import Regulariser
     "term",
     "logit-drift",
     paper="arXiv:1710.10196",
+    formula="weight r^2",
     claim="gives a zero to losses that fix differences only: wasserstein and the relativistic ones",
     treats="EG",
     cost="none",

@@ -109,6 +109,20 @@ def centred(real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
 
 LOG2 = 0.6931471805599453
 
+_LAZY = "relativistic pairing was shown to converge with r1 and r2 at every move (arXiv:2501.05441), not with lazy ones"
+
+_formulas = {
+    "minimax": "D: softplus(-r) + softplus(f); G: -softplus(f)",
+    "non-saturating": "D: softplus(-r) + softplus(f); G: softplus(-f)",
+    "hinge": "D: relu(1 - r) + relu(1 + f); G: -f",
+    "least-squares": "D: ((r - 1)^2 + f^2) / 2; G: (f - 1)^2 / 2",
+    "wasserstein": "D: f - r; G: -f",
+    "rpgan": "D: softplus(f_i - r_i); G: softplus(r_i - f_i)",
+    "relativistic-average": "D: (softplus(mean f - r) + softplus(f - mean r)) / 2; G: r and f exchanged",
+    "relativistic-hinge": "D: (relu(1 - r + mean f) + relu(1 + f - mean r)) / 2; G: r and f exchanged",
+    "relativistic-least-squares": "D: ((r - mean f - 1)^2 + (f - mean r + 1)^2) / 2; G: r and f exchanged",
+}
+
 COUNTED = "a forward of the discriminator over reals in the generator's turn"
 
 for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
@@ -194,4 +208,5 @@ for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
         COUNTED,
     ),
 ):
-    add("loss", _name, _loss, paper=_paper, claim=_claim, ideal=_ideal, treats=_treats, cost=_cost)
+    add("loss", _name, _loss, paper=_paper, claim=_claim, ideal=_ideal, treats=_treats, cost=_cost,
+        formula=_formulas[_name], **({"cautions": {"lazy": _LAZY}} if _name == "rpgan" else {}))  # fmt: skip

@@ -22,6 +22,7 @@ from equipoise.turn import Role
     "term",
     "path-length",
     paper="arXiv:1912.04958",
+    formula="weight (|J_z^T y| - a)^2, y noise, a the running mean",
     claim="evens out the generator's map: no directions that do nothing, none that do everything",
     treats="GC EG",
     cost="a forward and double backward of the generator",

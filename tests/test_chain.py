@@ -225,7 +225,8 @@ def test_both_players_move_and_the_probability_follows(name, steps):
         step.move("G", *batch_of(step, number), step.due("G"))
     due = 4 * steps // 2
     assert shared(step.networks["D"]).p.item() == pytest.approx(0.001 * due, abs=1e-6)
-    assert step.meter.read()["D.skipped"].mean == step.meter.read()["G.skipped"].mean == 0
+    found = step.meter.read()
+    assert found["D.skipped"].mean == found["G.skipped"].mean == 0
 
 
 def test_a_skipped_update_undoes_the_loop():
@@ -246,16 +247,18 @@ def test_no_host_read(monkeypatch, name, classes):
 
 def test_mixed_precision():
     step = play(small_step(network=NETWORK, loss="hinge", terms={"chain": {}}, dtype=torch.float32, mixed=True), 2)
-    assert step.meter.read()["D.skipped"].mean == 0 and math.isfinite(step.meter.read()["D.chain"].mean)
+    found = step.meter.read()
+    assert found["D.skipped"].mean == 0 and math.isfinite(found["D.chain"].mean)
 
 
 # ------------------------------------------------------------------------------------------------ refusals
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="norm_D=chain"):
-        step = small_step(loss="hinge", terms={"chain": {}})
-        step.move("D", *batch_of(step, 0), step.due("D"))
+    with pytest.raises(InputError, match=r"half of a technique; switch on network\.norm_D=chain"):
+        small_step(loss="hinge", terms={"chain": {}})
+    with pytest.raises(InputError, match=r"network\.norm_D=chain"):  # by hand, in anybody's loop
+        Chain()(nn.Linear(2, 2), torch.zeros(2))
     with pytest.raises(InputError, match="accumulate=2"):
         small_step(network=NETWORK, loss="hinge", accumulate=2)
     with pytest.raises(InputError, match="for each image by itself"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -219,7 +220,7 @@ def test_list_is_tidy(equipoise):
     assert code == 0
     assert [line for line in out.splitlines() if not line.startswith("  ")][:5] == [
         "recipes:", "networks:", "initialisations:", "losses:", "terms:"]  # fmt: skip
-    assert "  r1              arXiv:1801.04406" in out and "features:" in out
+    assert re.search(r"^  r1 +arXiv:1801\.04406 ", out, re.MULTILINE) and "features:" in out
     rows = json.loads(equipoise("list", "--json")[1])
     assert {"recipe", "network", "loss", "term"} <= {row["kind"] for row in rows}
     assert next(row for row in rows if row["name"] == "baseline")["paper"] == "arXiv:2501.05441"

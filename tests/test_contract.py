@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from equipoise import build, networks
+from equipoise.networks import chain
 from equipoise.networks.layers import couples_samples
 from equipoise.recipe import Recipe
 from equipoise.registry import entries
@@ -15,7 +16,7 @@ from equipoise.sensors import Sensor
 from equipoise.terms import DEFAULTS, Loss, Objective, fact
 from equipoise.turn import Turn, parameters
 
-FIELDS = {"labels", "latents", "judge", "generate"} | {
+FIELDS = {"labels", "latents", "judge", "generate", "network"} | {
     f"{images}{part}" for images in ("real", "fake") for part in ("", "_logits", "_score", "_gradient", "_features")
 }
 
@@ -24,13 +25,25 @@ def each(kind):
     return pytest.mark.parametrize("entry", entries(kind), ids=lambda e: e.name)
 
 
-def turn(role="D"):
+NEGATIVE = {"label-smoothing", "zcr-generator", "brownian"}  # linear in the logits, a reward, noise of both signs
+
+
+class Judge(nn.Sequential):
+    """Layers that may be given labels."""
+
+    def forward(self, images, labels=None):
+        return super().forward(images)
+
+
+def turn(role="D", chained=False):
     torch.manual_seed(0)
-    judge = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0)).double()
+    judge = Judge(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0)).double()
+    if chained:
+        judge = chain.join(judge.insert(2, chain.AdaptiveRMSNorm(4).double()))
     real, fake = (torch.randn(6, 3, 2, 2).double().requires_grad_(True) for _ in range(2))
     generate = nn.Sequential(nn.Linear(4, 12), nn.Tanh(), nn.Unflatten(1, (3, 2, 2))).double()
     return Turn(role, role, real=real, fake=fake, labels=None, latents=torch.randn(6, 4).double(),
-                real_logits=judge(real), fake_logits=judge(fake), judge=judge, generate=generate,
+                real_logits=judge(real), fake_logits=judge(fake), judge=judge, generate=generate, network=judge,
                 real_features=judge[:3](real), fake_features=judge[:3](fake))  # fmt: skip
 
 
@@ -73,9 +86,9 @@ def test_terms(entry):
     for name in fact(term, "dials"):
         assert buffers[name].dim() == 0
         assert inspect.signature(entry.part).parameters[name].default == pytest.approx(float(buffers[name]))
-    value = turn(fact(term, "role")).call(term)
-    assert value.shape == (6,) and value.isfinite().all()
-    assert entry.name == "label-smoothing" or (value >= 0).all()  # which is linear in the logits
+    value = turn(fact(term, "role"), chained=entry.name == "chain").call(term)
+    assert value.shape in ((6,), (1,)) and value.isfinite().all()  # per sample, or of the batch or a network
+    assert entry.name in NEGATIVE or (value >= 0).all()
     assert all(type(fact(term, name)) is type(default) for name, default in DEFAULTS.items())
     lazy = Objective(
         Loss(lambda real_logits: real_logits, lambda fake_logits: fake_logits), {"it": entry.part(every=3)}

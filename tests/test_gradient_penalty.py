@@ -21,7 +21,8 @@ def turn_of(discriminator, n=5, d=2):
 
 
 def test_the_penalties_are_these():
-    assert {p.__name__ for p in PENALTIES} == {"R1", "R2", "WGANGP", "ZeroGP", "DRAGAN", "ApproximateR1", "Roth"}
+    own = {"R1", "R2", "WGANGP", "WGANLP", "ZeroGP", "DRAGAN", "ApproximateR1", "Roth", "DigGAN"}
+    assert {p.__name__ for p in PENALTIES} == own
 
 
 @pytest.mark.parametrize(

@@ -248,3 +248,29 @@ def test_the_two_gains_of_a_leaky_relu():
     y = torch.nn.functional.leaky_relu(x, 0.2)
     assert float((1.386750 * y).square().mean().sqrt()) == pytest.approx(1.0, abs=2e-3)
     assert float((1.546460 * y).std()) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_only_the_last_layer_of_a_magnitude_preserving_network_learns_its_size():
+    _, network = build("normfree", (3, 8, 8), latent_dim=6, width=8, init="magnitude-preserving")
+    learned = [name for name, _ in network.named_parameters() if name.endswith("strength")]
+    assert learned == ["output.parametrizations.weight.0.strength"]
+    x = torch.randn(4, 3, 8, 8)
+    before = network(x) - network.output.bias
+    with torch.no_grad():
+        network.output.parametrizations.weight[0].strength.fill_(5.0)
+    torch.testing.assert_close(network(x) - network.output.bias, 5 * before)
+    initialise(network, "kaiming")
+    assert not [name for name, _ in network.named_parameters() if name.endswith("strength")]
+
+
+def test_a_magnitude_preserving_transposed_convolution_keeps_the_variance():
+    layer = nn.ConvTranspose2d(32, 64, 4, stride=2, padding=1, bias=False)
+    initialise(layer, "magnitude-preserving", gain=1.0)
+    norms = layer.weight.transpose(0, 1).flatten(1).norm(dim=1)  # per output channel, which is the second axis
+    torch.testing.assert_close(norms, torch.full_like(norms, 2.0), rtol=1e-3, atol=0)
+    assert layer(torch.randn(8, 32, 16, 16))[:, :, 2:-2, 2:-2].var().item() == pytest.approx(1, rel=0.05)
+
+
+def test_magnitude_preserving_filters_cannot_be_zero():
+    with pytest.raises(InputError, match="take one of them"):
+        build("normfree", (3, 8, 8), latent_dim=6, width=8, init="magnitude-preserving+zero-residual")

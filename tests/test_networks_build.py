@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call, grad
+from torch.nn.utils import parametrize
 
 from equipoise.errors import InputError
 from equipoise.networks import build, options_of
@@ -232,10 +233,12 @@ def test_patches_spare_the_finest_stage():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_first_logits_are_small(name):
+@pytest.mark.parametrize("compared", [False, True])
+def test_first_logits_are_small(name, compared):
     """A last layer that starts too large starts the run with a discriminator too sure of itself."""
     torch.manual_seed(1)
     options = {"norm_D": "none"} if name == "resnet" else {}  # its published sum over places gives several units
+    options = options | {"minibatch_discrimination": compared}
     _, discriminator = build(name, (3, 32, 32), latent_dim=8, num_classes=10, width=32, options=options)
     with torch.no_grad():
         logits = discriminator(torch.rand(16, 3, 32, 32) * 2 - 1, torch.arange(16) % 10)
@@ -279,4 +282,86 @@ def test_labels_are_asked_for(name):
 
 
 def test_options_are_listed():
-    assert options_of("dcgan") == {"norm_G": "batch", "norm_D": "batch", "spectral_G": False, "minibatch_std": False}
+    assert options_of("dcgan") == {
+        "norm_G": "batch",
+        "norm_D": "batch",
+        "spectral_G": False,
+        "minibatch_std": False,
+        "minibatch_discrimination": False,
+        "dropout": 0.0,
+        "sn_multiplier": None,
+        "head": "projection",
+    }
+
+
+# ------------------------------------------------------------------------------------------------ what else D may have
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"norm_D": "gradient"},
+        {"norm_D": "chain"},
+        {"norm_D": "spectral", "sn_multiplier": 2.0},
+        {"minibatch_discrimination": True},
+        {"minibatch_discrimination": True, "minibatch_std": True, "dropout": 0.3},
+        {"minibatch_discrimination": True, "dropout": 0.3, "norm_D": "gradient"},
+        {"minibatch_discrimination": True, "norm_D": "spectral", "sn_multiplier": 0.5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_with_every_option(name, classes, options):
+    if name == "normfree" and options.get("norm_D", "gradient") != "gradient":
+        with pytest.raises(InputError, match=r"by design|no option 'sn_multiplier'"):
+            pair(name, (3, 16, 16), classes, **options)
+        return
+    _, discriminator = pair(name, (3, 16, 16), classes, **options)
+    _, images, labels = draw((3, 16, 16), classes)
+    assert discriminator(images, labels).shape == (SAMPLES,)
+    with torch.no_grad():
+        for p in discriminator.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    penalty(discriminator, images, labels).backward()
+    gradients = [p.grad for p in discriminator.parameters() if p.grad is not None]
+    assert all(g.isfinite().all() for g in gradients) and sum(g.abs().sum() for g in gradients) > 0
+    coupled = options.keys() & {"minibatch_discrimination", "minibatch_std"} or options.get("norm_D") == "chain"
+    assert bool(couples_samples(discriminator)) is bool(coupled)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_dropout_is_drawn_in_training_alone(name):
+    _, discriminator = pair(name, (3, 16, 16), 3, dropout=0.5, width=8)
+    _, images, labels = draw((3, 16, 16), 3)
+    with torch.no_grad():
+        assert not torch.equal(discriminator(images, labels), discriminator(images, labels))
+        discriminator.eval()
+        _, plain = pair(name, (3, 16, 16), 3, width=8)
+        assert torch.equal(discriminator(images, labels), plain.eval()(images, labels))
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan", "resnet"])
+def test_a_multiplier_of_spectral_norm_is_one_dial(name):
+    _, plain = pair(name, (3, 16, 16), 3, norm_D="spectral")
+    _, scaled = pair(name, (3, 16, 16), 3, norm_D="spectral", sn_multiplier=1.0)
+    assert not any(hasattr(module, "dials") for module in plain.modules())
+    (dial,) = [module for module in scaled.modules() if hasattr(module, "dials")]
+    assert dial.dials == ("multiplier",) and dial.multiplier.dim() == 0
+    scaled.eval()
+    layers = [module for module in scaled.modules() if parametrize.is_parametrized(module, "weight")]
+    before = [layer.weight.detach().clone() for layer in layers]
+    assert torch.linalg.matrix_norm(scaled.output.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)
+    dial.multiplier.fill_(2.0)
+    for layer, old in zip(layers, before, strict=True):
+        assert torch.equal(layer.weight, 2 * old)
+    with pytest.raises(InputError, match="set norm_D='spectral'"):
+        pair(name, (3, 16, 16), sn_multiplier=2.0)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_value_is_read_by_the_options(name):
+    with FakeTensorMode():
+        _, discriminator = pair(name, (3, 16, 16), 3, minibatch_discrimination=True, dropout=0.2, norm_D="gradient")
+        _, images, labels = draw((3, 16, 16), 3)
+        penalty(discriminator, images, labels).backward()

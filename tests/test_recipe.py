@@ -23,7 +23,7 @@ def shipped(name, shape=(3, 32, 32)):
 
 
 def test_the_recipes_are_these():
-    assert RECIPES == ["baseline", "dcgan", "digits", "ring", "sngan", "wgan-gp"]
+    assert RECIPES == ["baseline", "dcgan", "digits", "grid", "ring", "sngan", "stacked", "wgan-gp"]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -130,8 +130,8 @@ def test_a_study_file(tmp_path, monkeypatch):
     [
         ("[[task", "cannot be read"),
         ('[[task]]\nsource = "ring"\n', "needs a task, a setting"),
-        ('[[task]]\nname = "x"\n[[setting]]\nname = "a"\n', "cannot be read"),
-        ('[[task]]\nsource = "ring"\nwidth = 3\n[[setting]]\nname = "a"\n', "cannot be read"),
+        ('[[task]]\nname = "x"\n[[setting]]\nname = "a"\n', "without 'source'"),
+        ('[[task]]\nsource = "ring"\nwidth = 3\n[[setting]]\nname = "a"\n', "means nothing there"),
         ('[[task]]\nsource = "$NOWHERE_9/x"\n[[setting]]\nname = "a"\n', "not set"),
         ('[[task]]\nsource = "ring"\n[[setting]]\nname = "a"\n[[setting]]\nname = "a"\n', "two settings"),
         (
@@ -195,7 +195,8 @@ def test_a_killed_worker_fails_its_cell_and_the_others_go_on(tmp_path, source):
     asked = small(source, seeds=2)
     settled, out = engine.settle(asked, tmp_path / "out", print), tmp_path / "out"
     killed, ended = [], []
-    running = pool.work(settled.cells(), out, ["cpu"], lambda: False)
+    left = settled.cells()
+    running = pool.work(lambda: left.pop(0) if left else None, out, ["cpu"], lambda: False)
     import multiprocessing
 
     for cell, found in running:
@@ -218,7 +219,7 @@ def test_a_wish_to_stop_leaves_checkpoints_and_the_same_call_goes_on(tmp_path, s
 
 def test_a_budget_becomes_the_same_length_for_all_settings_once(tmp_path, source, monkeypatch):
     speeds = iter([100.0, 50.0])
-    monkeypatch.setattr(engine.train, "measure_speed", lambda config, dataset, seconds: next(speeds))
+    monkeypatch.setattr("equipoise.train.measure_speed", lambda *given, **more: next(speeds))
     task = Task("small", str(source), recipe="digits", set=TINY)
     asked = Study("b", (task,), (Setting("base"), Setting("hinge", {"loss": "hinge"})), 1, budget="10s")
     settled = engine.settle(asked, tmp_path / "out", print)

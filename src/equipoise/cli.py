@@ -170,6 +170,12 @@ def compare(
     settings: Annotated[list[str] | None, typer.Option("--set", help="path=value for all settings; repeatable")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study; the same again goes on")] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at a time; default: one per core, or per GPU")] = None,
+    device: Annotated[str, typer.Option(help="auto (every GPU, or else the CPU), cpu or cuda")] = "auto",
+    retry: Annotated[bool, typer.Option(help="Run again what has failed")] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(help="Share the runs with other processes: a file on a common disk, or a database's URL"),
+    ] = None,
     resolution: Resolution = None,
     labels: Labels = None,
 ) -> None:
@@ -177,16 +183,22 @@ def compare(
     from equipoise import runs
     from equipoise.studies import engine
     from equipoise.studies import study as studying
+    from equipoise.studies.progress import ProgressLine
 
     if show is not None:
         typer.echo(engine.show(show).text())
         return
     asked = studying.from_options(
-        source, study, vary or (), settings or (), seeds, kimg, budget, recipe, resolution, labels
+        source, study, vary or (), settings or (), seeds, kimg, budget, recipe, resolution, labels, device
     )
-    folder = out or Path("studies") / studying.slug(asked.title)
+    folder, line = out or Path("studies") / studying.slug(asked.title), ProgressLine()
     with runs.stoppable() as stop:
-        made = engine.compare(asked, folder, workers=workers, say=lambda text: typer.echo(text, err=True), stop=stop)
+        try:
+            made = engine.compare(
+                asked, folder, workers=workers, retry=retry, store=store, say=line.say, stand=line.stand, stop=stop
+            )
+        finally:
+            line.close()
     typer.echo(made.text())
     typer.echo(f"Written: {folder / 'table.md'}, {folder / 'chart.svg'}, {folder / 'results.csv'}")
 

@@ -43,10 +43,9 @@ def refuse(recipe: Recipe) -> None:
         raise InputError(f"{name} cannot stand beside {other}: {reason}")
     for entry in _entries(recipe):
         wants = entry.facts.get("wants", ())
-        if wants and not chosen(recipe).keys() & set(wants):
-            raise InputError(
-                f"the {entry.kind} {entry.name} is only half of a technique; switch on {' or '.join(wants)} beside it"
-            )
+        if wants and not (chosen(recipe).keys() | settings(recipe).keys()) & set(wants):
+            words = " or ".join(f"network.{one}" if "=" in one else one for one in wants)
+            raise InputError(f"the {entry.kind} {entry.name} is only half of a technique; switch on {words} beside it")
 
 
 def cautions(recipe: Recipe) -> list[str]:

@@ -28,7 +28,8 @@ def describe(config: Config) -> dict[str, Any]:
         judged, _ = _activations(discriminator, images, labels)
     parameters = {"G": _count(generator), "D": _count(discriminator)}
     penalised = bool(recipe.terms)
-    weights = 4 * (parameters["G"] * 8 + parameters["D"] * 7)  # weights, gradient twice, moments, update; G's average
+    averages = 1 + len(recipe.ema_widths)
+    weights = 4 * (parameters["G"] * (7 + averages) + parameters["D"] * 7)  # weights, gradient twice, moments, update
     activations = (made + 2 * judged) * (2 if penalised else 1)
     return {
         "parameters": parameters,

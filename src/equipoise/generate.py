@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise import images, power_ema, runs, samples
+from equipoise import images, runs, samples
 from equipoise.config import Config
 from equipoise.data.builtin import BUILTIN
-from equipoise.ema import recalibrate
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
 
@@ -35,14 +34,13 @@ def generate_files(
     """Generate samples and write what was asked for; returns a sentence for each thing written."""
     if which not in ("G", "G_ema"):
         raise InputError(f"--network {which} generates nothing; there are G_ema (averaged) and G (as trained)")
+    if ema is not None and which == "G":
+        raise InputError(f"--ema {ema} is an average and --network G is none; give one of them")
     chosen = parse_seeds(seeds, count)
     if grid is None and out is None:
         grid = run / "generated.png"
     _check_targets(grid, out)
-    generator, config = runs.load_network(run, which, at)
-    if ema is not None:
-        generator.load_state_dict(power_ema.reconstruct(run, ema))
-        recalibrate(generator, config.classes)
+    generator, config = runs.load_network(run, which, at) if ema is None else runs.load_average(run, ema, at)
     made, labels = samples.from_seeds(generator, chosen, _class(label, config.class_names), truncation)
     made_labels = None if labels is None else labels.numpy()
     bytes_ = made.numpy() if len(config.shape) == 1 else images.to_uint8(made)

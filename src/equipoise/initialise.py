@@ -119,14 +119,19 @@ def equalised(module: nn.Module, gain: float | None = None) -> None:
 
 
 class UnitFilters(nn.Module):
-    """Use each output's filter at norm `gain`, whatever the size it is stored at; `unit` stores it at unit RMS."""
+    """Use each output's filter at norm `gain`, whatever the size it is stored at; `unit` stores it at unit RMS.
 
-    def __init__(self, layer: nn.Module, gain: float) -> None:
+    A learned `strength`, 1 at first, multiplies all filters of the layer on request.
+    """
+
+    def __init__(self, layer: nn.Module, gain: float, learned: bool = False) -> None:
         super().__init__()
         self.axis, self.gain = (1 if isinstance(layer, _ConvTransposeNd) else 0), gain
+        self.strength = nn.Parameter(_stored(layer).new_ones([])) if learned else None
 
     def forward(self, weight: Tensor) -> Tensor:
-        return self.gain * weight / self._norm(weight)
+        filters = self.gain * weight / self._norm(weight)
+        return filters if self.strength is None else self.strength * filters
 
     @torch.no_grad()
     def unit(self, stored: Tensor) -> None:
@@ -161,8 +166,10 @@ def magnitude_preserving(module: nn.Module, gain: float | None = None) -> None:
     the gain is by default kaiming's, which keeps the second moment (1.386750 at slope 0.2); 1.546460 would keep the
     standard deviation where the mean is taken away after each activation. A transposed convolution of stride s sums
     over s^d times fewer inputs, which its gain makes up for, and the last layers of L residual branches have gain
-    1 / sqrt(L), so that a network without normalisation keeps its scale. Learning rates are of the order of 1e-3 to
-    1e-2. Weights under spectral norm are stored at unit size only, since the norm divides any factor out again.
+    1 / sqrt(L), so that a network without normalisation keeps its scale. The layer called `output` has a learned factor
+    besides, as in EDM2: weights of a fixed size could not give logits theirs. A learning rate is the relative change of
+    a weight per step: of the order of 1e-3 to 1e-2, and falling, since no growing weight slows the learning down.
+    Weights under spectral norm are stored at unit size only, since the norm divides any factor out again.
     """
     gain = leaky_gain(SLOPE) if gain is None else gain
     _draw(module, lambda layer, weight: nn.init.normal_(weight))
@@ -170,11 +177,11 @@ def magnitude_preserving(module: nn.Module, gain: float | None = None) -> None:
         block.residual_layers for block in module.modules() if getattr(block, "residual_layers", None) is not None
     ]
     last = [branch[-1] for branch in shown]
-    for layer in list(module.modules()):
+    for name, layer in list(module.named_modules()):
         if isinstance(layer, (_ConvNd, nn.Linear)) and not is_spectral(layer):
             strides = math.prod(layer.stride) if isinstance(layer, _ConvTransposeNd) else 1
             own = len(last) ** -0.5 if any(layer is one for one in last) else gain
-            unit = UnitFilters(layer, own * math.sqrt(strides))
+            unit = UnitFilters(layer, own * math.sqrt(strides), learned=name.rpartition(".")[2] == "output")
             parametrize.register_parametrization(layer, "weight", unit)
             unit.unit(_stored(layer))
 
@@ -190,6 +197,11 @@ def zero_residual(module: nn.Module) -> None:
             raise InputError(
                 "zero-residual and fixup set the last layer of each residual branch to 0 and spectral norm divides by"
                 " its largest singular value, which is 0 then; take norm_D='none' or another initialisation."
+            )
+        if any(isinstance(step, UnitFilters) for step in _parametrisations(last)):
+            raise InputError(
+                "zero-residual sets the last layer of each residual branch to 0, and magnitude-preserving gives every"
+                " filter a fixed size; take one of them."
             )
         _assign(last, lambda layer, weight: nn.init.zeros_(weight))
 

@@ -156,8 +156,10 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if hint is Any or (value is None and type(None) in allowed) or type(value) in allowed:
         return value
-    if typing.get_origin(hint) is list and isinstance(value, list):
-        return [_convert(one, typing.get_args(hint)[0], path) for one in value]
+    if typing.get_origin(hint) is list:
+        several = _list(value) if isinstance(value, str) else value if isinstance(value, list) else [value]
+        several = [] if value is None or value is False else several
+        return [_convert(one, typing.get_args(hint)[0], path) for one in several]
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if int in allowed and isinstance(value, float) and value.is_integer():
@@ -166,3 +168,11 @@ def _convert(value: Any, hint: Any, path: str) -> Any:
         return None
     wanted = " or ".join("none" if t is type(None) else getattr(t, "__name__", str(t)) for t in allowed)
     raise InputError(f"{path}={value!r} is a {type(value).__name__}, and {path} must be {wanted}")
+
+
+def _list(text: str) -> list[Any]:
+    """The values of `0.05,0.1`, which is easier to write in a shell than brackets are."""
+    try:
+        return list(tomllib.loads(f"value = [{text}]")["value"])
+    except tomllib.TOMLDecodeError:
+        return [part.strip() for part in text.split(",")]

@@ -1,26 +1,32 @@
 """Power-function averages of a generator, from which any other width is made after training.
 
-Karras et al. 2024 (EDM2, arXiv:2312.02696), section 3: an average whose width is a fixed share of the run so far, kept
-at two or three widths; snapshots of these are a basis in which the profile of any width between is solved for.
+Karras et al. 2024 (EDM2, https://arxiv.org/abs/2312.02696), section 3: an average whose width is a fixed share of the
+run so far, kept at two or three widths; snapshots of these are a basis in which the profile of another width is solved
+for.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from equipoise.errors import InputError
+from equipoise.files import atomic_write
 
 Array = NDArray[np.float64]
-WIDEST = 0.28  # relative standard deviation of the profile t^0, the widest that a power above 0 gives: 1 / sqrt(12)
+WIDEST = 0.28  # of the relative standard deviations; 1 / sqrt(12) = 0.2887 is that of t^0
+MISFIT = 0.1  # of a profile's norm that may be missing where another width is made
+
+# ------------------------------------------------------------------------------------------------ while training
 
 
 def exponent(width: float) -> float:
@@ -44,7 +50,7 @@ class PowerEMA:
     """Averages of a generator at several relative widths, on the device; the clock is the number of real images seen.
 
     An update that was refused changes nothing, and the next one covers its images too. The first update takes the live
-    weights whole, since all that was seen came since the last.
+    weights whole, since all that was seen came since the last. Buffers are the live generator's, as for `EMA`.
     """
 
     def __init__(
@@ -54,6 +60,8 @@ class PowerEMA:
     ) -> None:
         self.widths = tuple(float(width) for width in widths)
         self.powers = [exponent(width) for width in self.widths]
+        if len({f"{width:.3f}" for width in self.widths}) < len(self.widths):
+            raise InputError(f"the widths {list(self.widths)} are kept by three decimals; give each of them once")
         self.live = generator
         self.averages = [copy.deepcopy(generator).eval().requires_grad_(False) for _ in self.widths]
         device = next(generator.parameters()).device
@@ -94,16 +102,18 @@ class PowerEMA:
             value.copy_(state[name])
 
     def save(self, folder: Path, samples: int) -> None:
-        """Write one file for each width, `KKKKKK-0.050.safetensors`, into a run's folder `ema`."""
+        """Write one file for each width, `KKKKKK-0.050.safetensors`, into a run's folder `ema`.
+
+        The host reads the clock, which the averages stand at: it may lag behind `samples`, the run's.
+        """
         folder.mkdir(exist_ok=True)
         for width, average in zip(self.widths, self.averages, strict=True):
-            weights = {
-                name: tensor.detach().cpu().contiguous().clone() for name, tensor in average.state_dict().items()
-            }
-            path = folder / f"{samples // 1000:06d}-{width:.3f}.safetensors"
-            new = path.with_suffix(".tmp")
-            save_file(weights, new, metadata={"samples": str(samples), "width": repr(width)})
-            new.replace(path)
+            weights = {name: one.detach().cpu().contiguous().clone() for name, one in average.state_dict().items()}
+            facts = {"samples": str(round(float(self.seen))), "width": repr(width)}
+            atomic_write(folder / f"{samples // 1000:06d}-{width:.3f}.safetensors", save(weights, metadata=facts))
+
+
+# ------------------------------------------------------------------------------------------------ after training
 
 
 def coefficients(
@@ -113,55 +123,102 @@ def coefficients(
 ) -> Array:
     """The weights with which stored averages add up to the one of another width: a least-squares fit of the profiles.
 
-    With profiles p(t) = t^g on [0, T], normalised, <p_a, p_b> has a closed form (EDM2, appendix C), so that the system
-    is of the snapshots' number and no integral is taken.
+    With profiles p(t) ~ t^g on [0, T], normalised, <p_a, p_b> has a closed form (EDM2, appendix C), so that the system
+    is of the snapshots' number and no integral is taken. An average that is among them is itself.
     """
+    if (at, width) in snapshots:
+        return np.array([one == (at, width) for one in snapshots], dtype=np.float64)
+    gram, aim, norms, norm = _system(snapshots, width, at)
+    found: Array = np.linalg.lstsq(gram, aim, rcond=1e-13)[0] / norms * norm
+    return found
+
+
+def misfit(snapshots: Sequence[tuple[float, float]], weights: Array, width: float, at: float) -> float:
+    """The distance of the profile that the weighted snapshots have from the one wanted, over the norm of that: 0 to 1.
+
+    Were the live weights white noise in time, it would be the relative error of the average.
+    """
+    gram, aim, norms, norm = _system(snapshots, width, at)
+    scaled = weights * norms / norm
+    return float(max(0.0, float(1 - 2 * aim @ scaled + scaled @ gram @ scaled)) ** 0.5)
+
+
+def _system(snapshots: Sequence[tuple[float, float]], width: float, at: float) -> tuple[Array, Array, Array, float]:
+    """The overlaps of the stored profiles with each other and with the wanted one, all of norm 1, and their norms."""
     powers = np.array([exponent(one) for _, one in snapshots])
     times = np.array([time for time, _ in snapshots], dtype=np.float64)
-    gram = overlap(times[:, None], powers[:, None], times[None, :], powers[None, :])
-    aim = overlap(times, powers, at, exponent(width))
-    return np.asarray(np.linalg.lstsq(gram, aim, rcond=None)[0], dtype=np.float64)
+    power = exponent(width)
+    norms = np.sqrt(overlap(times, powers, times, powers))
+    norm = float(np.sqrt(overlap(at, power, at, power)))
+    gram = overlap(times[:, None], powers[:, None], times[None, :], powers[None, :]) / norms[:, None] / norms
+    return gram, overlap(times, powers, at, power) / norms / norm, norms, norm
 
 
 def overlap(time_a: Array | float, power_a: Array | float, time_b: Array | float,
             power_b: Array | float) -> Array:  # fmt: skip
-    """The integral of two profiles (g + 1) t^g / T^(g + 1), each 0 after its T."""
+    """The integral of the product of two profiles (g + 1) t^g / T^(g + 1), each 0 after its T."""
     first, last = np.minimum(time_a, time_b), np.maximum(time_a, time_b)
-    of_last = np.where(time_a < time_b, power_b, power_a)
+    of_last = np.where(np.less(time_a, time_b), power_b, power_a)
     ratio = (first / last) ** of_last
     made: Array = (power_a + 1) * (power_b + 1) * ratio / ((power_a + power_b + 1) * last)
     return made
 
 
-def reconstruct(run: Path, width: float) -> dict[str, Tensor]:
-    """The generator's weights averaged at `width`, made of the snapshots in `run/ema`, for the newest of them.
+class Snapshot(NamedTuple):
+    """A file of an average, and what it is the average of."""
 
-    Raises InputError where there are none, or the width lies outside what they can give.
+    file: Path
+    samples: float  # images seen
+    width: float
+
+
+def snapshots(run: Path) -> list[Snapshot]:
+    """What a run has kept in its folder `ema`, oldest first; an InputError where it kept nothing."""
+    found = []
+    for file in sorted((run / "ema").glob("[0-9]*.safetensors")):
+        try:
+            with safe_open(file, "pt") as opened:
+                facts = opened.metadata() or {}
+            found.append(Snapshot(file, float(facts["samples"]), float(facts["width"])))
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise InputError(f"{file} cannot be read as an average ({error!r}); remove it, or restore it") from None
+    if not found:
+        raise InputError(f"{run} kept no power-function averages; train with --set ema_widths=0.05,0.1")
+    return sorted(found, key=lambda one: (one.samples, one.width))
+
+
+def reconstruct(
+    run: Path,
+    width: float,  # relative, above 0 to below 0.28
+    at: str | None = None,  # name of the snapshot for whose moment: KKKKKK; None: the newest
+    parameters: Collection[str] | None = None,  # what to add up; None: all floating point tensors
+) -> dict[str, Tensor]:
+    """The generator's weights averaged at `width`, made in double precision of the snapshots in `run/ema` up to then.
+
+    What is not added up is as in the newest of them. Raises InputError where there are none, or where they cannot give
+    that width: where more than a tenth of its profile would be missing.
     """
-    files = sorted((run / "ema").glob("*.safetensors"))
-    if not files:
-        raise InputError(f"{run} kept no power-function averages; train with --set ema_widths=[0.05,0.1]")
-    facts = [_facts(file) for file in files]
-    widths = sorted({one for _, one in facts})
-    if not 0.6 * widths[0] <= width <= 1.6 * widths[-1]:
+    kept = snapshots(run)
+    names = sorted({one.file.name.partition("-")[0] for one in kept})
+    if at is not None and at not in names:
+        raise InputError(f"{run / 'ema'} holds no averages of {at!r}; there are those of {', '.join(names)}")
+    moment = max(one.samples for one in kept if one.file.name.startswith(f"{at or names[-1]}-"))
+    used = [one for one in kept if one.samples <= moment]
+    facts = [(one.samples, one.width) for one in used]
+    weights = coefficients(facts, width, moment)
+    missing = misfit(facts, weights, width, moment)
+    if missing > MISFIT:
         raise InputError(
-            f"--ema {width} lies too far from the widths kept ({widths[0]} to {widths[-1]}); ask for one nearer"
+            f"an average of width {width} cannot be made of {len(used)} snapshots of width "
+            f"{' and '.join(f'{one:g}' for one in sorted({one.width for one in used}))}, for {missing:.0%} of its "
+            "profile would be missing; ask for a width nearer to these, or train with that one among ema_widths or "
+            "with more snapshots (--snapshot-kimg)"
         )
-    newest = max(time for time, _ in facts)
-    weights = coefficients(facts, width, newest)
-    total: dict[str, Tensor] = {}
-    for file, weight in zip(files, weights, strict=True):
-        for name, tensor in load_file(file).items():
-            if tensor.is_floating_point():
-                total[name] = total.get(name, torch.zeros_like(tensor, dtype=torch.float64)) + weight * tensor.double()
-            else:
-                total[name] = tensor
-    kinds = {name: tensor.dtype for name, tensor in load_file(files[-1]).items()}
-    return {name: tensor.to(kinds[name]) for name, tensor in total.items()}
-
-
-def _facts(file: Path) -> tuple[float, float]:
-    """Images seen and width of a snapshot."""
-    with safe_open(str(file), framework="pt") as opened:
-        facts = opened.metadata()
-    return float(facts["samples"]), float(facts["width"])
+    newest = load_file(used[-1].file)
+    chosen = {name for name, one in newest.items() if one.is_floating_point()} if parameters is None else parameters
+    total = {name: torch.zeros_like(newest[name], dtype=torch.float64) for name in chosen}
+    for one, weight in zip(used, weights, strict=True):
+        stored = load_file(one.file) if weight else {}
+        for name in chosen if weight else ():
+            total[name] += weight * stored[name].double()
+    return newest | {name: one.to(newest[name].dtype) for name, one in total.items()}

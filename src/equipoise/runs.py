@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from equipoise import build, checkpoint, config, plan
+from equipoise import build, checkpoint, config, plan, power_ema
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset
 from equipoise.ema import recalibrate
@@ -94,6 +94,19 @@ def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tupl
     checkpoint.load_network(folder / f"{which}.safetensors", network)
     if which == "G_ema":
         recalibrate(network, settings.classes)
+    return network.eval(), settings
+
+
+def load_average(run: Path, width: float, at: str | None = None) -> tuple[nn.Module, Config]:
+    """The generator averaged at a relative width, made of what the run kept in `ema`, like `load_network`'s."""
+    network, settings = load_network(run, "G")
+    averaged = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    try:
+        network.load_state_dict(power_ema.reconstruct(run, width, at, averaged))
+    except (KeyError, RuntimeError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise InputError(f"{run / 'ema'} holds averages of another network ({detail}); use the run's own") from None
+    recalibrate(network, settings.classes)
     return network.eval(), settings
 
 

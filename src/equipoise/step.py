@@ -256,6 +256,9 @@ class Step:
     ) -> Turn:
         """The fields of one update: generate, show, judge."""
         precise = self._precise or self.objective.differentiates(due)
+        for part in self.augmentations.values():
+            if hasattr(part, "begin"):  # it asks whose move it is
+                part.begin(role)
         real = packed(self.show(images), self.pack)
         with self._autocast(), torch.set_grad_enabled((role == "G" or through) and torch.is_grad_enabled()):
             fake = self.networks["G"](latents, labels)
@@ -271,7 +274,8 @@ class Step:
         if role == "G" and not self.objective.compares("G"):
             del batches["real"]
         together = role == "D" and not self._coupled  # one pass is quicker, where no sample minds the others
-        for names in [list(batches)] if together else [[name] for name in batches]:
+        apart = [[name] for name in (reversed(batches) if role == "D" else batches)]  # D sees fakes before reals
+        for names in [list(batches)] if together else apart:
             features: list[Tensor] = []
             with self._watching(role, features):
                 logits = self._judge([batches[name] for name in names], labels, precise)

@@ -7,60 +7,93 @@ from html import escape
 
 from equipoise.studies.table import Row, Table
 
-WIDTH, LEFT, RIGHT, LINE, HEAD = 720, 190, 30, 24, 46  # pixels
+PLOT, RIGHT, LINE, HEAD, FOOT = 500, 30, 24, 46, 34  # pixels
+LETTER, LONGEST = 7, 60  # width of a letter in pixels at most, and letters of a name that are shown
 STYLE = """
-  svg { font: 13px system-ui, sans-serif; } text { fill: #222; } .faint { fill: #777; font-size: 11px; }
-  .rule { stroke: #ddd; } .bar { stroke: #2a6fdb; stroke-width: 3; } .mean { fill: #2a6fdb; } .seed { fill: #888; }
-  .base { stroke: #bbb; stroke-dasharray: 3 3; } .ground { fill: #fff; }
-  @media (prefers-color-scheme: dark) { text { fill: #ddd; } .faint { fill: #999; } .rule { stroke: #444; }
-    .bar { stroke: #7fb0ff; } .mean { fill: #7fb0ff; } .seed { fill: #999; } .base { stroke: #666; }
+  svg { font: 13px system-ui, sans-serif; } text { fill: #222; } .faint { fill: #666; font-size: 11px; }
+  .rule { stroke: #ddd; } .bar { stroke: #2a6fdb; stroke-width: 3; } .mean { fill: #2a6fdb; }
+  .seed { fill: #888; fill-opacity: 0.8; } .base { stroke: #aaa; stroke-dasharray: 3 3; } .ground { fill: #fff; }
+  @media (prefers-color-scheme: dark) { text { fill: #ddd; } .faint { fill: #aaa; } .rule { stroke: #444; }
+    .bar { stroke: #7fb0ff; } .mean { fill: #7fb0ff; } .seed { fill: #999; } .base { stroke: #777; }
     .ground { fill: #161616; } }
 """
 
 
 def draw(table: Table) -> str:
     """The chart; settings that never finished have a line without dots."""
-    parts, top = [], 16
+    left = 28 + LETTER * max((len(_label(row)) for row in table.rows), default=10)
+    width, top, parts = left + PLOT + RIGHT, 36, _legend(left)
     for task in table.tasks():
         rows = table.of(task)
-        parts += _panel(rows, top)
-        top += HEAD + LINE * len(rows) + 34
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" width="{WIDTH}" height="{top}">'
+        parts += _panel(rows, left, top)
+        top += HEAD + LINE * len(rows) + FOOT
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" width="{width}" height="{top}">'
     title = f"<title>{escape(table.title)}</title><style>{STYLE}</style>"
-    return "\n".join([head, title, f'<rect class="ground" width="{WIDTH}" height="{top}"/>', *parts, "</svg>", ""])
+    return "\n".join([head, title, f'<rect class="ground" width="{width}" height="{top}"/>', *parts, "</svg>", ""])
 
 
-def _panel(rows: list[Row], top: int) -> list[str]:
+def ticks(low: float, high: float) -> list[float]:
+    """Four to ten round numbers between two numbers."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [round(step * number, 12) for number in range(first, last + 1)]
+
+
+def _panel(rows: list[Row], left: int, top: int) -> list[str]:
     numbers = [v for row in rows for v in (*row.values.values(), row.mean.low, row.mean.high) if math.isfinite(v)]
     low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
-    margin = 0.05 * (high - low) or 0.5
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
     low, high = low - margin, high + margin
 
-    def x(value: float) -> str:
-        return f"{LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT):.1f}"
+    def x(value: float) -> float:
+        return round(left + (value - low) / (high - low) * PLOT, 1)
 
-    better = "more is better" if rows[0].higher else "less is better"
-    parts = [_text(16, top + 14, f"{rows[0].task}: {rows[0].primary}", "font-weight='bold'"),
-             _text(WIDTH - RIGHT, top + 14, better, "class='faint' text-anchor='end'")]  # fmt: skip
+    better = "" if not numbers else "more is better" if rows[0].higher else "less is better"
+    parts = [_text(16, top + 14, f"{rows[0].task}: {rows[0].primary}", 'font-weight="bold"'),
+             _text(left + PLOT, top + 14, better, 'class="faint" text-anchor="end"')]  # fmt: skip
     bottom = top + HEAD + LINE * len(rows) - 10
-    for step in range(5):
-        value = low + (high - low) * step / 4
-        parts.append(f'<line class="rule" x1="{x(value)}" x2="{x(value)}" y1="{top + 26}" y2="{bottom}"/>')
-        parts.append(_text(float(x(value)), bottom + 15, f"{value:.3g}", "class='faint' text-anchor='middle'"))
+    for value in ticks(low, high):
+        parts += [_line("rule", x(value), x(value), top + 26, bottom),
+                  _text(x(value), bottom + 15, f"{value:g}", 'class="faint" text-anchor="middle"')]  # fmt: skip
     if math.isfinite(rows[0].mean.mean):
-        at = x(rows[0].mean.mean)
-        parts.append(f'<line class="base" x1="{at}" x2="{at}" y1="{top + 26}" y2="{bottom}"/>')
+        parts.append(_line("base", x(rows[0].mean.mean), x(rows[0].mean.mean), top + 26, bottom))
     for number, row in enumerate(rows):
         y = top + HEAD + LINE * number
-        note = f" ({len(row.failures)} failed)" if row.failures else ""
-        parts.append(_text(LEFT - 12, y + 4, row.setting + note, "text-anchor='end'"))
-        parts += [f'<circle class="seed" cx="{x(v)}" cy="{y}" r="3"/>' for v in row.values.values() if math.isfinite(v)]
+        parts.append(_text(left - 12, y + 4, _label(row), 'text-anchor="end"', row.setting))
         if math.isfinite(row.mean.low):
-            parts.append(f'<line class="bar" x1="{x(row.mean.low)}" x2="{x(row.mean.high)}" y1="{y}" y2="{y}"/>')
+            parts.append(_line("bar", x(row.mean.low), x(row.mean.high), y, y))
         if math.isfinite(row.mean.mean):
-            parts.append(f'<circle class="mean" cx="{x(row.mean.mean)}" cy="{y}" r="5"/>')
+            parts.append(_dot("mean", x(row.mean.mean), y, 5))
+        parts += [_dot("seed", x(v), y, 3, f"seed {seed}: {v:.4g}") for seed, v in row.values.items()]
     return parts
 
 
-def _text(x: float, y: float, text: str, attributes: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" {attributes}>{escape(text)}</text>'
+def _legend(left: int) -> list[str]:
+    said = (("seed", 3, 0, "one run"), ("mean", 5, 80, "mean, with its 95 % interval"))
+    marks = [_line("bar", left + 70, left + 90, 18, 18), _line("base", left + 262, left + 262, 10, 26)]
+    words = [_text(left + at + 14, 22, text, 'class="faint"') for _, _, at, text in said]
+    marks += [_dot(kind, left + at, 18, radius) for kind, radius, at, _ in said]
+    return [*marks, *words, _text(left + 270, 22, "mean of the first setting", 'class="faint"')]
+
+
+def _label(row: Row) -> str:
+    name = row.setting if len(row.setting) <= LONGEST else row.setting[: LONGEST - 1] + "…"
+    return name + (f" ({len(row.failures)} failed)" if row.failures else "")
+
+
+def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1}" x2="{x2}" y1="{y1}" y2="{y2}"/>'
+
+
+def _dot(kind: str, x: float, y: float, radius: int, hint: str = "") -> str:
+    return f'<circle class="{kind}" cx="{x}" cy="{y}" r="{radius}">{_hint(hint)}</circle>'
+
+
+def _text(x: float, y: float, text: str, attributes: str, hint: str = "") -> str:
+    return f'<text x="{x}" y="{y}" {attributes}>{escape(text)}{_hint(hint)}</text>'
+
+
+def _hint(text: str) -> str:
+    return f"<title>{escape(text)}</title>" if text else ""

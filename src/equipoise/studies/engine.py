@@ -1,57 +1,110 @@
-"""Running a study: check every cell, settle the lengths, run what is missing, and sum up."""
+"""Running a study: settle it, run what is missing, and sum up."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from equipoise import config, plan, train
-from equipoise.data import open_dataset
 from equipoise.errors import InputError, Interrupted
 from equipoise.files import atomic_write
 from equipoise.studies import cells, chart, pool, study, table
+from equipoise.studies.progress import Standing
+from equipoise.studies.settle import Say, kind, settle
+from equipoise.studies.store import Store
 from equipoise.studies.study import Cell, Study
 
-Say = Callable[[str], None]
+POLL = 1.0  # seconds between looks at what other processes do
+
+
+class Queue(Protocol):
+    """The cells that have no result yet: this call's own list, or a store that several share."""
+
+    def take(self) -> Cell | None:
+        """The next one to run here."""
+
+    def keep(self, cell: Cell, found: dict[str, Any]) -> None:
+        """Report a result."""
+
+    def back(self, cell: Cell) -> None:
+        """Give back what was interrupted."""
+
+    def beat(self) -> None:
+        """Say that this process lives."""
+
+    def pending(self) -> int:
+        """How many wait or are under way."""
+
+    def ready(self) -> int:
+        """How many wait."""
+
+
+class Local:
+    """The cells of this call alone."""
+
+    def __init__(self, missing: list[Cell]) -> None:
+        self.left, self.running, self.ended = list(missing), 0, 0
+
+    def take(self) -> Cell | None:
+        self.running += bool(self.left)
+        return self.left.pop(0) if self.left else None
+
+    def keep(self, cell: Cell, found: dict[str, Any]) -> None:
+        self.running -= 1
+
+    def back(self, cell: Cell) -> None:
+        self.running -= 1
+
+    def beat(self) -> None:
+        pass
+
+    def pending(self) -> int:
+        return len(self.left) + self.running
+
+    def ready(self) -> int:
+        return len(self.left)
 
 
 def compare(
     asked: Study,
-    out: Path,
+    out: str | Path,
     *,
     workers: int | None = None,  # processes; None: one per CPU core, or per GPU
+    retry: bool = False,  # run what failed in an earlier call again
+    store: str
+    | None = None,  # URL or file of an Optuna store whose processes share the cells; needs the extra `studies`
     say: Say = lambda text: None,  # hears a line for each cell
+    stand: Callable[[Standing], None] = lambda now: None,  # hears how far it is
     stop: Callable[[], bool] = lambda: False,  # asked twice a second
 ) -> table.Table:
     """Run every cell of a study that has no result yet, and write table.md, results.csv, results.json and chart.svg.
 
-    The same call goes on where it was stopped. Every cell is an ordinary run folder under `out/cells`.
+    The same call goes on where it was stopped. Every cell is an ordinary run folder under `out/cells`. Processes are
+    started afresh, so a script must be a file and call this under `if __name__ == "__main__":`.
 
     Raises:
         InputError: a setting that cannot be, a folder that holds another study.
         Interrupted: `stop` said so; unfinished cells have their checkpoints.
     """
-    settled = settle(asked, out, say)
-    missing = [cell for cell in settled.cells() if cells.result(cell, out) is None]
-    devices = places(workers, len(missing))
-    total, began, done, failed = len(settled.cells()), time.monotonic(), 0, 0
-    if missing:
-        say(f"{total} runs: {len(settled.settings)} settings x {len(settled.tasks)} tasks x {settled.seeds} seeds; "
-            f"{len(missing)} to do, {len(devices)} at a time.")  # fmt: skip
-    for cell, found in pool.work(missing, out, devices, stop):
-        if found.get("error") == cells.INTERRUPTED or (stop() and "scores" not in found):
-            continue
-        if "seconds" not in found:  # its process died
-            found = cells.write(cell, out, {**_blank(cell), **found})
-        done, failed = done + 1, failed + bool(found["error"])
-        left = (time.monotonic() - began) / done * (len(missing) - done)
-        say(f"{total - len(missing) + done}/{total}  {_said(cell, found)}  {failed} failed, {_clock(left)} left")
+    out = Path(out)
+    places(workers, 1)
+    shared = Store(store, asked) if store is not None else None
+    settled = settle(asked, out, say, shared)
+    with _alone(out) if shared is None else contextlib.nullcontext():
+        if retry:
+            _forget(settled, out)
+        queue: Queue = shared or Local([cell for cell in settled.cells() if cells.result(cell, out) is None])
+        if shared is not None and retry:
+            shared.again()
+        _run(settled, out, queue, workers, say, stand, stop)
+    if shared is not None:
+        _fetch(shared, out)
     if stop():
         raise Interrupted(f"stopped; the same command with --out {out} goes on")
     return summary(settled, out)
@@ -72,65 +125,99 @@ def show(out: Path) -> table.Table:
     path = out / "study.json"
     if not path.is_file():
         raise InputError(f"{out} holds no study; give the folder that `equipoise compare --out` made")
-    return summary(study.from_json(path.read_text()), out)
+    return summary(study.from_json(path.read_text(encoding="utf-8")), out)
 
 
-def settle(asked: Study, out: Path, say: Say) -> Study:
-    """The study with a length for each task, checked cell by cell; kept in `study.json`, so that it is settled once."""
-    path, kept = out / "study.json", out / "asked.json"
-    if path.is_file():
-        if not kept.is_file() or kept.read_text() != asked.as_json():
-            raise InputError(f"{out} holds another study; give another --out, or ask for the same as then")
-        return study.from_json(path.read_text())
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists already and holds no study; give another --out")
-    settled = dataclasses.replace(asked, tasks=tuple(_settled(asked, task, say) for task in asked.tasks))
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(kept, asked.as_json())
-    atomic_write(path, settled.as_json())
-    return settled
-
-
-def _settled(asked: Study, task: study.Task, say: Say) -> study.Task:
-    """A task whose settings all resolve; with a budget, of the length that the slowest of them allows."""
-    dataset = open_dataset(task.source, resolution=task.resolution, labels=task.labels)
-    budget = asked.budget if task.kimg is None else None
-    plans = [plan.resolve(cells.request(Cell(task, one, 0), budget=budget), dataset) for one in asked.settings]
-    if budget is None:
-        return dataclasses.replace(task, kimg=task.kimg or plans[0].config.recipe.kimg)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a worker has it
-    try:
-        speeds = [
-            train.measure_speed(p.config, dataset, seconds=min(5.0, config.parse_budget(budget) / 10)) for p in plans
-        ]
-    finally:
-        torch.set_num_threads(threads)
-    kimg = float(f"{min(speeds) * config.parse_budget(budget) * plan.SHARE / 1000:.3g}")
-    say(f"{task.name}: {budget} are {kimg:g} kimg for all, by the slowest setting ({min(speeds):.0f} images/s).")
-    return dataclasses.replace(task, kimg=kimg)
-
-
-def places(workers: int | None, most: int) -> list[str]:
+def places(workers: int | None, most: int, device: str = "auto") -> list[str]:
     """The device of each worker: every GPU in turn, or as many times the CPU as there are cores."""
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers} runs nothing; give a whole number from 1")
-    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if kind(device) == "cuda" else []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = max(1, min(workers or len(gpus) or cores, most))
     return [(gpus or ["cpu"])[number % len(gpus or ["cpu"])] for number in range(count)]
 
 
-def _blank(cell: Cell) -> dict[str, Any]:
-    return {"task": cell.task.name, "setting": cell.setting.name, "seed": cell.seed, "seconds": 0.0}
+def _run(
+    settled: Study, out: Path, queue: Queue, workers: int | None, say: Say, stand: Callable[[Standing], None],
+    stop: Callable[[], bool],
+) -> None:  # fmt: skip
+    """Run cells until all have ended, here or elsewhere, or until `stop`."""
+    total, began, failed, first = len(settled.cells()), time.monotonic(), 0, queue.pending()
+    if first:
+        shape = f"{len(settled.settings)} settings x {len(settled.tasks)} tasks x {settled.seeds} seeds"
+        devices = places(workers, first, settled.device)
+        say(f"{total} runs: {shape}; {first} to do, {len(devices)} at a time. Folder: {out}")
+    waited = False
+    while queue.pending() and not stop():
+        if not queue.ready():
+            queue.beat()
+            if not waited:
+                say("The rest is under way elsewhere; waiting for it, and for what may be lost there.")
+            waited = True
+            time.sleep(POLL)
+            continue
+        devices = places(workers, queue.ready(), settled.device)
+        for cell, found in pool.work(lambda: _take(queue, out), out, devices, stop, queue.beat):
+            if found["error"] == cells.INTERRUPTED or (stop() and "seconds" not in found):
+                queue.back(cell)
+                continue
+            if "seconds" not in found:  # its process died
+                found = cells.write(cell, out, cells.blank(cell) | found)
+            queue.keep(cell, found)
+            failed, ended = failed + bool(found["error"]), max(1, first - queue.pending())
+            say(f"{cell.name}: {_said(found)}")
+            stand(Standing(total - queue.pending(), total, failed,
+                           (time.monotonic() - began) / ended * queue.pending()))  # fmt: skip
 
 
-def _said(cell: Cell, found: dict[str, Any]) -> str:
-    name = f"{cell.task.name}, {cell.setting.name}, seed {cell.seed}"
+def _take(queue: Queue, out: Path) -> Cell | None:
+    """The next cell; one that has been run into this folder before is only reported."""
+    while (cell := queue.take()) is not None:
+        known = cells.result(cell, out)
+        if known is None:
+            break
+        if "scores" in known:
+            queue.keep(cell, known)
+        else:  # it failed, and somebody wants another try
+            cells.forget(cell, out)
+            break
+    return cell
+
+
+def _forget(settled: Study, out: Path) -> None:
+    for cell in settled.cells():
+        known = cells.result(cell, out)
+        if known is not None and "scores" not in known:
+            cells.forget(cell, out)
+
+
+def _fetch(shared: Store, out: Path) -> None:
+    """Bring home what other processes found, for the table."""
+    for cell, found in shared.results():
+        if cells.result(cell, out) != found:
+            cells.write(cell, out, found)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Refuse a second process in the same folder: both would run the same cells."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (out / ".busy").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is at the study in {out}; wait for it, or share with --store") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+
+
+def _said(found: dict[str, Any]) -> str:
     if found["error"]:
-        return f"{name}: failed ({found['error']})."
-    return f"{name}: {found['primary']} {found['scores'][found['primary']]:.3f} in {found['seconds']:.0f} s."
-
-
-def _clock(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        return f"failed ({found['error']})."
+    return f"{found['primary']} {found['scores'][found['primary']]:.3f} in {found['seconds']:.0f} s."

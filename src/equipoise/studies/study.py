@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from equipoise.recipe import flatten
 from equipoise.registry import suggest
 
 WORDS = {"on": True, "off": False, "none": None}
+DEVICES = ("auto", "cpu", "cuda")
+LONGEST = 80  # characters of a folder's name
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Task:
     set: dict[str, Any] = field(default_factory=dict)  # values by path
     resolution: int | None = None
     labels: str | None = None
+    fingerprint: str = ""  # of the data; known once the study is settled
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,17 @@ class Cell:
     @property
     def changes(self) -> dict[str, Any]:
         """The values by path: the task's, the setting's, and the setting's for this task, later ones winning."""
-        return {**self.task.set, **self.setting.set, **self.setting.task.get(self.task.name, {})}
+        found: dict[str, Any] = {}
+        for values in (self.task.set, self.setting.set, self.setting.task.get(self.task.name, {})):
+            for path, value in values.items():
+                found.pop(path, None)  # to the end: r1 = "off" before it must not win
+                found[path] = value
+        return found
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{self.task.name}, {self.setting.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -71,14 +85,20 @@ class Study:
     settings: tuple[Setting, ...]
     seeds: int = 5
     budget: str | None = None  # time for each run, turned once into kimg that all settings of a task share
+    device: str = "auto"  # auto, cpu or cuda; a settled study has one of the last two, since recipes differ by it
 
     def __post_init__(self) -> None:
+        if type(self.seeds) is not int:
+            raise InputError(f"seeds={self.seeds!r} is no number of runs; give a whole number, such as 5")
+        if self.device not in DEVICES:
+            raise InputError(f"--device {self.device} is unknown to a study; there are {', '.join(DEVICES)}")
         if not self.tasks or not self.settings or self.seeds < 1:
             raise InputError(
                 "a study needs a task, a setting and a seed at least; write [[task]], [[setting]] and seeds"
             )
         for kind, names in (("task", [t.name for t in self.tasks]), ("setting", [s.name for s in self.settings])):
-            twice = {name for name in names if [slug(n) for n in names].count(slug(name)) > 1}
+            folders = [slug(name).lower() for name in names]  # some disks take R1 and r1 for the same
+            twice = {name for name in names if folders.count(slug(name).lower()) > 1}
             if twice:
                 raise InputError(f"two {kind}s are called {min(twice)!r}; give each a name of its own")
         known = {task.name for task in self.tasks}
@@ -105,7 +125,10 @@ def from_json(text: str) -> Study:
 
 def slug(name: str) -> str:
     """A name as a folder's."""
-    return re.sub(r"[^A-Za-z0-9.=+-]+", "-", name).strip("-.") or "default"
+    plain = re.sub(r"[^A-Za-z0-9.=+-]+", "-", name).strip("-.") or "default"
+    if len(plain) <= LONGEST:
+        return plain
+    return f"{plain[: LONGEST - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def varied(vary: Mapping[str, Sequence[Any]]) -> tuple[Setting, ...]:
@@ -125,6 +148,7 @@ def from_options(
     recipe: str | None,
     resolution: int | None,
     labels: str | None,
+    device: str = "auto",
 ) -> Study:
     """The study that a command line asks for: a file, whose seeds and length may change, or a source and --vary."""
     if kimg is not None and budget is not None:
@@ -133,16 +157,17 @@ def from_options(
         if source or vary or settings or recipe or resolution or labels:
             raise InputError("--study says what is compared; beside it give only --seeds, --kimg, --budget, --out")
         found = read(study)
-        length = {"kimg": kimg} if kimg else {"kimg": None} if budget else {}
-        tasks = tuple(replace(task, **length) for task in found.tasks)
-        return replace(found, tasks=tasks, seeds=seeds or found.seeds, budget=budget or found.budget)
+        given: dict[str, Any] = {"seeds": seeds, "budget": budget, "device": None if device == "auto" else device}
+        if kimg is not None or budget is not None:  # a length of the command line takes the place of the file's
+            given["tasks"] = tuple(replace(task, kimg=kimg) for task in found.tasks)
+        return replace(found, **{name: value for name, value in given.items() if value is not None})
     if not source or not vary:
         raise InputError("there is nothing to compare; give a source and --vary path=value,value, or --study")
     base = dict(parse_assignment(text) for text in settings)
     task = Task(source, source, recipe, kimg, base, resolution, labels)
-    return Study(
-        f"{slug(source)} by {', '.join(parse_vary(vary))}", (task,), varied(parse_vary(vary)), seeds or 5, budget
-    )
+    values = parse_vary(vary)
+    title = f"{slug(source)} by {', '.join(values)}"
+    return Study(title, (task,), varied(values), 5 if seeds is None else seeds, budget, device)
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, list[Any]]:
@@ -171,26 +196,35 @@ def read(name: str) -> Study:
         path = Path(name)
         if not path.is_file():
             raise InputError(f"there is no study {name!r}, neither a file nor a name{suggest(name, shipped())}")
-        text = path.read_text(encoding="utf-8")
+        text = ""
     try:
-        return _study(tomllib.loads(text), name)
-    except (tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError) as error:
+        return _study(tomllib.loads(text or path.read_text(encoding="utf-8")), name)
+    except KeyError as error:
+        raise InputError(f"the study {name} has a [[task]] or [[setting]] without {error}; add that") from None
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"the study {name} cannot be read ({error}); see docs/compare.md for its form") from None
 
 
 def _study(data: dict[str, Any], name: str) -> Study:
-    tasks = tuple(_task(one) for one in data.pop("task", []))
-    settings = tuple(
-        Setting(one["name"], _values(one.get("set", {})), {t: _values(v) for t, v in one.get("task", {}).items()})
-        for one in data.pop("setting", [])
-    )
-    vary = {path: list(values) for path, values in flatten(data.pop("vary", {}))}
+    _known(data, name, ("title", "seeds", "budget", "device", "task", "setting", "vary"))
+    tasks = tuple(_task(one, f"a [[task]] of {name}") for one in data.pop("task", []))
+    settings = tuple(_setting(one, f"a [[setting]] of {name}") for one in data.pop("setting", []))
+    vary = {path: [_meant(value) for value in values] for path, values in flatten(data.pop("vary", {}))}
     if vary and settings:
         raise InputError(f"the study {name} has both [[setting]] and [vary]; keep one of them")
     return Study(tasks=tasks, settings=settings or (varied(vary) if vary else ()), **{"title": Path(name).stem, **data})
 
 
-def _task(one: dict[str, Any]) -> Task:
+def _setting(one: dict[str, Any], where: str) -> Setting:
+    _known(one, where, [f.name for f in fields(Setting)])
+    own = {task: _values(values) for task, values in one.get("task", {}).items()}
+    return Setting(one["name"], _values(one.get("set", {})), own)
+
+
+def _task(one: dict[str, Any], where: str) -> Task:
+    _known(one, where, [f.name for f in fields(Task) if f.name != "fingerprint"])
     source = os.path.expandvars(one["source"])
     if "$" in source:
         raise InputError(f"the task's source {source} names a variable that is not set; set it before the command")
@@ -201,7 +235,17 @@ def _task(one: dict[str, Any]) -> Task:
 
 def _values(table: Mapping[str, Any]) -> dict[str, Any]:
     """Values by path, with on, off and none as the command line has them."""
-    return {path: WORDS.get(value, value) if isinstance(value, str) else value for path, value in flatten(dict(table))}
+    return {path: _meant(value) for path, value in flatten(dict(table))}
+
+
+def _meant(value: Any) -> Any:
+    return WORDS.get(value, value) if isinstance(value, str) else value
+
+
+def _known(table: Mapping[str, Any], where: str, names: Sequence[str]) -> None:
+    """A misspelt key would leave a setting as it is, and compare nothing."""
+    for key in table.keys() - set(names):
+        raise InputError(f"{where} has {key!r}, which means nothing there{suggest(key, list(names))}")
 
 
 def _word(value: Any) -> str:

@@ -6,13 +6,19 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from equipoise.studies.statistics import Estimate, estimate, holm, paired_p
 from equipoise.studies.study import Study
 
 LEVEL = 0.05
+NOTE = (
+    "Intervals are 95 % by Student's t over the seeds. Differences are to the first setting, paired by seed. One "
+    "counts as more than seed noise where the paired t-test's p, adjusted by Holm's method for all settings of the "
+    "task, is below 0.05; the intervals are not adjusted."
+)
+ALONE = "Each setting was run with one seed: there are no intervals, and no difference can be told from seed noise."
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class Table:
     title: str
     seeds: int
     rows: list[Row]
+    results: list[dict[str, Any]]  # of every cell that has ended, as read
+    planned: int  # cells in all
 
     def tasks(self) -> list[str]:
         """The tasks in their order."""
@@ -49,76 +57,94 @@ class Table:
         """The rows of one task."""
         return [row for row in self.rows if row.task == task]
 
+    def notes(self) -> list[str]:
+        """How to read it, and what is missing."""
+        left = self.planned - len(self.results)
+        unfinished = [f"{left} of {self.planned} runs have not ended yet."] if left else []
+        return [NOTE if self.seeds > 1 else ALONE, *unfinished]
+
     def text(self) -> str:
-        """For the terminal and for Markdown: a table and the sentences, task by task."""
-        return "\n".join(line for task in self.tasks() for line in _task_lines(self.of(task)))
+        """For the terminal: a table and the sentences, task by task, and how to read them."""
+        lines = [line for task in self.tasks() for line in _task_lines(self.of(task))]
+        return "\n".join([*lines, *self.notes()])
 
     def markdown(self) -> str:
         """The page of the study."""
-        said = (
-            f"Means over {self.seeds} seed{'s' * (self.seeds > 1)} with 95 % intervals (Student's t). Differences "
-            "are to the first setting, paired by seed; one counts as more than seed noise where the paired t-test's p, "
-            "adjusted by Holm's method for all settings of the task, is below 0.05."
-        )
-        return f"# {self.title}\n\n{said}\n\n![chart](chart.svg)\n\n{self.text()}"
+        lines = [line for task in self.tasks() for line in _task_lines(self.of(task))]
+        head = [f"# {self.title}", "", " ".join(self.notes()), "", "![chart](chart.svg)", ""]
+        return "\n".join([*head, *lines]).rstrip() + "\n"
 
     def csv(self) -> str:
-        """One line per run."""
+        """One line per run: its scores, its time and, if it failed, why."""
+        names = list(dict.fromkeys(name for one in self.results for name in one.get("scores", {})))
         file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["task", "setting", "seed", "score", "value"])
-        for row in self.rows:
-            writer.writerows(
-                [row.task, row.setting, seed, row.primary, repr(v)] for seed, v in sorted(row.values.items())
-            )
+        writer = csv.DictWriter(
+            file, ["task", "setting", "seed", "primary", *names, "seconds", "error"], restval="", lineterminator="\n",
+            extrasaction="ignore",
+        )  # fmt: skip
+        writer.writeheader()
+        writer.writerows({**one, **one.get("scores", {})} for one in self.results)
         return file.getvalue()
 
     def json(self) -> str:
         """Everything."""
-        return json.dumps(_plain({"title": self.title, "rows": [asdict(row) for row in self.rows]}), indent=1) + "\n"
+        data = {
+            "title": self.title,
+            "seeds": self.seeds,
+            "planned": self.planned,
+            "rows": [asdict(r) for r in self.rows],
+        }
+        return json.dumps(_plain(data | {"results": self.results}), indent=1) + "\n"
 
 
 def tabulate(study: Study, results: list[dict[str, Any]]) -> Table:
     """The table of what has been measured so far."""
     rows = [row for task in study.tasks for row in _rows(study, task.name, results)]
-    return Table(study.title, study.seeds, rows)
+    return Table(study.title, study.seeds, rows, results, len(study.cells()))
 
 
 def _rows(study: Study, task: str, results: list[dict[str, Any]]) -> list[Row]:
+    """The rows of one task: means of what finished, differences to the first setting, and what both say together."""
     found = [result for result in results if result["task"] == task]
-    good = [result for result in found if "scores" in result]
-    if not good:
-        primary, higher = "none finished", True
-    else:
-        primary, higher = good[0]["primary"], good[0]["higher"]
-    values = {s.name: {r["seed"]: r["scores"][primary] for r in good if r["setting"] == s.name} for s in study.settings}
+    done = [result for result in found if "scores" in result]
+    primary, higher = (done[0]["primary"], done[0]["higher"]) if done else ("none finished", True)
+    values = {s.name: {r["seed"]: r["scores"][primary] for r in done if r["setting"] == s.name} for s in study.settings}
     first = study.settings[0].name
-    pairs = {name: [v[seed] - values[first][seed] for seed in sorted(v.keys() & values[first].keys())]
-             for name, v in values.items() if name != first}  # fmt: skip
+    pairs = {name: [own[seed] - values[first][seed] for seed in sorted(own.keys() & values[first].keys())]
+             for name, own in values.items() if name != first}  # fmt: skip
     ps = dict(zip(pairs, holm([paired_p(d) for d in pairs.values()]), strict=True))
     rows = []
     for name, own in values.items():
-        mine = [r for r in found if r["setting"] == name]
-        done = [r for r in mine if "scores" in r]
-        others = {k: _mean([r["scores"].get(k, math.nan) for r in done]) for k in (done[0]["scores"] if done else {})}
-        others.pop(primary, None)
-        difference = estimate(pairs[name]) if name in pairs else None
-        failures = [r["error"] for r in mine if r["error"]]
-        row = Row(task, name, primary, higher, own, estimate(list(own.values())), difference, ps.get(name, math.nan),
-                  failures, others, _mean([r["seconds"] for r in done]), "")  # fmt: skip
-        rows.append(Row(**{**row.__dict__, "sentence": _sentence(row, first)}))
+        finished = [r for r in done if r["setting"] == name]
+        names = dict.fromkeys(key for r in finished for key in r["scores"] if key != primary)
+        row = Row(
+            task=task,
+            setting=name,
+            primary=primary,
+            higher=higher,
+            values=own,
+            mean=estimate(list(own.values())),
+            difference=estimate(pairs[name]) if name in pairs else None,
+            p=ps.get(name, math.nan),
+            failures=[r["error"] for r in found if r["setting"] == name and r["error"]],
+            others={key: _mean([_number(r["scores"].get(key)) for r in finished]) for key in names},
+            seconds=_mean([r["seconds"] for r in finished]),
+            sentence="",
+        )
+        rows.append(replace(row, sentence=_sentence(row, first)))
     return rows
 
 
 def _sentence(row: Row, first: str) -> str:
     """What the numbers say, and what they do not."""
-    lost = f" ({len(row.failures)} of {len(row.failures) + len(row.values)} runs failed)" if row.failures else ""
+    failed, ended = len(row.failures), len(row.failures) + len(row.values)
+    lost = f" ({failed} of {ended} runs failed, and the mean is over the others)" if failed else ""
     if not row.values:
-        return f"{row.setting}: no run finished{lost}."
+        return f"{row.setting}: no run finished" + (f", {failed} failed." if failed else " yet.")
     if row.difference is None:
         return f"{row.setting}: {row.primary} {row.mean.mean:.3f}{lost}; the others are compared with it."
     if not row.difference.n:
-        return f"{row.setting}: no seed in common with {first}{lost}."
+        return f"{row.setting}: no seed finished both here and with {first}{lost}."
     change = row.difference.mean
     word = "better" if (change > 0) == row.higher else "worse"
     said = f"{row.setting}: {row.primary} {abs(change):.3f} {'above' if change > 0 else 'below'} {first}"
@@ -136,13 +162,21 @@ def _task_lines(rows: list[Row]) -> list[str]:
     lines = [f"## {rows[0].task}", "", _line(head), _line(["---"] * len(head))]
     for row in rows:
         change = row.difference
-        between = [f"{change.mean:+.3f}", _interval(change, "+"), f"{row.p:.2g}"] if change else ["", "", ""]
-        others = [f"{row.others[name]:.4g}" if name in row.others else "" for name in names]
-        lines.append(_line([row.setting, str(len(row.values)), str(len(row.failures)), f"{row.mean.mean:.3f}",
-                            _interval(row.mean), *between, *others, f"{row.seconds:.0f}"]))  # fmt: skip
+        between = [_said(change.mean, "+.3f"), _interval(change, "+"), _said(row.p, ".2g")] if change else ["", "", ""]
+        others = [_said(row.others.get(name, math.nan), ".4g") for name in names]
+        lines.append(_line([row.setting, str(len(row.values)), str(len(row.failures)), _said(row.mean.mean, ".3f"),
+                            _interval(row.mean), *between, *others, _said(row.seconds, ".3g")]))  # fmt: skip
     reasons = sorted({f"{row.setting}: {reason}" for row in rows for reason in row.failures})
     failed = ["", "Failures:", "", *(f"- {reason}" for reason in reasons)] if reasons else []
     return [*lines, "", *(f"- {row.sentence}" for row in rows), *failed, ""]
+
+
+def _said(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value  # what was not finite
 
 
 def _interval(one: Estimate, sign: str = "") -> str:
@@ -150,7 +184,7 @@ def _interval(one: Estimate, sign: str = "") -> str:
 
 
 def _line(fields: list[str]) -> str:
-    return "| " + " | ".join(fields) + " |"
+    return "| " + " | ".join(field.replace("|", "\\|") for field in fields) + " |"
 
 
 def _mean(values: list[float]) -> float:

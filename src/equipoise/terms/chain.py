@@ -16,18 +16,26 @@ NO_ZERO = (
     "its loop follows the sign of D(real), and this loss leaves a constant in the logits free, so that their sign means"
     " nothing; take non-saturating, hinge or least-squares"
 )
-FREE = ("rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares", "wasserstein")
+FREE = (
+    "rpgan",
+    "relativistic-average",
+    "relativistic-hinge",
+    "relativistic-least-squares",
+    "dual-contrastive",
+    "wasserstein",
+)
 
 
 @register(
     "term",
     "chain",
     paper="arXiv:2404.00521",
-    claim="normalises the discriminator of little data as far as it overfits; wants norm_D=chain",
+    claim="normalises the discriminator of little data as far as it overfits; with norm_D=chain",
     formula="weight · (p + p0) · Σ mean(x_c)²;  p ← p + rate · sign(e - target),  e ← 0.9 e + 0.1 mean sign D(real)",
     treats="DF EG",
     cost="small: means and mean squares of the features",
     incompatible=dict.fromkeys(FREE, NO_ZERO),
+    wants=("norm_D=chain",),
 )
 class Chain(Regulariser):
     """weight (p + p0) times the sum, over the layers of `norm_D='chain'` and their channels, of the squared mean.

@@ -69,9 +69,8 @@ def test_draws_are_of_what_is_there_each_once_and_of_all_of_it():
         term(batch, -batch, None, judge)
         assert all(len(set(drawn.tolist())) == 2 and 0 not in drawn for drawn in seen)
     assert torch.equal(seen[-2], -seen[-1])
-    latest = [2.0 * 199, 2.0 * 199 + 1]
-    assert sum(drawn.isin(torch.tensor(latest)).sum() for drawn in seen[-2:-1]) + 1 > 0
-    assert len({tuple(drawn.tolist()) for drawn in seen[::2]}) > 150
+    ages = {number - int(x) // 2 for number, drawn in enumerate(seen[::2], start=1) for x in drawn}
+    assert min(ages) == 0 and max(ages) > 10  # the batch at hand too, and old ones
 
 
 def test_batches_of_other_sizes():
@@ -200,7 +199,7 @@ def test_it_calms_the_game_that_wasserstein_leaves_in_orbit():
     assert plain.norm == pytest.approx(1.39926, abs=1e-4)
     damped = Shifted("wasserstein", {"clc": {"weight": 0.5, "batches": 20}})
     damped.theta.data.fill_(2.0)
-    assert damped.play(1000).norm < 1e-6
+    assert damped.play(400).norm < 1e-6
 
 
 def test_data_at_0_leave_it_nothing_to_damp_by():

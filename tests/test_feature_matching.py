@@ -5,6 +5,7 @@ import torch
 
 from equipoise.terms.feature_matching import FeatureMatching
 from plants import batch_of, play, small_step
+from test_step import family
 
 
 def test_values_by_hand():
@@ -33,8 +34,7 @@ def test_half_precision_is_averaged_in_single():
 
 @pytest.mark.parametrize("network", ["mlp", "dcgan", "resnet"])
 def test_in_a_step_it_judges_reals_in_the_generators_turn(network):
-    options = {"depth": 2} if network == "mlp" else {}
-    step = small_step(terms={"feature-matching": {}}, network={"name": network, "options": options}, sensing=False)
+    step = small_step(terms={"feature-matching": {}}, network=family(network), sensing=False)
     images, _ = batch_of(step, 0)
     latents = torch.randn(8, 4, dtype=torch.float64)
     made = step.turn("G", images, None, latents, step.due("G"))
@@ -45,7 +45,7 @@ def test_in_a_step_it_judges_reals_in_the_generators_turn(network):
     handle.remove()
     torch.testing.assert_close(made["fake_features"], kept[0])
     assert made.call(step.objective.terms["feature-matching"]).requires_grad
-    assert play(step, 2).meter.read()["G.feature-matching"].n == 2
+    assert play(step, 2).meter.read()["G.feature-matching"].n == 16
 
 
 def test_it_pulls_the_generators_mean_to_the_datas():

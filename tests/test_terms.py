@@ -98,7 +98,7 @@ def test_mixed_precision_runs_and_stays_finite(term):
     step = play(small_step(network=family("dcgan"), dtype=torch.float32, terms={term: {"every": 2}}, mixed=True), 3)
     found = step.meter.read()
     role = fact(step.objective.terms[term], "role")
-    assert found[f"{role}.skipped"].mean == 0.0 and found[f"{role}.{term}"].n in (16, 2)
+    assert found[f"{role}.skipped"].mean == 0.0 and found[f"{role}.{term}"].n == 16
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in step.networks["D"].parameters())
 
 

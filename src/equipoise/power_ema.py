@@ -8,6 +8,7 @@ for.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -109,8 +110,9 @@ class PowerEMA:
         folder.mkdir(exist_ok=True)
         for width, average in zip(self.widths, self.averages, strict=True):
             weights = {name: one.detach().cpu().contiguous().clone() for name, one in average.state_dict().items()}
-            facts = {"samples": str(round(float(self.seen))), "width": repr(width)}
-            atomic_write(folder / f"{samples // 1000:06d}-{width:.3f}.safetensors", save(weights, metadata=facts))
+            facts = json.dumps({"samples": round(float(self.seen)), "width": width})  # one entry: their order is random
+            data = save(weights, metadata={"average": facts})
+            atomic_write(folder / f"{samples // 1000:06d}-{width:.3f}.safetensors", data)
 
 
 # ------------------------------------------------------------------------------------------------ after training
@@ -178,9 +180,9 @@ def snapshots(run: Path) -> list[Snapshot]:
     for file in sorted((run / "ema").glob("[0-9]*.safetensors")):
         try:
             with safe_open(file, "pt") as opened:
-                facts = opened.metadata() or {}
+                facts = json.loads(opened.metadata()["average"])
             found.append(Snapshot(file, float(facts["samples"]), float(facts["width"])))
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{file} cannot be read as an average ({error!r}); remove it, or restore it") from None
     if not found:
         raise InputError(f"{run} kept no power-function averages; train with --set ema_widths=0.05,0.1")

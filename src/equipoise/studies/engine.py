@@ -145,7 +145,8 @@ def _run(
     """Run cells until all have ended, here or elsewhere, or until `stop`."""
     total, began, failed, first = len(settled.cells()), time.monotonic(), 0, queue.pending()
     if first:
-        shape = f"{len(settled.settings)} settings x {len(settled.tasks)} tasks x {settled.seeds} seeds"
+        counts = {"setting": len(settled.settings), "task": len(settled.tasks), "seed": settled.seeds}
+        shape = " x ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
         devices = places(workers, first, settled.device)
         say(f"{total} runs: {shape}; {first} to do, {len(devices)} at a time. Folder: {out}")
     waited = False

@@ -14,9 +14,9 @@ from equipoise.studies.study import Study
 
 LEVEL = 0.05
 NOTE = (
-    "Intervals are 95 % by Student's t over the seeds. Differences are to the first setting, paired by seed. One counts "
-    "as more than seed noise where the paired t-test's p, adjusted by Holm's method for all settings of a task, is below "
-    "0.05; the intervals are not adjusted."
+    "Intervals are 95 % by Student's t over the seeds. Differences are to the first setting, paired by seed. One "
+    "counts as more than seed noise where the paired t-test's p, adjusted by Holm's method for all settings of a "
+    "task, is below 0.05; the intervals are not adjusted."
 )
 ALONE = "Each setting was run with one seed: there are no intervals, and no difference can be told from seed noise."
 

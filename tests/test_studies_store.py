@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,14 +107,16 @@ def test_the_first_settled_study_counts_and_sources_may_lie_elsewhere(url):
 
 CLAIM = """
 import sys
+from pathlib import Path
 from test_studies_store import ASKED, Study, joined, names, drained
 print("\\n".join(names(drained(joined(sys.argv[1], Study("many", ASKED.tasks, ASKED.settings, 20))))))
 """
 
 
 def test_processes_at_the_same_time_never_get_the_same_cell(url, tmp_path):
-    calls = [subprocess.Popen([sys.executable, "-c", CLAIM, url], stdout=subprocess.PIPE, text=True,
-                              cwd=str(pytest.importorskip("pathlib").Path(__file__).parent)) for _ in range(3)]  # fmt: skip
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", CLAIM, url]
+    calls = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here) for _ in range(3)]
     found = [line for call in calls for line in call.communicate()[0].split()]
     assert all(call.returncode == 0 for call in calls)
     assert sorted(found) == sorted(names(Study("many", ASKED.tasks, ASKED.settings, 20).cells()))

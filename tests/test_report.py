@@ -12,7 +12,7 @@ from rich.console import Console
 from equipoise.report import Tick
 from equipoise.report.console import ProgressLine, _clock, summary
 from equipoise.report.journal import Journal
-from equipoise.sensors import Reading
+from equipoise.readings import Reading
 
 
 def tick(samples=2000, number=0, **changes):

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from equipoise.registry import entries, find
-from equipoise.sensors import Meter, Reading, pooled_gap, reading, sensor
-from equipoise.sensors.derived import derive
+from equipoise.readings import Reading, pooled_gap, reading
+from equipoise.sensors import Meter, sensor
+from equipoise.signals import derive
 from equipoise.turn import Turn
 
 NAMES = ["D.loss", "D.r1", "D.score"]
@@ -176,6 +177,7 @@ def test_the_balance_in_a_few_numbers():
         "memory": pytest.approx(0.5),  # r_v with 2 on training, 1 on held-out, 0 on generated
         "step_D": pytest.approx(0.001),
         "step_G": pytest.approx(0.002),
+        "nonfinite": 0.0,
     }
 
 
@@ -201,4 +203,4 @@ def test_what_cannot_be_told_is_left_out():
     assert "win_rate" not in derive(readings(**{"D.win_rate": at(math.nan)}), (1.0, None), {})
     assert derive({}, (1.0, None), {"D": 1.0}) == {}
     constant = {"D.real_score": at(1.0, 0.0), "D.fake_score": at(1.0, 0.0)}
-    assert derive(readings(**constant), (1.0, None), {}).keys() == {"loss_D", "win_rate"}
+    assert derive(readings(**constant), (1.0, None), {}).keys() == {"loss_D", "win_rate", "nonfinite"}

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from equipoise.errors import TrainingFailed as TrainingFailed
     from equipoise.gan import GAN as GAN
     from equipoise.optimisers import Adam as Adam
+    from equipoise.readings import Reading as Reading
     from equipoise.recipe import Recipe as Recipe
     from equipoise.schedules import Dial as Dial
     from equipoise.schedules import Schedule as Schedule
     from equipoise.sensors import Meter as Meter
-    from equipoise.sensors import Reading as Reading
     from equipoise.sensors import sensor as sensor
     from equipoise.step import Step as Step
     from equipoise.tempo import Tempo as Tempo
@@ -48,7 +48,7 @@ _HOMES = {
     "Dial": "schedules",
     "Schedule": "schedules",
     "Meter": "sensors",
-    "Reading": "sensors",
+    "Reading": "readings",
     "sensor": "sensors",
     "Step": "step",
     "Tempo": "tempo",

@@ -32,6 +32,7 @@ HOMES = {
     "preset": "equipoise.presets",
     "schedule": "equipoise.schedules",
     "sensor": "equipoise.sensors",
+    "finding": "equipoise.diagnosis",
     "features": "equipoise.metrics",
     "recipe": "equipoise.recipes",
 }

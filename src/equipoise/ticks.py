@@ -14,13 +14,13 @@ from equipoise.data import Batches, Dataset
 from equipoise.ema import recalibrate
 from equipoise.errors import TrainingFailed
 from equipoise.networks.protocols import num_classes
+from equipoise.readings import Reading, reading
 from equipoise.registry import find
 from equipoise.report import Tick
 from equipoise.report.journal import Journal
 from equipoise.samples import Grid
 from equipoise.schedules import Dial
-from equipoise.sensors import Reading, reading
-from equipoise.sensors.derived import derive
+from equipoise.signals import derive
 from equipoise.step import ROLES, Step
 from equipoise.turn import score
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.sensors import Reading
+from equipoise.readings import Reading
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Tick:
     seconds: float  # trained so far, resumed parts included
     images_per_second: float  # since the last tick
     readings: dict[str, Reading]
-    balance: dict[str, float]  # readings put in relation, see sensors.derived
+    balance: dict[str, float]  # readings put in relation, by the names of `equipoise.signals`
     dials: dict[str, float]  # everything that may be turned, as it stands
 
     def as_dict(self) -> dict[str, Any]:

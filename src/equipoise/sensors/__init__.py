@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from equipoise.readings import Reading, reading
 from equipoise.registry import register
 from equipoise.turn import Role, Turn
-
-
-class Reading(NamedTuple):
-    """What a sensor said over a window."""
-
-    mean: float  # over the finite samples; nan if there was none
-    std: float
-    n: int  # finite samples
-    nonfinite: int  # samples left out because they were not finite
 
 
 @dataclass(frozen=True)
@@ -88,17 +78,3 @@ class Meter:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
         self.moments.copy_(state["moments"])
-
-
-def reading(n: float, total: float, squares: float, nonfinite: float) -> Reading:
-    """A reading from its moments."""
-    if not n:
-        return Reading(math.nan, math.nan, 0, int(nonfinite))
-    mean = total / n
-    return Reading(mean, math.sqrt(max(squares / n - mean * mean, 0.0)), int(n), int(nonfinite))
-
-
-def pooled_gap(real: Reading, fake: Reading) -> float:
-    """The distance of two readings' means in units of their pooled standard deviation; nan where both are constant."""
-    pooled = math.sqrt((real.std**2 + fake.std**2) / 2)
-    return (real.mean - fake.mean) / pooled if pooled > 0 else math.nan

@@ -1,0 +1,179 @@
+"""Actuators: numbers that may be turned during a run, with limits, a scale, and a largest move. Plain Python.
+
+A controller hands over a move; the actuator holds the position. On a log scale a move is a factor's logarithm, so that
+a number turned by hand, restored from a checkpoint or left at a limit is simply where the next move starts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+from equipoise.errors import InputError
+
+Scale = Literal["linear", "log"]
+
+
+class Moved(NamedTuple):
+    """What a move came to; `before` and `after` are the same where there was nothing left to give."""
+
+    name: str  # of the actuator that moved
+    before: float
+    after: float
+
+
+class Turnable(Protocol):
+    """What a loop moves: one actuator, or several that hand over to each other."""
+
+    @property
+    def name(self) -> str:
+        """What is turned."""
+
+    def read(self) -> float:
+        """Where it stands."""
+
+    def move(self, delta: float, act: bool = True) -> Moved:
+        """Move by `delta` as far as the limits allow; without `act` only say where that would lead."""
+
+
+@dataclass(frozen=True)
+class Actuator:
+    """A number with limits. Moves are in its own units, or in natural logarithms on a log scale."""
+
+    name: str
+    get: Callable[[], float]
+    set: Callable[[float], None]
+    low: float
+    high: float
+    scale: Scale = "linear"
+    largest: float = math.inf  # move at a time, in the scale's units
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.scale == "log" and not self.low > 0) or not self.largest > 0:
+            raise InputError(
+                f"{self.name} cannot move from {self.low} to {self.high} on a {self.scale} scale by at most "
+                f"{self.largest}: low must lie below high, above 0 on a log scale, and the largest move above 0"
+            )
+
+    def read(self) -> float:
+        """Where it stands."""
+        return float(self.get())
+
+    def move(self, delta: float, act: bool = True) -> Moved:
+        """Move by `delta`, no further than `largest` and the limits; without `act` only say where that would lead.
+
+        A position beyond a limit, set by hand, is left alone by moves that lead further away, and moved back by others.
+        """
+        now = self.read()
+        if not math.isfinite(delta):
+            return Moved(self.name, now, now)
+        delta = max(-self.largest, min(self.largest, delta))
+        before = self._inner(max(now, self.low) if self.scale == "log" else now)
+        low, high = self._inner(self.low), self._inner(self.high)
+        after = min(max(before + delta, min(low, before)), max(high, before))
+        if after == before:
+            return Moved(self.name, now, now)
+        position = math.exp(after) if self.scale == "log" else after
+        if act:
+            self.set(position)
+        return Moved(self.name, now, position)
+
+    def _inner(self, value: float) -> float:
+        return math.log(value) if self.scale == "log" else value
+
+
+class Handover:
+    """Several actuators as one: each takes what those before it could not, and they give way in the opposite order.
+
+    Moving up, the first moves until its upper limit and then the second goes on; moving down, the last one that has
+    left its start returns first.
+    """
+
+    def __init__(self, *actuators: Actuator) -> None:
+        if len(actuators) < 2:
+            raise InputError("a hand-over needs two actuators at least; give one actuator to the loop itself")
+        self.actuators = actuators
+        self.start = [one.read() for one in actuators]
+        self.name = " then ".join(one.name for one in actuators)
+
+    def read(self) -> float:
+        """Where the last one stands that has left its start; else the first."""
+        away = [one for one, start in zip(self.actuators, self.start, strict=True) if one.read() != start]
+        return away[-1].read() if away else self.actuators[0].read()
+
+    def move(self, delta: float, act: bool = True) -> Moved:
+        """Move the first that can."""
+        order = range(len(self.actuators)) if delta > 0 else reversed(range(len(self.actuators)))
+        for number in order:
+            if delta < 0 and number > 0 and self.actuators[number].read() <= self.start[number]:
+                continue  # it has nothing to give back
+            moved = self.actuators[number].move(delta, act)
+            if moved.before != moved.after:
+                return moved
+        return Moved(self.name, self.read(), self.read())
+
+
+def attribute(
+    owner: Any,
+    name: str,  # of the attribute: a number, or a 0-d tensor that is filled
+    low: float,
+    high: float,
+    scale: Scale = "linear",
+    largest: float = math.inf,
+    label: str | None = None,
+) -> Actuator:
+    """An attribute of any object."""
+
+    def put(value: float) -> None:
+        held = getattr(owner, name)
+        if hasattr(held, "fill_"):
+            held.fill_(value)
+        else:
+            setattr(owner, name, value)
+
+    return Actuator(label or name, lambda: float(getattr(owner, name)), put, low, high, scale, largest)
+
+
+def learning_rate(
+    optimiser: Any,  # a torch.optim.Optimizer
+    low: float,
+    high: float,
+    largest: float = math.log(2.0),  # in natural logarithms: at most a factor of two at a time
+    scheduler: Any = None,  # its torch.optim.lr_scheduler, which owns the rate: then the base value is turned
+    label: str = "lr",
+) -> Actuator:
+    """The learning rate of all parameter groups, in proportion; the first group's is read.
+
+    Where a scheduler sets the rate anew at every step, its `base_lrs` are turned too, so that neither undoes the other.
+    """
+    groups: Sequence[dict[str, Any]] = optimiser.param_groups
+
+    def get() -> float:
+        return float(scheduler.base_lrs[0] if scheduler is not None else groups[0]["lr"])
+
+    def put(value: float) -> None:
+        now = get()
+        factor = value / now if now else 1.0  # a rate that has been brought to 0 stays there
+        for group in groups:
+            if hasattr(group["lr"], "mul_"):
+                group["lr"].mul_(factor)
+            else:
+                group["lr"] = group["lr"] * factor
+        if scheduler is not None:
+            scheduler.base_lrs = [base * factor for base in scheduler.base_lrs]
+
+    return Actuator(label, get, put, low, high, "log", largest)
+
+
+def dial(
+    made: Any,  # an `equipoise.schedules.Dial`: its base is turned, its schedule goes on
+    name: str,
+    low: float,
+    high: float,
+    scale: Scale = "linear",
+    largest: float = math.inf,
+) -> Actuator:
+    """A dial of our own trainer."""
+    return Actuator(name, lambda: float(made.base), made.set, low, high, scale, largest)

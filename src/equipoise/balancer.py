@@ -1,0 +1,200 @@
+"""The balancer closes the loops once per tick: signals in, findings and moves out, everything written down.
+
+Our trainer hands it signals; in anybody's own loop it reads them itself, from what `observe` is given. Without loops
+it only watches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from equipoise.actuators import Turnable
+from equipoise.controllers import Controller
+from equipoise.diagnosis import History, Rule, Verdict, diagnose
+from equipoise.errors import InputError
+
+Mode = Literal["off", "watch", "advise", "act"]
+MODES = ("off", "watch", "advise", "act")
+
+
+@dataclass(frozen=True)
+class Move:
+    """Something that was turned, or would have been, and why."""
+
+    kimg: float
+    loop: str
+    actuator: str
+    before: float
+    after: float
+    why: str  # the reading that caused it, in words
+    done: bool  # False where the mode only watches or advises
+
+    def text(self) -> str:
+        """One line."""
+        verb = "" if self.done else "would be "
+        return f"{self.kimg:g} kimg: {self.actuator} {verb}{self.before:.4g} -> {self.after:.4g}, {self.why}"
+
+
+class Steering(Protocol):
+    """Whatever decides on moves: a loop, or the autopilot."""
+
+    name: str
+
+    def actuators(self) -> Sequence[Turnable]:
+        """What it may turn: two that turn the same are refused."""
+
+    def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """Look at the newest signals and turn what is to be turned, if `act`; the moves made or withheld."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Memory as plain data."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+
+
+class Loop:
+    """One closed loop: a signal is held at a target by turning an actuator.
+
+    The error is `acting * (reading - target)`: acting +1 where a reading above the target asks for a larger position
+    (more augmentation when `sign_real` is too high), -1 where for a smaller. `target` is an attribute that may itself
+    be actuated by an outer loop. A missing reading makes no move. In a mode that does not act the law still runs on
+    the readings, and its move is logged and not made.
+    """
+
+    def __init__(
+        self,
+        signal: str,  # a name of `equipoise.signals`, or one of the sensors' own
+        target: float,
+        controller: Controller[Any],
+        actuator: Turnable,
+        acting: Literal[1, -1] = 1,
+        *,
+        name: str | None = None,
+        log: bool = False,  # the error is the logarithm of reading over target
+        begin_kimg: float = 0.0,  # no moves before
+    ) -> None:
+        if acting not in (1, -1) or not math.isfinite(target) or (log and target <= 0):
+            raise InputError(
+                f"a loop on {signal} with target {target} and acting {acting} cannot work: acting must be 1 or -1, and "
+                "the target finite, above 0 where the error is a logarithm"
+            )
+        self.signal, self.target, self.controller, self.actuator = signal, float(target), controller, actuator
+        self.acting, self.log, self.begin = acting, log, begin_kimg
+        self.name = name or f"{signal} by {actuator.name}"
+        self.frozen = False  # readings are taken and nothing is turned
+        self.state: Any = controller.init()
+        self.last: float | None = None  # kimg of the last step
+        self.exhausted = 0  # the direction in which the actuator was last found at its limit
+
+    def actuators(self) -> Sequence[Turnable]:
+        """The one it turns, or those that hand over to each other."""
+        return getattr(self.actuator, "actuators", (self.actuator,))
+
+    def error(self, reading: float) -> float:
+        """How far the reading is from the target, in the direction of the move that it asks for."""
+        if self.log:
+            reading, target = math.log(max(reading, 1e-12)), math.log(self.target)
+            return self.acting * (reading - target)
+        return self.acting * (reading - self.target)
+
+    def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """One step of the loop at the newest reading."""
+        points = history.signals.get(self.signal, [])
+        if not points or points[-1][0] < kimg or kimg < self.begin:
+            return []
+        dt = kimg - (self.last if self.last is not None else 0.0)
+        self.last, reading = kimg, points[-1][1]
+        move, self.state = self.controller.update(self.error(reading), self.state, dt)
+        if not move or self.frozen:
+            return []
+        moved = self.actuator.move(move, act)
+        why = f"since {self.signal} is {reading:.3g} and {self.target:.3g} is aimed at"
+        if moved.before == moved.after:
+            way = 1 if move > 0 else -1
+            if self.exhausted == way:
+                return []  # which has been said
+            self.exhausted, why = way, f"{why}, but there is nothing left to give"
+        else:
+            self.exhausted = 0
+        return [Move(kimg, self.name, *moved, why, act)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Memory as plain data; the position is the actuator's own."""
+        return {"state": self.state, "last": self.last, "target": self.target, "frozen": self.frozen,
+                "exhausted": self.exhausted}  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.state = _tuples(state["state"])
+        self.last, self.target, self.frozen = state["last"], float(state["target"]), bool(state["frozen"])
+        self.exhausted = int(state["exhausted"])
+
+
+@dataclass
+class Decision:
+    """What a tick came to."""
+
+    kimg: float
+    signals: dict[str, float]
+    verdict: Verdict
+    moves: list[Move] = field(default_factory=list)
+
+
+class Balancer:
+    """History, rules and loops of one run. `decide` is called once per tick, on the host."""
+
+    def __init__(
+        self,
+        *steering: Steering,  # loops, or an autopilot; none: only watch
+        mode: Mode = "watch",  # watch and advise: what would be done is logged, and said; act: it is done
+        rules: Sequence[Rule] | None = None,  # None: all registered ones
+        facts: Mapping[str, Any] | None = None,  # about the run, see `History`
+        on_tick: Callable[[Decision], None] | None = None,
+    ) -> None:
+        if mode not in MODES:
+            raise InputError(f"mode={mode!r} is no way to balance; there are {', '.join(MODES)}")
+        turned: dict[int, str] = {}
+        for one in steering:
+            for actuator in one.actuators():
+                if id(actuator) in turned:
+                    raise InputError(
+                        f"{turned[id(actuator)]} and {one.name} both turn {actuator.name} and would work against each "
+                        "other; keep one, or let one set the other's target"
+                    )
+                turned[id(actuator)] = one.name
+        self.steering, self.mode, self.rules, self.on_tick = list(steering), mode, rules, on_tick
+        self.history = History(facts=dict(facts or {}))
+
+    def decide(self, samples: int, signals: Mapping[str, float], dials: Mapping[str, float] | None = None) -> Decision:
+        """Take in the signals of a tick at `samples` real samples seen, over all ranks; judge, and move what moves."""
+        kimg = samples / 1000
+        self.history.add(kimg, signals, dials)
+        made = Decision(kimg, dict(signals), diagnose(self.history, self.rules))
+        for one in self.steering if self.mode != "off" else ():
+            made.moves += one.decide(kimg, self.history, self.mode == "act")
+        if self.on_tick is not None:
+            self.on_tick(made)
+        return made
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on, as plain data."""
+        return {"history": asdict(self.history), "steering": {one.name: one.state_dict() for one in self.steering}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave; loops that are not in it start anew."""
+        kept = state["history"]
+        points = {key: {n: [(float(k), float(v)) for k, v in p] for n, p in kept[key].items()}
+                  for key in ("signals", "dials")}  # fmt: skip
+        self.history = History(points["signals"], dict(kept["facts"]), points["dials"])
+        for one in self.steering:
+            if one.name in state["steering"]:
+                one.load_state_dict(state["steering"][one.name])
+
+
+def _tuples(value: Any) -> Any:
+    """JSON turns tuples into lists; states of controllers are tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value

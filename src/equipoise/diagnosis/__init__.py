@@ -1,0 +1,120 @@
+"""What is wrong with a run, on what evidence, and what to do: rules turn a history into findings, findings a verdict.
+
+A rule is a function of a `History` that returns a `Finding` or None; `@finding` registers it. Needs no PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from equipoise.diagnosis.history import History as History
+from equipoise.registry import entries, register
+
+Rule = Callable[[History], "Finding | None"]
+R = TypeVar("R", bound=Rule)
+
+
+class Severity(IntEnum):
+    """How much a finding matters."""
+
+    GOOD = 0  # nothing to do
+    NOTE = 1  # worth knowing
+    WARNING = 2  # it will cost quality if it goes on
+    ALARM = 3  # the run is lost or being lost
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A reading against a threshold."""
+
+    signal: str  # a name of `equipoise.signals`
+    value: float
+    relation: str  # "above", "below", "near": how the value stands to the threshold
+    threshold: float
+    source: str  # of the threshold: a paper, or how it was calibrated
+    since: float | None = None  # kimg from which it has been so without a break; None: not told
+
+    def text(self) -> str:
+        """One line."""
+        when = f", since {self.since:g} kimg" if self.since is not None else ""
+        return f"{self.signal} {self.value:.3g}, {self.relation} {self.threshold:g}{when} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A state that a run is in."""
+
+    name: str  # of the rule
+    severity: Severity
+    summary: str  # one sentence in plain words
+    evidence: tuple[Evidence, ...]
+    advice: tuple[str, ...]  # what to do, the first thing first
+    cause: str = ""  # where it can be told
+
+    def text(self) -> str:
+        """A paragraph for the terminal."""
+        lines = [f"{self.severity.name.lower()}: {self.name}: {self.summary}"]
+        lines += [f"  because {one.text()}" for one in self.evidence]
+        lines += [f"  cause: {self.cause}"] if self.cause else []
+        return "\n".join(lines + [f"  try: {one}" for one in self.advice])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings on a run, the gravest first, and what its numbers cannot tell."""
+
+    findings: tuple[Finding, ...]
+    untold: tuple[str, ...] = ()  # sentences: what could not be judged, and what it would take
+    most_like: str = ""  # the recorded run it resembles most
+
+    @property
+    def severity(self) -> Severity:
+        """Of the gravest finding."""
+        return max((one.severity for one in self.findings), default=Severity.GOOD)
+
+    def text(self) -> str:
+        """For the terminal."""
+        parts = [one.text() for one in self.findings]
+        parts += [f"most like: {self.most_like}"] if self.most_like else []
+        parts += ["cannot be told:\n" + "\n".join(f"  {one}" for one in self.untold)] if self.untold else []
+        return "\n\n".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        found = asdict(self)
+        for row, one in zip(found["findings"], self.findings, strict=True):
+            row["severity"] = one.severity.name.lower()
+        return found
+
+
+def finding(name: str, *, paper: str = "", claim: str = "", treats: str = "") -> Callable[[R], R]:
+    """Register a rule under the name of the finding that it makes."""
+    return register("finding", name, paper=paper, claim=claim, treats=treats)
+
+
+def evidence(
+    history: History,
+    signal: str,
+    relation: str,  # "above" or "below"
+    threshold: float,
+    source: str,
+    window: float = 0.1,  # share of the looks whose median counts
+) -> Evidence | None:
+    """The evidence that a signal's recent median stands so to a threshold; None if it does not, or is not told."""
+    value = history.now(signal, window)
+    above = relation == "above"
+    if math.isnan(value) or (value > threshold) != above:
+        return None
+    since = history.since(signal, (lambda x: x > threshold) if above else (lambda x: x <= threshold))
+    return Evidence(signal, value, relation, threshold, source, since)
+
+
+def diagnose(history: History, rules: Sequence[Rule] | None = None) -> Verdict:
+    """The verdict on a history, by all registered rules or those given."""
+    chosen = [entry.part for entry in entries("finding")] if rules is None else rules
+    found = [one for rule in chosen if (one := rule(history)) is not None]
+    return Verdict(tuple(sorted(found, key=lambda one: (-one.severity, one.name))))

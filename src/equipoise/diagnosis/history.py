@@ -1,0 +1,102 @@
+"""What is known of a run so far: signals over time, and facts about the run. Plain numbers, no PyTorch."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Point = tuple[float, float]  # kimg, value
+
+
+@dataclass
+class History:
+    """Signals by name (see `equipoise.signals`), each a list of (kimg, value) in order; values are finite.
+
+    `facts` hold what does not change: `loss`, `total_kimg`, `batch`, `count` (training samples), `labelled`,
+    `anchored` (G is held by a reconstruction loss too, so that a D far ahead is normal), `augmented`, `relativistic`
+    (logits have no zero), and `source` (where the numbers come from). A fact that is missing is not known.
+    """
+
+    signals: dict[str, list[Point]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    dials: dict[str, list[Point]] = field(default_factory=dict)  # what was turned, and when
+
+    def add(self, kimg: float, signals: Mapping[str, float | None], dials: Mapping[str, float] | None = None) -> None:
+        """Append one look; what is not finite is no reading."""
+        for store, values in ((self.signals, signals), (self.dials, dials or {})):
+            for name, value in values.items():
+                if value is not None and math.isfinite(value):
+                    store.setdefault(name, []).append((float(kimg), float(value)))
+
+    @property
+    def kimg(self) -> float:
+        """The latest moment that anything is known of; 0 where nothing is."""
+        return max((points[-1][0] for points in self.signals.values() if points), default=0.0)
+
+    @property
+    def share(self) -> float | None:
+        """How much of the run is over, 0 to 1; None where its length is not known."""
+        total = self.facts.get("total_kimg")
+        return min(1.0, self.kimg / float(total)) if total else None
+
+    def has(self, *names: str) -> bool:
+        """Whether all these signals are told."""
+        return all(self.signals.get(name) for name in names)
+
+    def values(self, name: str, since: float = 0.0, until: float = math.inf) -> list[float]:
+        """The values of a signal from `since` to `until` kimg."""
+        return [value for kimg, value in self.signals.get(name, ()) if since <= kimg <= until]
+
+    def now(self, name: str, window: float = 0.1) -> float:
+        """The median over the last `window` of what is recorded (three looks at least); nan where it is not told."""
+        return median(self._last(name, window))
+
+    def early(self, name: str, window: float = 0.1) -> float:
+        """The median over the first `window` of what is recorded (three looks at least); nan where it is not told."""
+        points = self.signals.get(name, [])
+        return median(value for _, value in points[: _looks(points, window)])
+
+    def best(self, name: str, pick: Callable[[Iterable[float]], float] = min) -> Point:
+        """Where a signal was at its best, after a running median of three; (nan, nan) where it is not told."""
+        points = self.signals.get(name, [])
+        if not points:
+            return math.nan, math.nan
+        values = [median(v for _, v in points[max(0, i - 1) : i + 2]) for i in range(len(points))]
+        at = values.index(pick(values))
+        return points[at][0], values[at]
+
+    def since(self, name: str, holds: Callable[[float], bool]) -> float | None:
+        """The moment (kimg) from which a condition has held at every look up to the last; None where it does not."""
+        began = None
+        for kimg, value in reversed(self.signals.get(name, [])):
+            if not holds(value):
+                break
+            began = kimg
+        return began
+
+    def persists(self, name: str, holds: Callable[[float], bool], looks: int = 3) -> bool:
+        """Whether a condition has held at each of the last `looks` looks, and there are as many."""
+        last = self.values(name)[-looks:]
+        return len(last) == looks and all(map(holds, last))
+
+    def share_of_looks(self, name: str, holds: Callable[[float], bool], window: float = 0.3) -> float:
+        """In what share of the looks in the last `window` a condition held; nan where the signal is not told."""
+        last = self._last(name, window)
+        return sum(map(holds, last)) / len(last) if last else math.nan
+
+    def _last(self, name: str, window: float) -> list[float]:
+        points = self.signals.get(name, [])
+        return [value for _, value in points[len(points) - _looks(points, window) :]]
+
+
+def median(values: Iterable[float]) -> float:
+    """The median; nan of nothing."""
+    found = list(values)
+    return statistics.median(found) if found else math.nan
+
+
+def _looks(points: Sequence[Point], window: float) -> int:
+    return min(len(points), max(3, round(window * len(points))))

@@ -1,0 +1,102 @@
+"""Signals: readings put in relation, so that one number means the same for every loss and every scale of logits.
+
+Rules, controllers, recordings and pages know a run by these names only. Plain numbers, no PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from equipoise.readings import Reading, pooled_gap
+
+
+class Signal(NamedTuple):
+    """What a signal means."""
+
+    meaning: str
+    balance: str  # how it reads where the two are matched
+
+
+SIGNALS: dict[str, Signal] = {
+    # --- what the discriminator says
+    "loss_D": Signal("D's loss over its ideal value", "1, which a blind discriminator shows too"),
+    "loss_G": Signal("G's loss over its ideal value, for losses whose ideal value is not 0", "about 1"),
+    "win_rate": Signal("share of pairs in which D scores the real sample higher", "0.5 to 0.8"),
+    "auc": Signal("area under D's ROC curve, real against generated", "0.5 to 0.9"),
+    "gap": Signal("distance of real from fake logits in pooled standard deviations", "below 2"),
+    "sign_real": Signal("mean sign of the logits of real samples (r_t of arXiv:2006.06676)", "below 0.6"),
+    "memory": Signal("part of that distance that held-out samples lose (r_v of arXiv:2006.06676)", "0 to 0.3"),
+    # --- how the two move
+    "step_D": Signal("size of D's step relative to its weights", "steady, near step_G"),
+    "step_G": Signal("size of G's step relative to its weights", "steady, near step_D"),
+    "gradient_D": Signal("norm of D's gradient", "steady"),
+    "gradient_G": Signal("norm of G's gradient", "steady"),
+    "pull": Signal("norm per sample of the gradient of G's loss at G's output", "steady"),
+    "agreement": Signal("cosine between the pull on different samples of a batch, mean over pairs", "below 0.5"),
+    "slope_real": Signal("norm of D's input gradient at real samples, times the data's rms per coordinate", "0.2 to 1"),
+    "slope_fake": Signal("the same at generated samples", "0.2 to 1"),
+    "spectrum_D": Signal("largest singular value of any of D's layers", "steady"),
+    "spectrum_G": Signal("largest singular value of any of G's layers", "steady"),
+    "swing": Signal("height of the first repeat of the losses' autocorrelation, 0 to 1", "below 0.5"),
+    "swing_size": Signal("standard deviation of D's detrended loss over its ideal value", "below 0.2"),
+    "swing_kimg": Signal("period of that repeat in thousands of real samples", "none"),
+    "lag": Signal("part of a period by which G's loss trails D's; a quarter is rotation", "no fixed one"),
+    "skipped": Signal("share of the updates that were refused since a value was not finite", "0"),
+    "nonfinite": Signal("share of the values read that were not finite", "0"),
+    # --- what comes of it
+    "diversity": Signal("mean distance between samples over that between real ones", "0.9 to 1.1"),
+    "energy": Signal("energy distance of samples to held-out ones less its floor, in units of the data", "falls to 0"),
+    "precision": Signal("share of samples within the real ones' balls (arXiv:2002.09797, k = 5)", "as real against real"),
+    "coverage": Signal("share of real samples' balls with a generated one inside (arXiv:2002.09797)", "rising"),
+    "recall": Signal("share of held-out samples within the generated ones' balls", "rising"),
+    "nearest": Signal("median distance of samples to training data over that of held-out samples", "1 or above"),
+    "churn": Signal("distance of the same latents' samples between two looks, over that between latents", "falling"),
+    "duality_gap": Signal("what D and G could each still gain from here alone (arXiv:1811.05512)", "falls to 0"),
+    # --- where G is held by another loss as well
+    "adversarial_share": Signal("share of the adversarial part in G's gradient where its losses meet", "steady, not 0"),
+    "reconstruction": Signal("the loss that holds G, over its value when the discriminator started", "not rising"),
+    # --- what is shown to D
+    "augmentation": Signal("probability or strength of D's augmentation", "as low as the data allow"),
+    "leak": Signal("how much likelier samples are called augmented than real ones are, 0 to 1", "0"),
+}  # fmt: skip
+
+
+def derive(
+    readings: Mapping[str, Reading],
+    ideal: tuple[float, float | None],  # the losses' values at the optimum, D and G
+    weights: Mapping[str, float],  # norm of each player's parameters
+) -> dict[str, float]:
+    """The signals that these readings tell; what cannot be told is left out.
+
+    `memory` is told only where the gap is above 0.3: below, both of its parts are noise.
+    """
+    found: dict[str, float] = {}
+    for role, value in zip("DG", ideal, strict=True):
+        if value and f"{role}.loss" in readings:
+            found[f"loss_{role}"] = readings[f"{role}.loss"].mean / value
+        if f"{role}.gradient" in readings:
+            found[f"gradient_{role}"] = readings[f"{role}.gradient"].mean
+        if f"{role}.update" in readings and weights.get(role, 0.0) > 0:
+            found[f"step_{role}"] = readings[f"{role}.update"].mean / weights[role]
+    for name in ("win_rate", "sign_real"):
+        if f"D.{name}" in readings:
+            found[name] = readings[f"D.{name}"].mean
+    if "D.real_score" in readings and "D.fake_score" in readings:
+        real, fake = readings["D.real_score"], readings["D.fake_score"]
+        found["gap"] = pooled_gap(real, fake)
+        heldout = readings.get("D.heldout_score")
+        if heldout is not None and found["gap"] > 0.3:
+            training = readings.get("D.training_score", real)
+            found["memory"] = (training.mean - heldout.mean) / (real.mean - fake.mean)
+    found |= _lost(readings)
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _lost(readings: Mapping[str, Reading]) -> dict[str, float]:
+    """Shares of updates refused and of values that were not finite."""
+    skips = [readings[f"{role}.skipped"].mean for role in "DG" if f"{role}.skipped" in readings]
+    seen = sum(r.n + r.nonfinite for r in readings.values())
+    found = {"skipped": max(skips)} if skips else {}
+    return found | ({"nonfinite": sum(r.nonfinite for r in readings.values()) / seen} if seen else {})

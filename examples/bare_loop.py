@@ -20,9 +20,9 @@ from equipoise import metrics, registry
 from equipoise.data import open_dataset
 from equipoise.ema import EMA
 from equipoise.initialise import initialise
+from equipoise.readings import pooled_gap
 from equipoise.schedules import Schedule
 from equipoise.sensors import Meter
-from equipoise.readings import pooled_gap
 from equipoise.terms import Objective
 from equipoise.terms.gradient_penalty import R1
 from equipoise.turn import Turn

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from equipoise.readings import Reading
 from equipoise.report import Tick
 from equipoise.report.console import ProgressLine, _clock, summary
 from equipoise.report.journal import Journal
-from equipoise.readings import Reading
 
 
 def tick(samples=2000, number=0, **changes):

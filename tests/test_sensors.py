@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise.registry import entries, find
 from equipoise.readings import Reading, pooled_gap, reading
+from equipoise.registry import entries, find
 from equipoise.sensors import Meter, sensor
 from equipoise.signals import derive
 from equipoise.turn import Turn

@@ -17,10 +17,10 @@ os.environ["EQUIPOISE_CACHE"] = _cache.name
 TINY = ("network.name=mlp", "network.width=8", "network.latent_dim=4", "batch=8")
 
 
-def images_file(path, count=40, classes=0, side=8):
+def images_file(path, count=40, classes=0, side=8, first=0):
     """An .npz of random images and, if asked, labels; few enough for the held-out fold to rotate."""
     rng = np.random.default_rng(0)
-    arrays = {"images": rng.integers(0, 256, (count, side, side, 1), dtype=np.uint8)}
+    arrays = {"images": rng.integers(0, 256, (first + count, side, side, 1), dtype=np.uint8)[first:]}
     if classes:
         arrays["labels"] = np.arange(count) % classes
     np.savez(path, **arrays)

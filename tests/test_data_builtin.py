@@ -42,3 +42,18 @@ def test_options_that_make_no_sense() -> None:
         open_dataset("ring", resolution=32)
     with pytest.raises(InputError, match="takes no labels"):
         open_dataset("digits", labels="folders")
+
+
+def test_the_halves_of_the_digits_divide_every_class_and_share_no_image() -> None:
+    train, test, every = (open_dataset(name) for name in ("digits:train", "digits:test", "digits"))
+    assert train.shape == test.shape == (1, 8, 8) and (len(train), len(test)) == (899, 898)
+    assert train.labels is not None and test.labels is not None and train.classes == every.classes
+    counts = [np.bincount(half.labels) for half in (train, test)]
+    assert np.abs(counts[0] - counts[1]).max() <= 1
+    both = np.concatenate([train.images, test.images])  # each digit once: all 1,797 differ
+    assert {one.tobytes() for one in both} == {one.tobytes() for one in every.images}
+    assert len({train.fingerprint, test.fingerprint, every.fingerprint}) == 3
+    assert train.fingerprint == open_dataset("digits:train").fingerprint
+    assert open_dataset("digits:test", resolution=16).shape == (1, 16, 16)
+    with pytest.raises(InputError, match="did you mean digits:test"):
+        open_dataset("digits:tset")

@@ -148,6 +148,36 @@ def test_a_study_file_that_cannot_be_used_is_one_sentence(tmp_path, text, says):
         study.read(str(path))
 
 
+def test_data_to_judge_by_come_from_the_file_or_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PICTURES", "/somewhere")
+    path = tmp_path / "mine.toml"
+    path.write_text('[[task]]\nsource = "a"\nagainst = "$PICTURES/test"\n[vary]\n"loss" = ["hinge", "rpgan"]\n')
+    assert study.read(str(path)).tasks[0].against == "/somewhere/test"
+    none = dict.fromkeys(("study", "seeds", "kimg", "budget", "recipe", "resolution", "labels"))
+    given = {"vary": ["loss=hinge,rpgan"], "settings": [], "against": "digits:test"}
+    assert study.from_options("digits:train", **none, **given).tasks[0].against == "digits:test"
+    with pytest.raises(InputError, match="says what is compared"):
+        study.from_options(None, **none | {"study": "regularisation"}, vary=[], settings=[], against="digits:test")
+
+
+def test_a_study_is_judged_by_the_data_of_its_task_and_by_no_others_when_it_goes_on(tmp_path, source):
+    others = images_file(tmp_path / "others.npz", count=150, first=200)
+    task = Task("small", source, recipe="digits", kimg=0.16, set=TINY, against=others)
+    asked, out = Study("small", (task,), (Setting("base"),), 1), tmp_path / "out"
+    (cell,) = engine.settle(asked, out, print).cells()
+    found = cells.run(cell, out, "cpu", lambda: False)["scores"]
+    assert found == cells.scores.score(out / cell.folder, 0, against=others).values
+    assert found != cells.scores.score(out / cell.folder, 0).values
+    cells.forget(cell, out)
+    images_file(tmp_path / "others.npz", count=150, first=201)
+    with pytest.raises(InputError, match="other data than when the study began"):
+        engine.settle(asked, out, print)
+    taught = Study("small", (Task("small", source, recipe="digits", set=TINY, against=source),), (Setting("base"),), 1)
+    with pytest.raises(InputError, match="are trained on"):
+        engine.settle(taught, tmp_path / "taught", print)
+    assert not (tmp_path / "taught").exists()
+
+
 def test_what_the_command_line_refuses():
     none = dict(source=None, study=None, vary=[], settings=[], seeds=None, kimg=None, budget=None, recipe=None,
                 resolution=None, labels=None)  # fmt: skip

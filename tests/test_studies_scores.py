@@ -183,11 +183,21 @@ def test_classes_that_are_hardly_there_are_not_counted(monkeypatch):
     assert scores._classes(dataset, np.full(made.shape, np.nan, np.float32)) == 0.0
 
 
-def test_few_held_out_samples_give_way_to_halves(monkeypatch):
-    dataset = open_dataset("digits")
-    real, others = scores._split(dataset, 0, 0)
-    assert len(real) == 898 and not set(real) & set(others) and len(others) == 899
-    assert np.array_equal(real, scores._split(dataset, 5, 10**6)[0])  # every run is judged by the same
-    monkeypatch.setattr(scores, "ENOUGH", 54)
-    assert np.array_equal(scores._split(dataset, 3, 1000)[0], scores.Holdout(dataset, 3).heldout(1000))
-    assert scores._draws(54) == 19 and scores._draws(2048) == 1
+def test_a_run_is_judged_by_data_that_it_was_not_trained_on(finished, tmp_path, monkeypatch):
+    others = np.random.default_rng(5).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "others.npz", images=others)
+    seen, judge = [], scores._draw
+    monkeypatch.setattr(scores, "_draw", lambda real, *rest: (seen.append(real), judge(real, *rest))[1])
+    found = scores.score(finished / "few", against=str(tmp_path / "others.npz"))
+    assert len(seen) == 17  # draws of sixty make a thousand
+    assert all(np.array_equal(real[:, 0], others[..., 0]) for real in seen)
+    assert found != scores.score(finished / "few") and "classes" not in found.values  # these others have no labels
+
+
+def test_memorising_shows_against_others_only():
+    """A generator that repeats its training digits: every one is precise among them, not all are among others."""
+    own, others = open_dataset("digits:train"), open_dataset("digits:test")
+    assert scores.reference("digits:train", against="digits:test").values["F"] == pytest.approx(0.96, abs=0.02)
+    made = own.images[np.arange(len(own)) % 300]
+    assert scores._draw(own.images, made)["precision"] == 1.0
+    assert scores._draw(others.images, made)["precision"] < 0.98

@@ -167,6 +167,7 @@ def compare(
     kimg: Annotated[float | None, typer.Option(help="Length of each run in thousands of real images")] = None,
     budget: Annotated[str | None, typer.Option(help="Time of each run, turned once into equal kimg for all")] = None,
     recipe: Annotated[str | None, typer.Option(help="A recipe's name or a TOML file")] = None,
+    against: Annotated[str | None, typer.Option(help="Data never trained on to judge by, such as digits:test")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="path=value for all settings; repeatable")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the study; the same again goes on")] = None,
     workers: Annotated[int | None, typer.Option(help="Runs at a time; default: one per core, or per GPU")] = None,
@@ -189,7 +190,7 @@ def compare(
         typer.echo(engine.show(show).text())
         return
     asked = studying.from_options(
-        source, study, vary or (), settings or (), seeds, kimg, budget, recipe, resolution, labels, device
+        source, study, vary or (), settings or (), seeds, kimg, budget, recipe, resolution, labels, device, against
     )
     folder, line = out or Path("studies") / studying.slug(asked.title), ProgressLine()
     with runs.stoppable() as stop:

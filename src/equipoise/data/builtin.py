@@ -1,5 +1,7 @@
 """The sources that come with the package: digits (real, handwritten), ring and grid (mixtures with known modes).
 
+`digits:train` and `digits:test` are halves of the digits, for those who judge by digits that were never trained on.
+
 `digits.npz` holds the 1,797 test digits of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak,
 UCI Machine Learning Repository, 1998, https://doi.org/10.24432/C50P49, licensed CC BY 4.0
 (https://creativecommons.org/licenses/by/4.0/). Changed: the values 0..16 are scaled to 0..255.
@@ -18,18 +20,44 @@ from equipoise.data.report import Report
 
 Array = npt.NDArray[Any]
 
+SPLIT = 1998  # any fixed number: the digits are always divided in the same way
+
 
 def digits() -> Dataset:
     """1,797 handwritten digits, uint8 [1797, 1, 8, 8], in ten classes."""
+    return _digits("digits", *_stored())
+
+
+def digits_train() -> Dataset:
+    """899 of the digits, uint8 [899, 1, 8, 8]: in each class every second one of an order drawn once."""
+    return _part("digits:train", 0)
+
+
+def digits_test() -> Dataset:
+    """The 898 digits that `digits:train` leaves out, uint8 [898, 1, 8, 8]."""
+    return _part("digits:test", 1)
+
+
+def _part(name: str, first: int) -> Dataset:
+    images, labels = _stored()
+    shuffled = np.random.default_rng(SPLIT).permutation(len(labels))
+    chosen = np.sort(shuffled[np.argsort(labels[shuffled], kind="stable")][first::2])
+    return _digits(name, images[chosen], labels[chosen])
+
+
+def _stored() -> tuple[Array, Array]:
     with (
         (resources.files("equipoise.data") / "digits.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as data,
     ):
-        images, labels = data["images"], data["labels"].astype(np.int64)
+        return data["images"], data["labels"].astype(np.int64)
+
+
+def _digits(name: str, images: Array, labels: Array) -> Dataset:
     credit = "digits: E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, CC BY 4.0"
-    report = Report("digits", sizes=_sizes(8), modes={"L": len(images)}, notes=(credit,))
+    report = Report(name, sizes=_sizes(8), modes={"L": len(images)}, notes=(credit,))
     classes = tuple("0123456789")
-    return assemble(images, report, labels=labels, classes=classes, content="builtin digits 1", name="digits")
+    return assemble(images, report, labels=labels, classes=classes, content=f"builtin {name} 1", name=name)
 
 
 def ring() -> Dataset:
@@ -44,7 +72,7 @@ def grid() -> Dataset:
     return _mixture("grid", np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2), count=8192, std=0.05)
 
 
-BUILTIN = {"digits": digits, "ring": ring, "grid": grid}
+BUILTIN = {"digits": digits, "digits:train": digits_train, "digits:test": digits_test, "ring": ring, "grid": grid}
 
 
 def _mixture(name: str, centres: Array, *, count: int, std: float) -> Dataset:

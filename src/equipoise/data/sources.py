@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 def open_dataset(
-    source: str,  # digits, ring, grid, a folder, zip, tar, .npy, .npz, hf:name, or stacked: before any of these
+    source: str,  # digits, digits:train, digits:test, ring, grid, a path, hf:name, or stacked: before any of these
     *,
     resolution: int | None = None,  # power of two, 8 to 256; default: the largest that fits the median shorter side
     channels: int | None = None,  # 1 or 3; default: 1 where all images are grey
@@ -70,14 +70,14 @@ def open_dataset(
 def _builtin(source: str, resolution: int | None, channels: int | None, labels: str | None) -> Dataset:
     if labels is not None:
         raise InputError(f"{source} is built in and takes no labels from elsewhere; leave the labels out.")
-    if source == "digits" and (resolution or channels):
-        plain = BUILTIN[source]()
+    plain = BUILTIN[source]()
+    if plain.modes is None and (resolution or channels):
         return arrays.from_arrays(
             plain.images, plain.labels, classes=plain.classes, resolution=resolution, channels=channels, name=source
         )
     if resolution or channels:
         raise InputError(f"{source} holds points, which have neither resolution nor channels; leave the option out.")
-    return BUILTIN[source]()
+    return plain
 
 
 def _array_file(

@@ -50,7 +50,7 @@ def run(cell: Cell, out: Path, device: str, stop: Callable[[], bool]) -> dict[st
             return found | {"error": INTERRUPTED}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            judged = scores.score(folder, cell.seed)
+            judged = scores.score(folder, cell.seed, against=cell.task.against)
         if not math.isfinite(judged.values[judged.primary]):
             raise InputError(f"its {judged.primary} is not finite")
         found |= {"primary": judged.primary, "higher": judged.higher_is_better, "scores": judged.values}

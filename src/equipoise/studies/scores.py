@@ -19,19 +19,17 @@ from equipoise import images, runs
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, open_dataset
 from equipoise.data.cache import cache_root, usable
-from equipoise.data.holdout import Holdout
 from equipoise.data.stacked import is_stacked, singles
 from equipoise.errors import InputError
 from equipoise.metrics import Classifier, extract, fit_classifier, frechet, harmonic_mean, modes, prdc, reverse_kl
 from equipoise.samples import generate
+from equipoise.studies.real import opposite, some, split
 
 Array = NDArray[Any]
 
 POINTS = 5_000  # samples judged by known Gaussians
 TRIPLES = 26_000  # samples judged by classes: as many as the literature takes for 1,000 modes
 LEAST = 1_000  # samples judged by their neighbours, at least: in several draws of as many as there are real ones
-HALF = 2_048  # samples of a half of the data, at most
-ENOUGH = 500  # held-out samples that precision and coverage need: balls round 54 digits hold nearly everything
 SMALL = 10_000  # labelled images at most, for a classifier to look for their classes
 NEIGHBOURS = 5  # whose distance is the radius of a ball, in precision and coverage
 
@@ -49,6 +47,7 @@ def score(
     seed: int = 0,  # of the samples
     samples: int | None = None,  # how many to judge, rounded up to whole draws; default: by the kind of source
     features: str = "pixels",  # of the Fréchet distance, by name; the other scores of images are of pixels always
+    against: str | None = None,  # a source to judge by that the run was not trained on; None: held-out samples
 ) -> Scores:
     """Judge the averaged generator of a run; the same run and seed give the same scores.
 
@@ -56,26 +55,31 @@ def score(
     `overlap`, `modes`, `reverse_kl` over the triples of classes that a classifier sees, and its `confidence`. Others:
     `F`, `precision`, `coverage`, `recall`, `density` (k = 5) and `frechet` against the samples held out at the end of
     the run, means over draws of as many. Where these are fewer than 500, a half of all samples takes their place, the
-    same one for every run: most of it was trained on, so memorising does not show. Labelled sets of at most 10,000
-    images add `classes`: the share of the classes that a classifier finds at least a tenth as often as they are due.
+    same one for every run: most of it was trained on, so memorising does not show. With `against`, that source takes
+    their place (2,048 of its samples at most), and memorising shows. Labelled sets of at most 10,000 images add
+    `classes`: the share of the classes that a classifier finds at least a tenth as often as they are due.
 
     Raises:
-        InputError: no run, networks of your own, a source that is gone, has changed, or lay in memory, no samples.
+        InputError: no run, networks of your own, a source that is gone, has changed, or lay in memory, no samples;
+            `against` another kind of data, or what was trained on.
     """
     if samples is not None and samples < 1:
         raise InputError(f"{samples} samples show nothing; give at least one, or leave the number out.")
     with torch.random.fork_rng(devices=[]):  # building a network draws its weights
         generator, settings = runs.load_network(run)
     dataset = _data(settings, run)
+    judges = dataset
+    if against is not None:
+        judges = opposite(dataset, settings.source, against, settings.resolution, settings.labels)
     if dataset.modes is not None:
         return _by_modes(dataset, _samples(generator, settings, samples or POINTS, seed))
     if is_stacked(settings.source):
         made = _samples(generator, settings, samples or TRIPLES, seed)
         return _by_classes(singles(settings.source, settings.labels, resolution=settings.resolution), made)
-    real, _ = _split(dataset, settings.seed, settings.total)
+    real = split(dataset, settings.seed, settings.total)[0] if against is None else some(judges)
     rows = np.tile(real, _draws(len(real), samples or LEAST))
-    labels = dataset.labels[rows] if settings.classes and dataset.labels is not None else None
-    return _by_neighbours(dataset, real, _samples(generator, settings, len(rows), seed, labels), features)
+    labels = judges.labels[rows] if settings.classes and judges.labels is not None else None
+    return _by_neighbours(judges, real, _samples(generator, settings, len(rows), seed, labels), features)
 
 
 def reference(
@@ -84,6 +88,7 @@ def reference(
     resolution: int | None = None,
     labels: str | None = None,
     features: str = "pixels",
+    against: str | None = None,
 ) -> Scores:
     """What as many real samples score: 26,000 triples fall short of an overlap of 1, as any number does.
 
@@ -96,19 +101,12 @@ def reference(
     dataset = open_dataset(source, resolution=resolution, labels=labels)
     if dataset.modes is not None:
         return _by_modes(dataset, dataset.images[generator.integers(len(dataset), size=POINTS)])
-    real, others = _split(dataset, seed, 0)
+    judges, (real, others) = dataset, split(dataset, seed, 0)
+    if against is not None:
+        judges = opposite(dataset, source, against, resolution, labels)
+        real, others = some(judges), np.arange(len(dataset))
     drawn = [generator.choice(others, len(real), replace=len(others) < len(real)) for _ in range(_draws(len(real)))]
-    return _by_neighbours(dataset, real, np.asarray(dataset.images[np.concatenate(drawn)]), features)
-
-
-def _split(dataset: Dataset, seed: int, samples_seen: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to judge by, and the others: the run's held-out samples, or halves of the data where these are too few."""
-    holdout = Holdout(dataset, seed)
-    if len(holdout.heldout(samples_seen)) >= ENOUGH:
-        return holdout.heldout(samples_seen), holdout.training(samples_seen)
-    order = np.random.default_rng(0).permutation(len(dataset))
-    half = min(len(dataset) // 2, HALF)
-    return np.sort(order[:half]), np.sort(order[half:])
+    return _by_neighbours(judges, real, np.asarray(dataset.images[np.concatenate(drawn)]), features)
 
 
 def _by_modes(dataset: Dataset, points: Array) -> Scores:

@@ -14,6 +14,7 @@ from equipoise.data import Dataset, open_dataset
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.files import atomic_write
 from equipoise.studies import cells
+from equipoise.studies.real import opposite
 from equipoise.studies.store import Store
 from equipoise.studies.study import Cell, Study, Task, from_json
 
@@ -74,7 +75,10 @@ def _kept(asked: Study, out: Path) -> Study | None:
 def _settled(asked: Study, task: Task, device: str, say: Say) -> Task:
     """A task whose settings all resolve; with a budget, of the length that the slowest of them allows."""
     dataset = open_dataset(task.source, resolution=task.resolution, labels=task.labels)
-    if task.fingerprint not in ("", dataset.fingerprint):
+    fingerprint = dataset.fingerprint
+    if task.against is not None:
+        fingerprint += " " + opposite(dataset, task.source, task.against, task.resolution, task.labels).fingerprint
+    if task.fingerprint not in ("", fingerprint):
         raise InputError(
             f"{task.source} holds other data than when the study began; restore them, or give another --out"
         )
@@ -85,7 +89,7 @@ def _settled(asked: Study, task: Task, device: str, say: Say) -> Task:
         speed = _slowest(asked, task, plans, config.parse_budget(budget), say)
         kimg = float(f"{speed * config.parse_budget(budget) * plan.SHARE / 1000:.3g}")
         say(f"{task.name}: {budget} are {kimg:g} kimg for all, by the slowest setting ({speed:.0f} images/s).")
-    return dataclasses.replace(task, kimg=kimg, fingerprint=dataset.fingerprint)
+    return dataclasses.replace(task, kimg=kimg, fingerprint=fingerprint)
 
 
 def _plans(asked: Study, task: Task, dataset: Dataset, device: str, budget: str | None, say: Say) -> list[plan.Plan]:

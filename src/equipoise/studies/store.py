@@ -239,5 +239,5 @@ def _digest(asked: Study) -> str:
     """The same on all machines, which may keep their data in different places."""
     plain = asdict(asked)
     for task in plain["tasks"]:
-        del task["source"]
+        del task["source"], task["against"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]

@@ -35,6 +35,7 @@ class Task:
     set: dict[str, Any] = field(default_factory=dict)  # values by path
     resolution: int | None = None
     labels: str | None = None
+    against: str | None = None  # a source never trained on that runs are judged by; None: see `scores.score`
     fingerprint: str = ""  # of the data; known once the study is settled
 
 
@@ -149,12 +150,13 @@ def from_options(
     resolution: int | None,
     labels: str | None,
     device: str = "auto",
+    against: str | None = None,
 ) -> Study:
     """The study that a command line asks for: a file, whose seeds and length may change, or a source and --vary."""
     if kimg is not None and budget is not None:
         raise InputError("--kimg and --budget both fix the length of the runs; give one of them")
     if study is not None:
-        if source or vary or settings or recipe or resolution or labels:
+        if source or vary or settings or recipe or resolution or labels or against:
             raise InputError("--study says what is compared; beside it give only --seeds, --kimg, --budget, --out")
         found = read(study)
         given: dict[str, Any] = {"seeds": seeds, "budget": budget, "device": None if device == "auto" else device}
@@ -164,7 +166,7 @@ def from_options(
     if not source or not vary:
         raise InputError("there is nothing to compare; give a source and --vary path=value,value, or --study")
     base = dict(parse_assignment(text) for text in settings)
-    task = Task(source, source, recipe, kimg, base, resolution, labels)
+    task = Task(source, source, recipe, kimg, base, resolution, labels, against)
     values = parse_vary(vary)
     title = f"{slug(source)} by {', '.join(values)}"
     return Study(title, (task,), varied(values), 5 if seeds is None else seeds, budget, device)
@@ -225,12 +227,13 @@ def _setting(one: dict[str, Any], where: str) -> Setting:
 
 def _task(one: dict[str, Any], where: str) -> Task:
     _known(one, where, [f.name for f in fields(Task) if f.name != "fingerprint"])
-    source = os.path.expandvars(one["source"])
-    if "$" in source:
-        raise InputError(f"the task's source {source} names a variable that is not set; set it before the command")
+    sources: dict[str, Any] = {key: os.path.expandvars(one[key]) for key in ("source", "against") if key in one}
+    for key, source in sources.items():
+        if "$" in source:
+            raise InputError(f"the task's {key} {source} names a variable that is not set; set it before the command")
     kimg = one.get("kimg")
-    return Task(**{"name": one["source"], **one, "source": source, "set": _values(one.get("set", {})),
-                   "kimg": None if kimg is None else float(kimg)})  # fmt: skip
+    values: dict[str, Any] = {"name": one["source"], **one, **sources, "set": _values(one.get("set", {}))}
+    return Task(**values | {"kimg": None if kimg is None else float(kimg)})
 
 
 def _values(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -217,6 +217,15 @@ def test_assignments_from_the_command_line(text, path, value):
     assert found == (path, value) and type(found[1]) is type(value)
 
 
+def test_none_is_the_name_of_a_normalisation_and_otherwise_no_value():
+    recipe = Recipe(network=Network("dcgan", width=4)).with_values(dict(map(parse_assignment, [
+        "network.norm_D=none", "network.norm_G=none", "network.init=none", "network.sn_multiplier=none"
+    ])))  # fmt: skip
+    assert recipe.network.init is None
+    assert recipe.network.options == {"norm_D": "none", "norm_G": "none", "sn_multiplier": None}
+    build.players(recipe, (1, 8, 8), 0)
+
+
 @pytest.mark.parametrize("text", ["G.lr", "=3", " =3"])
 def test_what_is_no_assignment_is_refused(text):
     with pytest.raises(InputError, match="write path=value"):

@@ -74,8 +74,9 @@ def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
     """A copy of a dataclass with one nested value changed."""
     fields = {f.name: f for f in dataclasses.fields(node)}
     key, *rest = keys
-    options = _network_options() if "options" in fields and key not in fields else []
+    options = _network_options() if "options" in fields and key not in fields else {}
     if key in options and not rest:  # network.norm_D is short for network.options.norm_D
+        value = "none" if value is None and isinstance(options[key], str) else value  # none is a norm's name, too
         return dataclasses.replace(node, options=node.options | {key: value})
     if key not in fields:
         raise InputError(f"there is no setting called {path!r}{suggest(key, [*fields, *options])}")
@@ -136,11 +137,11 @@ def _with_schedule(schedules: dict[str, Schedule], path: str, value: Any) -> dic
     )
 
 
-def _network_options() -> list[str]:
-    """The options that some network has; which of them the chosen one takes is checked when it is built."""
+def _network_options() -> dict[str, Any]:
+    """The options that some network has, and a default; which the chosen one takes is checked when it is built."""
     from equipoise.networks import options_of
 
-    return sorted({option for entry in entries("network") for option in options_of(entry.name)})
+    return {option: default for entry in entries("network") for option, default in options_of(entry.name).items()}
 
 
 def _settings(kind: str, name: str) -> dict[str, Any]:

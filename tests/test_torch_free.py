@@ -17,7 +17,15 @@ import {module}
 
 
 @pytest.mark.parametrize(
-    "module", ["equipoise", "equipoise.signals", "equipoise.diagnosis", "equipoise.controllers", "equipoise.balancer"]
+    "module",
+    [
+        "equipoise",
+        "equipoise.signals",
+        "equipoise.diagnosis",
+        "equipoise.controllers",
+        "equipoise.balancer",
+        "equipoise.logs",
+    ],
 )
 def test_imports_without_torch(module):
     program = BLOCKED.format(module=module)

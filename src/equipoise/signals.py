@@ -48,6 +48,7 @@ SIGNALS: dict[str, Signal] = {
     # --- what comes of it
     "diversity": Signal("mean distance between samples over that between real ones", "0.9 to 1.1"),
     "energy": Signal("energy distance of samples to held-out ones less its floor, in units of the data", "falls to 0"),
+    "frechet": Signal("Fréchet distance of samples to real ones in some features", "falls"),
     "precision": Signal("share of samples in the real ones' balls (arXiv:2002.09797, k = 5)", "as real against real"),
     "coverage": Signal("share of real samples' balls with a generated one inside (arXiv:2002.09797)", "rising"),
     "recall": Signal("share of held-out samples within the generated ones' balls", "rising"),

@@ -1,0 +1,177 @@
+"""Logs that exist, read as histories of signals: our own runs' and those of other programs. Needs no PyTorch.
+
+`open_log` chooses the reader by what lies at a path. Which names mean what is in `families`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from equipoise.diagnosis.history import History
+from equipoise.errors import InputError
+from equipoise.logs import events, run, tables
+from equipoise.logs.convert import IDEAL, RELATIVISTIC, Convert, Logged, over_ideal, same
+from equipoise.logs.families import FAMILIES, Family
+from equipoise.registry import suggest
+from equipoise.signals import SIGNALS
+
+ROWS = (".csv", ".jsonl", ".ndjson", ".json")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user knows of a log and its numbers do not say; None: not told."""
+
+    loss: str | None = None  # a loss's name in our registry
+    batch: int | None = None  # samples per update, over all devices
+    kimg: float | None = None  # length of the whole run
+    count: int | None = None  # training samples
+    anchored: bool | None = None  # G is held by a reconstruction loss as well
+    augmented: bool | None = None  # D is shown augmented samples
+    columns: Mapping[str, str] = field(default_factory=dict)  # logged name: signal, or `step`, `kimg`, `iteration`
+
+    def __post_init__(self) -> None:
+        if self.loss is not None and self.loss not in IDEAL:
+            raise InputError(f"there is no known loss called {self.loss!r}{suggest(self.loss, list(IDEAL))}")
+        if (self.batch is not None and self.batch < 1) or (self.kimg is not None and not self.kimg > 0):
+            raise InputError(f"batch={self.batch} and kimg={self.kimg} cannot be: both must be above 0")
+        for name, signal in self.columns.items():
+            if signal not in SIGNALS and signal not in tables.CLOCKS:
+                raise InputError(f"{name} is mapped to {signal!r}, which is no signal{suggest(signal, list(SIGNALS))}")
+
+    def facts(self) -> dict[str, Any]:
+        """What is told, as facts of a history."""
+        known = {"loss": self.loss, "batch": self.batch, "total_kimg": self.kimg, "count": self.count,
+                 "anchored": self.anchored, "augmented": self.augmented}  # fmt: skip
+        return {name: value for name, value in known.items() if value is not None}
+
+
+def open_log(path: str | Path, told: Told | None = None) -> History:
+    """The history that a log tells: a run folder, a folder of event files, stats.jsonl, or a table (CSV, JSON lines).
+
+    `facts["source"]` says whose log it is, `facts["remarks"]` what is taken for granted, `facts["unused"]` which logged
+    names were left out.
+
+    Raises:
+        InputError: nothing there that could be read, or no name that is known.
+    """
+    path, told = Path(path), told or Told()
+    own = path / "run.jsonl" if path.is_dir() else path
+    if own.name == "run.jsonl" and own.exists():
+        history = run.from_journal(own)
+        history.facts |= told.facts()
+    else:
+        history = _foreign(_table(path, told), told)
+    if not any(history.signals.values()):
+        raise InputError(f"{path} holds no reading of the balance between generator and discriminator")
+    if history.facts.get("loss") in RELATIVISTIC:
+        history.facts["relativistic"] = True
+        history.signals.pop("sign_real", None)  # logits have no zero there
+    return history
+
+
+def columns_from(path: Path) -> dict[str, str]:
+    """A mapping of columns from a TOML file: lines `"logged name" = "signal"`, in a table [columns] or in none."""
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no TOML file that could be read ({error})") from None
+    columns: dict[str, str] = found.get("columns", found)
+    if not columns or not all(isinstance(value, str) for value in columns.values()):
+        raise InputError(f'{path} maps no columns; write lines like "d_loss" = "loss_D"')
+    return columns
+
+
+def _table(path: Path, told: Told) -> tables.Table:
+    """What lies at a path."""
+    if not path.exists():
+        raise InputError(f"there is nothing at {path}")
+    clock = next((name for name, signal in told.columns.items() if signal in tables.CLOCKS), None)
+    if path.is_dir():
+        if (path / "stats.jsonl").exists():
+            return tables.from_stats(path / "stats.jsonl")
+        if any(path.rglob(events.PATTERN)):
+            return tables.from_events(path)
+        found = [file for file in sorted(path.iterdir()) if file.suffix in ROWS]
+        if len(found) != 1:
+            raise InputError(
+                f"{path} holds no run.jsonl, no stats.jsonl and no TensorBoard events, and {len(found)} tables; name "
+                "the file"
+            )
+        path = found[0]
+    if path.name == "stats.jsonl":
+        return tables.from_stats(path)
+    if path.suffix in ROWS:
+        made = tables.from_rows(path, clock)
+        made.clock = told.columns.get(clock, made.clock) if clock else made.clock
+        return made
+    return tables.from_events(path)
+
+
+def _foreign(table: tables.Table, told: Told) -> History:
+    """The history of somebody else's log."""
+    if any(name.startswith("Balance/") for name in table.series):
+        history = run.from_board(table)
+        history.facts |= told.facts()
+        return history
+    log = Logged(table, {})
+    family = next((one for one in FAMILIES if all(log.name(mark) for mark in one.marks)), None)
+    log.facts |= {"source": "a table" if family is None else family.name, "remarks": _remarks(family, table, told)}
+    log.facts |= dict(family.facts) if family else {}
+    log.facts |= told.facts()
+    conversions = {name: same(name) for name in SIGNALS} | (dict(family.signals) if family else {}) | _mapped(told, log)
+    history = History(facts=log.facts)
+    for signal, convert in conversions.items():
+        if points := convert(log):
+            history.signals[signal] = [(_kimg(step, table.clock, family, told), value) for step, value in points]
+    history.facts["unused"] = sorted(set(table.series) - log.used)
+    if not history.signals:
+        raise InputError(
+            f"no name in this log is known; it has {', '.join(sorted(table.series)[:20]) or 'no numbers'}. Say what "
+            "they are: --map NAME=SIGNAL, with losses as loss_D and loss_G together with --loss"
+        )
+    return history
+
+
+def _mapped(told: Told, log: Logged) -> dict[str, Convert]:
+    """Conversions that the user asked for. A loss is a plain one, put in relation here."""
+    made: dict[str, Convert] = {}
+    for name, signal in told.columns.items():
+        if signal in tables.CLOCKS:
+            continue
+        if log.name(name) is None:
+            known = sorted(log.table.series)
+            raise InputError(f"nothing was logged as {name!r}{suggest(name, known)}")
+        if signal in ("loss_D", "loss_G") and told.loss is None:
+            raise InputError(
+                f"{name} is mapped to {signal}, but which loss it is decides what a value means; say --loss, one of "
+                f"{', '.join(IDEAL)}"
+            )
+        made[signal] = over_ideal(signal[-1], same(name)) if signal in ("loss_D", "loss_G") else same(name)
+    return made
+
+
+def _remarks(family: Family | None, table: tables.Table, told: Told) -> list[str]:
+    """What is taken for granted, and what its numbers leave open."""
+    usual = family is not None and "loss" in family.usual and told.loss is None
+    said = [text for text in (family.remarks if family else ()) if "taken to be" not in text or usual]
+    if family is not None and "loss" not in family.facts and told.loss is None:
+        said.append("which loss was trained is not in the log, so the losses cannot be put in relation; say --loss")
+    if _unit(table.clock, family) != "kimg" and told.batch is None:
+        said.append(f"time is counted in {_unit(table.clock, family)}s, not kimg; say --batch")
+    return said
+
+
+def _unit(clock: str, family: Family | None) -> str:
+    return family.clock if family is not None and clock == "step" else clock.rstrip("s")
+
+
+def _kimg(step: float, clock: str, family: Family | None, told: Told) -> float:
+    """The moment in thousands of samples, or as it was counted where that is not known."""
+    if _unit(clock, family) in ("kimg", "epoch", "row") or told.batch is None:
+        return step
+    return step * told.batch / 1000

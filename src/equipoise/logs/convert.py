@@ -1,0 +1,152 @@
+"""From logged numbers to signals: how a name of somebody's log becomes one of `equipoise.signals`.
+
+A conversion is a function of what was logged that returns a series, empty where the log does not hold it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from equipoise.errors import InputError
+from equipoise.logs.tables import Series, Table
+from equipoise.readings import Reading, pooled_gap
+
+LOG2 = math.log(2.0)
+# The losses' values at the optimum, D and G, as the registry has them, which needs PyTorch to be asked.
+IDEAL: dict[str, tuple[float, float | None]] = {
+    "minimax": (2 * LOG2, -LOG2),
+    "non-saturating": (2 * LOG2, LOG2),
+    "hinge": (2.0, 0.0),
+    "least-squares": (0.25, 0.125),
+    "wasserstein": (0.0, None),
+    "rpgan": (LOG2, LOG2),
+    "relativistic-average": (LOG2, LOG2),
+    "relativistic-hinge": (1.0, 1.0),
+    "relativistic-least-squares": (1.0, 1.0),
+    "f-gan": (2 * LOG2, LOG2),
+    "multi-hinge": (2.0, 1.0),
+}
+RELATIVISTIC = ("rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares")
+
+
+@dataclass
+class Logged:
+    """A table asked by name, and the facts about the run. Names that were used are remembered."""
+
+    table: Table
+    facts: dict[str, Any]
+    used: set[str] = field(default_factory=set)
+
+    def name(self, name: str) -> str | None:
+        """The full name under which this one was logged: exactly, step by step, or in a folder of its own."""
+        for wanted in (name, f"{name}_step"):  # Lightning writes both `_step` and `_epoch`
+            if wanted in self.table.series:
+                return wanted
+            found = [known for known in self.table.series if known.endswith(f"/{wanted}")]
+            if len(found) > 1:
+                raise InputError(
+                    f"{name} was logged in several places, {' and '.join(sorted(found)[:3])}: these look like several "
+                    "runs; name the folder of one"
+                )
+            if found:
+                return found[0]
+        return None
+
+    def series(self, name: str) -> Series:
+        """What was logged under a name; empty where nothing was."""
+        full = self.name(name)
+        self.used |= {full} if full else set()
+        return self.table.series[full] if full else []
+
+    def spread(self, name: str) -> dict[float, float]:
+        """Standard deviations by step, where the log has them."""
+        full = self.name(name)
+        return dict(self.table.spread.get(full, [])) if full else {}
+
+    def numbered(self, stem: str) -> list[str]:
+        """The names `stem0`, `stem1`, ... that were logged."""
+        found: list[str] = []
+        while self.name(f"{stem}{len(found)}") is not None:
+            found.append(f"{stem}{len(found)}")
+        return found
+
+
+Convert = Callable[[Logged], Series]
+
+
+def same(*names: str) -> Convert:
+    """As it was logged, under the first of these names that was."""
+    return lambda log: next((found for name in names if (found := log.series(name))), [])
+
+
+def added(*names: str) -> Convert:
+    """The sum of several, where all were logged."""
+
+    def convert(log: Logged) -> Series:
+        parts = [dict(log.series(name)) for name in names]
+        steps = sorted(set.intersection(*map(set, parts)))
+        return [(step, sum(part[step] for part in parts)) for step in steps]
+
+    return convert
+
+
+def over_ideal(
+    role: str,
+    raw: Convert,
+    unhalved: tuple[str, ...] = (),  # losses that this family writes without the factor 1/2 of ours
+    factor: Callable[[Logged], float] = lambda log: 1.0,  # by which it is larger for other reasons
+) -> Convert:
+    """A loss over its ideal value; empty where the loss is not known or its ideal value is 0."""
+
+    def convert(log: Logged) -> Series:
+        loss = log.facts.get("loss")
+        ideal = IDEAL.get(loss, (0.0, None))["DG".index(role)] if loss else None
+        if not ideal:
+            return []
+        ideal *= (2.0 if loss in unhalved else 1.0) * factor(log)
+        return [(step, value / ideal) for step, value in raw(log)]
+
+    return convert
+
+
+def over_first(raw: Convert) -> Convert:
+    """Over the median of its first three values."""
+
+    def convert(log: Logged) -> Series:
+        found = raw(log)
+        first = sorted(value for _, value in found[:3])[len(found[:3]) // 2] if found else 0.0
+        return [(step, value / first) for step, value in found] if first else []
+
+    return convert
+
+
+def inverse(raw: Convert) -> Convert:
+    """One over it."""
+    return lambda log: [(step, 1 / value) for step, value in raw(log) if value > 0]
+
+
+def where(name: str, raw: Convert) -> Convert:
+    """Only while another number is above 0, if that was logged."""
+
+    def convert(log: Logged) -> Series:
+        switch = dict(log.series(name))
+        return [(step, value) for step, value in raw(log) if switch.get(step, 1.0) > 0]
+
+    return convert
+
+
+def gap(real: str, fake: str) -> Convert:
+    """The distance of mean logits in pooled standard deviations, where the log has these."""
+
+    def convert(log: Logged) -> Series:
+        means = dict(log.series(real)), dict(log.series(fake))
+        spreads = log.spread(real), log.spread(fake)
+        steps = sorted(set(means[0]) & set(means[1]) & set(spreads[0]) & set(spreads[1]))
+        pairs = ([Reading(m[s], d[s], 0, 0) for m, d in zip(means, spreads, strict=True)] for s in steps)
+        found = [(step, pooled_gap(*pair)) for step, pair in zip(steps, pairs, strict=True)]
+        return [(step, value) for step, value in found if math.isfinite(value)]
+
+    return convert

@@ -1,0 +1,41 @@
+"""A run folder of our own: its signals and dials as `run.jsonl` has them, its facts from `config.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from equipoise.diagnosis.history import History
+from equipoise.logs.convert import RELATIVISTIC
+from equipoise.logs.tables import Table, json_lines
+
+
+def from_journal(path: Path) -> History:
+    """The history that `run.jsonl` tells."""
+    history = History(facts={"source": "equipoise", "remarks": [], "unused": []} | _config(path.parent / "config.json"))
+    for line in json_lines(path):
+        if line.get("event") == "tick" and isinstance(line.get("kimg"), (int, float)):
+            history.add(line["kimg"], line.get("balance") or {}, line.get("dials") or {})
+            history.facts.setdefault("total_kimg", line.get("total_kimg"))
+    return history
+
+
+def from_board(table: Table) -> History:
+    """The history that the TensorBoard events of our runs tell, which have signals under `Balance/`."""
+    history = History(facts={"source": "equipoise", "remarks": [], "unused": []})
+    for name, points in table.series.items():
+        group, _, rest = name.partition("/")
+        if group in ("Balance", "Dials"):
+            (history.signals if group == "Balance" else history.dials)[rest] = points
+    return history
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """Facts from the resolved configuration; none where it cannot be read."""
+    try:
+        recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+        found = {"loss": recipe["loss"], "batch": recipe["batch"], "relativistic": recipe["loss"] in RELATIVISTIC}
+        return found | {"augmented": bool(recipe.get("augmentations"))}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,118 @@
+"""Logs as series of numbers by the names they were logged under: event files, JSON lines, CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from equipoise.errors import InputError
+from equipoise.logs import events
+
+Series = list[tuple[float, float]]  # step, value
+CLOCKS = ("kimg", "step", "steps", "_step", "global_step", "iteration", "iter", "niter", "epoch")  # names of time
+
+
+@dataclass
+class Table:
+    """What was logged. `spread` holds standard deviations where a log has them."""
+
+    series: dict[str, Series] = field(default_factory=dict)
+    spread: dict[str, Series] = field(default_factory=dict)
+    clock: str = "step"  # what time is counted in
+
+    def add(self, name: str, step: float, value: Any, spread: Any = None) -> None:
+        """Append a number; what is no finite number is left out."""
+        for store, number in ((self.series, value), (self.spread, spread)):
+            known = isinstance(number, (int, float)) and not isinstance(number, bool)
+            if known and math.isfinite(number):
+                store.setdefault(name, []).append((float(step), float(number)))
+
+    def sorted(self) -> Table:
+        """In order of time; where a moment comes twice, as after a resumption, the later entry counts."""
+        for store in (self.series, self.spread):
+            for name, points in store.items():
+                store[name] = sorted(dict(points).items())
+        return self
+
+
+def from_events(folder: Path) -> Table:
+    """All event files below a folder, or one file. A sub-folder's tags carry its name: `errD/loss`."""
+    files = [folder] if folder.is_file() else sorted(folder.rglob(events.PATTERN))
+    top = folder.parent if folder.is_file() else folder
+    table = Table()
+    for file in files:
+        below = "/".join(file.parent.relative_to(top).parts)
+        for tag, step, value in events.scalars(file):
+            table.add(f"{below}/{tag}" if below else tag, step, value)
+    return table.sorted()
+
+
+def from_stats(path: Path) -> Table:
+    """NVIDIA's stats.jsonl: a line per tick, `{"Loss/D/loss": {"num": n, "mean": m, "std": s}, ..., "timestamp": t}`.
+
+    Beside it, metric-*.jsonl have `results` and the name of a snapshot, `network-snapshot-000200.pkl`, with its kimg.
+    """
+    table = Table(clock="kimg")
+    for line in json_lines(path):
+        now = line.get("Progress/kimg", {})
+        kimg = now.get("mean") if isinstance(now, dict) else None
+        if isinstance(kimg, (int, float)):
+            for name, value in line.items():
+                if isinstance(value, dict):
+                    table.add(name, kimg, value.get("mean"), value.get("std"))
+    for metric in sorted(path.parent.glob("metric-*.jsonl")):
+        for line in json_lines(metric):
+            kimg = Path(str(line.get("snapshot_pkl"))).stem.rpartition("-")[2]
+            for name, value in line.get("results", {}).items() if kimg.isdigit() else ():
+                table.add(f"Metrics/{name}", float(kimg), value)
+    return table.sorted()
+
+
+def from_rows(path: Path, clock: str | None = None) -> Table:
+    """CSV with a head, or JSON lines of plain numbers; `clock` names the column that holds the time.
+
+    W&B's exported charts put the run's name before the column's, `run - loss`, and add `__MIN` and `__MAX`.
+    """
+    rows = list(json_lines(path) if path.suffix in (".jsonl", ".ndjson", ".json") else csv_rows(path))
+    names = dict.fromkeys(name for row in rows for name in row)
+    time = clock if clock is not None else next((n for c in CLOCKS for n in names if n.lower() == c), None)
+    if time is not None and time not in names:
+        raise InputError(f"{path} has no column {time!r} to tell the time by; it has {', '.join(names) or 'none'}")
+    table = Table(clock="kimg" if time == "kimg" else "row" if time is None else time.strip("_").lower())
+    for number, row in enumerate(rows):
+        at = number if time is None else row.get(time)
+        if isinstance(at, (int, float)):
+            for name, value in row.items():
+                if name != time and not name.endswith(("__MIN", "__MAX")):
+                    table.add(name.rpartition(" - ")[2], at, value)
+    return table.sorted()
+
+
+def json_lines(path: Path) -> Iterable[dict[str, Any]]:
+    """The objects of a JSON-lines file, or of one list; lines that are none, as one that was cut off, are left out."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for line in [text] if text.startswith("[") else text.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        yield from (one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict))
+
+
+def csv_rows(path: Path) -> Iterable[Mapping[str, Any]]:
+    """The rows of a CSV file, numbers as such."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        for row in csv.DictReader(file):
+            yield {name.strip(): _number(value) for name, value in row.items() if name and value}
+
+
+def _number(text: Any) -> Any:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return text

@@ -1,0 +1,220 @@
+"""Other programs' logs become signals under the names that their sources write, and nothing is made up."""
+
+from pathlib import Path
+
+import pytest
+from tensorboardX import SummaryWriter
+
+from equipoise import logs
+from equipoise.errors import InputError
+from equipoise.logs import Told, open_log
+from equipoise.logs.convert import IDEAL, RELATIVISTIC
+from equipoise.logs.families import FAMILIES
+from equipoise.registry import entries
+from equipoise.signals import SIGNALS
+
+FIXTURES = Path(__file__).parent / "fixtures" / "logs"
+
+
+def write(folder, series, steps=range(0, 1000, 100), tag=None):
+    """An event file in a folder: name to value, or to a function of the step."""
+    with SummaryWriter(str(folder)) as writer:
+        for step in steps:
+            for name, value in series.items():
+                writer.add_scalar(tag or name, value(step) if callable(value) else value, step)
+    return folder
+
+
+def values(history, name):
+    return [value for _, value in history.signals[name]]
+
+
+def test_the_ideal_values_are_those_of_the_registry():
+    known = {entry.name: entry.facts["ideal"] for entry in entries("loss")}
+    assert {name: known[name] for name in IDEAL} == IDEAL
+    assert set(RELATIVISTIC) == {name for name in IDEAL if "relativistic" in name or name == "rpgan"}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_family_names_signals_and_sources(family):
+    assert set(family.signals) <= set(SIGNALS) and family.marks
+    assert all("/" in source and ": " in source for source in family.sources)
+    assert set(family.usual) <= set(family.facts)
+
+
+def test_nvidias_statistics():
+    history = open_log(FIXTURES / "stylegan")
+    assert history.facts["source"] == "stylegan" and history.facts["loss"] == "non-saturating"
+    assert history.signals["loss_D"][1] == pytest.approx((4.0, 1.26 / 1.3862943611))
+    assert history.signals["loss_G"][0] == pytest.approx((0.1, 0.9 / 0.6931471806))
+    assert history.signals["gap"][2] == pytest.approx((8.0, 0.8))  # 0.4 + 0.4, both with a deviation of 1
+    assert values(history, "sign_real")[-1] == pytest.approx(0.54)
+    assert values(history, "augmentation")[-1] == pytest.approx(0.044)
+    assert history.signals["frechet"] == [(0.0, 300.0), (20.0, 60.0), (40.0, 40.0)]
+    assert "Loss/r1_penalty" in history.facts["unused"] and "Loss/D/loss" not in history.facts["unused"]
+    assert open_log(FIXTURES / "stylegan" / "stats.jsonl").signals == history.signals
+
+
+def test_a_relativistic_loss_takes_the_meaning_from_signs():
+    history = open_log(FIXTURES / "stylegan", Told(loss="rpgan"))
+    assert "sign_real" not in history.signals and history.facts["relativistic"]
+    assert values(history, "loss_D")[0] == pytest.approx(1.3 / 0.6931471806)
+
+
+def test_nvidias_events_tell_no_gap_since_they_have_no_spread(tmp_path):
+    names = {"Loss/D/loss": 1.0, "Loss/G/loss": 0.9, "Loss/scores/real": 0.5, "Loss/scores/fake": -0.5,
+             "Loss/signs/real": 0.4, "Metrics/fid50k_full": lambda step: 50.0}  # fmt: skip
+    history = open_log(write(tmp_path, names, range(10)))
+    assert set(history.signals) == {"loss_D", "loss_G", "sign_real", "frechet"}
+    assert history.signals["sign_real"][3] == pytest.approx((3.0, 0.4))  # steps are kimg there
+
+
+def test_studiogan_from_weights_and_biases():
+    unknown = open_log(FIXTURES / "studiogan" / "wandb.csv")
+    assert unknown.facts["source"] == "studiogan" and "loss_D" not in unknown.signals
+    assert any("say --loss" in text for text in unknown.facts["remarks"])
+    history = open_log(FIXTURES / "studiogan" / "wandb.csv", Told(loss="hinge", batch=64))
+    assert history.signals["loss_D"][0] == pytest.approx((6.4, 1.85 / 2))
+    assert "loss_G" not in history.signals  # the hinge's ideal value is 0 for G
+    assert history.signals["frechet"] == [(32.0, 70.0), (64.0, 60.0)]
+    assert "gen_loss__MIN" not in history.facts["unused"]
+
+
+def test_studiogan_of_2020_writes_a_folder_for_each(tmp_path):
+    write(tmp_path / "Losses_discriminator", {"Losses": 1.0})
+    write(tmp_path / "Losses_generator", {"Losses": 0.2})
+    write(tmp_path, {"ada_p": 0.3})
+    history = open_log(tmp_path, Told(loss="hinge"))
+    assert history.facts["source"] == "studiogan-2020"
+    assert values(history, "loss_D")[0] == pytest.approx(0.5) and values(history, "augmentation")[0] == pytest.approx(
+        0.3
+    )
+
+
+def test_mimicry_writes_a_folder_for_each_named_by_its_group(tmp_path):
+    for folder, tag in (("errD", "loss"), ("errG", "loss"), ("D(x)", "prob"), ("D(G(z))", "prob")):
+        write(tmp_path / "data" / folder, {tag: 0.7})
+    history = open_log(tmp_path, Told(loss="non-saturating", batch=64))
+    assert history.facts["source"] == "mimicry" and set(history.signals) == {"loss_D", "loss_G"}
+    assert history.signals["loss_D"][1] == pytest.approx((6.4, 0.7 / 1.3862943611))
+
+
+def test_taming_before_its_discriminator_started():
+    history = open_log(FIXTURES / "lightning" / "metrics.csv")
+    assert history.facts["source"] == "taming" and history.facts["anchored"]
+    assert history.signals["loss_D"][0] == pytest.approx((400.0, 0.82))  # half the hinge's sum, whose ideal is 1
+    assert history.signals["pull"][0] == pytest.approx((400.0, 1 / 2.4))
+    assert history.signals["reconstruction"][0][0] == 400.0
+    assert history.signals["reconstruction"][1] == pytest.approx((450.0, 1.0))  # the median of the first three
+    vanilla = open_log(FIXTURES / "lightning" / "metrics.csv", Told(loss="non-saturating"))
+    assert values(vanilla, "loss_D")[0] == pytest.approx(0.82 / 0.6931471806)
+
+
+def test_basicsr(tmp_path):
+    names = {f"losses/{name}": 0.5 for name in ("l_g_pix", "l_g_percep", "l_g_gan", "l_d_real", "l_d_fake")}
+    write(tmp_path, names | {"out_d_real": 1.0, "out_d_fake": -1.0})
+    history = open_log(tmp_path, Told(loss="non-saturating"))
+    assert history.facts["source"] == "basicsr" and history.facts["anchored"]
+    assert values(history, "loss_D")[0] == pytest.approx(1 / 1.3862943611)
+    assert values(open_log(tmp_path, Told(loss="least-squares")), "loss_D")[0] == pytest.approx(1 / 0.5)  # no 1/2 there
+    assert "gap" not in history.signals and "out_d_real" in history.facts["unused"]
+
+
+@pytest.mark.parametrize("heads", [6, 9])
+def test_vits_and_rvc_by_the_number_of_their_discriminators(tmp_path, heads):
+    each = {f"loss/{group}/{head}": 0.25 for head in range(heads) for group in ("d_r", "d_g", "g")}
+    names = {"loss/g/total": 30.0, "loss/d/total": 0.5 * heads, "learning_rate": 1e-4, "grad_norm_d": 20.0}
+    names |= {"grad_norm_g": 60.0, "loss/g/fm": 2.0, "loss/g/mel": lambda step: 20.0 - step / 100, "loss/g/kl": 1.0}
+    history = open_log(write(tmp_path, names | each), Told(batch=8))
+    assert history.facts["source"] == "vits" and history.facts["loss"] == "least-squares"
+    assert values(history, "loss_D") == pytest.approx([1.0] * 10)  # blind discriminators say 0.5: a quarter each
+    assert values(history, "loss_G") == pytest.approx([1.0] * 10)
+    assert history.signals["gradient_G"][2] == pytest.approx((1.6, 60.0))
+    assert values(history, "reconstruction")[-1] == pytest.approx(11 / 19)
+
+
+def test_hifi_gan_says_nothing_of_its_discriminators(tmp_path):
+    write(tmp_path / "logs", {"training/gen_loss_total": 30.0, "training/mel_spec_error": 0.4})
+    history = open_log(tmp_path)
+    assert history.facts["source"] == "hifi-gan" and set(history.signals) == {"reconstruction"}
+    assert any("nothing is told" in text for text in history.facts["remarks"])
+
+
+def test_our_own_events(tmp_path):
+    names = {
+        "Balance/loss_D": 0.9,
+        "Balance/energy": 0.1,
+        "Loss/D/loss": 1.0,
+        "Loss/G/loss": 1.0,
+        "Loss/scores/real": 1.0,
+    }
+    history = open_log(write(tmp_path, names, range(3)))
+    assert history.facts["source"] == "equipoise" and set(history.signals) == {"loss_D", "energy"}
+
+
+def test_our_own_runs(tmp_path):
+    (tmp_path / "config.json").write_text('{"recipe": {"loss": "rpgan", "batch": 64, "augmentations": {"ada": {}}}}')
+    tick = (
+        '{"event": "tick", "kimg": %d, "total_kimg": 9, "balance": {"loss_D": 0.9, "gap": null}, "dials": {"lr": 1}}\n'
+    )
+    (tmp_path / "run.jsonl").write_text(tick % 1 + '{"event": "skipped", "kimg": 2}\n' + tick % 3 + '{"event": "ti')
+    history = open_log(tmp_path)
+    assert history.signals == {"loss_D": [(1.0, 0.9), (3.0, 0.9)]} and history.dials == {"lr": [(1.0, 1.0), (3.0, 1.0)]}
+    facts = {"loss": "rpgan", "batch": 64, "relativistic": True, "augmented": True, "total_kimg": 9}
+    assert facts.items() <= history.facts.items()
+    assert open_log(tmp_path / "run.jsonl", Told(count=50)).facts["count"] == 50
+
+
+def test_tables_with_a_mapping(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("iter,d_loss,r,seen,note\n10,1.0,0.5,0.1,a\n20,1.2,nan,0.2,b\n30,0.8,0.7,0.3,c\n")
+    history = open_log(path, Told(loss="hinge", batch=100, columns={"d_loss": "loss_D", "r": "sign_real"}))
+    assert history.signals["loss_D"] == [(1.0, 0.5), (2.0, 0.6), (3.0, 0.4)]
+    assert history.signals["sign_real"] == [(1.0, 0.5), (3.0, 0.7)] and history.facts["unused"] == ["seen"]
+    assert open_log(path, Told(columns={"r": "sign_real", "seen": "kimg"})).signals["sign_real"] == [
+        (0.1, 0.5),
+        (0.3, 0.7),
+    ]
+    lines = tmp_path / "log.jsonl"
+    lines.write_text(
+        '{"kimg": 2, "diversity": 0.9, "nested": {"a": 1}}\n{"kimg": 1, "diversity": 0.8}\n{"kimg": 3, "div'
+    )
+    assert open_log(lines).signals == {"diversity": [(1.0, 0.8), (2.0, 0.9)]}  # signals by their own names
+
+
+def test_a_mapping_from_a_file(tmp_path):
+    path = tmp_path / "map.toml"
+    path.write_text('[columns]\n"train/D loss" = "loss_D"\n')
+    assert logs.columns_from(path) == {"train/D loss": "loss_D"}
+    path.write_text("loss_D = 3\n")
+    with pytest.raises(InputError, match="maps no columns"):
+        logs.columns_from(path)
+
+
+def test_what_cannot_be_read_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("step,critic\n1,2\n")
+    for told, text in (
+        (None, "no name in this log is known; it has critic"),
+        ({"columns": {"critic": "loss_D"}}, "which loss it is decides"),
+        ({"columns": {"crtic": "gap"}}, "nothing was logged as 'crtic'; did you mean critic"),
+        ({"columns": {"time": "step"}}, "has no column 'time' to tell the time by; it has step, critic"),
+    ):
+        with pytest.raises(InputError, match=text):
+            open_log(path, Told(**told) if told else None)
+    with pytest.raises(InputError, match="'gaap', which is no signal; did you mean gap"):
+        Told(columns={"critic": "gaap"})
+    with pytest.raises(InputError, match="no known loss called 'hing'; did you mean hinge"):
+        Told(loss="hing")
+    with pytest.raises(InputError, match="there is nothing at"):
+        open_log(tmp_path / "nowhere")
+    (tmp_path / "other.csv").write_text("a\n1\n")
+    with pytest.raises(InputError, match="2 tables; name the file"):
+        open_log(tmp_path)
+
+
+def test_several_runs_in_a_folder_are_not_mixed(tmp_path):
+    for run in ("one", "two"):
+        write(tmp_path / run, {"training/gen_loss_total": 30.0, "training/mel_spec_error": 0.4})
+    with pytest.raises(InputError, match="look like several runs"):
+        open_log(tmp_path)

@@ -214,9 +214,13 @@ def test_a_cell_has_the_same_bits_whichever_process_ran_it_and_after_what(tmp_pa
         assert bits(tmp_path / "one" / cell.folder) == bits(tmp_path / "two" / cell.folder)
 
 
-def test_a_bad_setting_is_one_sentence_before_anything_runs(tmp_path, source):
-    asked = small(source, Setting("base"), Setting("bad", {"losss": "hinge"}))
-    with pytest.raises(InputError, match="did you mean loss"):
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("losss", "did you mean loss"), ("seed", "give their number as --seeds"), ("kimg", "equal length")],
+)
+def test_a_bad_setting_is_one_sentence_before_anything_runs(tmp_path, source, path, says):
+    asked = small(source, Setting("base"), Setting("bad", {path: 3}))
+    with pytest.raises(InputError, match=says):
         engine.compare(asked, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -236,6 +240,19 @@ def test_a_killed_worker_fails_its_cell_and_the_others_go_on(tmp_path, source):
             (child,) = multiprocessing.active_children()
             os.kill(child.pid, signal.SIGKILL)
     assert len(ended) == 4 and ["died" in found["error"] for _, found in ended] == [False, True, False, False]
+
+
+def test_what_failed_is_named_and_how_to_run_it_again(tmp_path, source, monkeypatch):
+    monkeypatch.setattr(engine.pool, "work", lambda take, *rest: iter([(take(), {"error": "it died"})]))
+    asked, out, heard = small(source, seeds=1), tmp_path / "out", []
+    made = engine.compare(asked, out, workers=1, say=heard.append)
+    assert heard[1:] == ["small, base, seed 0: failed (it died).", "small, hinge, seed 0: failed (it died).",
+                         "2 runs failed; the same command with --retry runs them again."]  # fmt: skip
+    assert [row.failures for row in made.rows] == [["it died"]] * 2
+    engine.compare(asked, out, workers=1, say=heard.append)
+    assert len(heard) == 4  # failures are results too
+    engine.compare(asked, out, workers=1, retry=True, say=heard.append)
+    assert len(heard) == 8
 
 
 def test_a_wish_to_stop_leaves_checkpoints_and_the_same_call_goes_on(tmp_path, source):

@@ -7,7 +7,8 @@ from html import escape
 
 from equipoise.studies.table import Row, Table
 
-PLOT, RIGHT, LINE, HEAD, FOOT = 500, 30, 24, 46, 34  # pixels
+PLOT, RIGHT, LINE, HEAD, FOOT = 500, 30, 26, 46, 34  # pixels
+BELOW = 7  # pixels from the mean's bar to the dots of its seeds
 LETTER, LONGEST = 7, 60  # width of a letter in pixels at most, and letters of a name that are shown
 STYLE = """
   svg { font: 13px system-ui, sans-serif; } text { fill: #222; } .faint { fill: #666; font-size: 11px; }
@@ -66,7 +67,7 @@ def _panel(rows: list[Row], left: int, top: int) -> list[str]:
             parts.append(_line("bar", x(row.mean.low), x(row.mean.high), y, y))
         if math.isfinite(row.mean.mean):
             parts.append(_dot("mean", x(row.mean.mean), y, 5))
-        parts += [_dot("seed", x(v), y, 3, f"seed {seed}: {v:.4g}") for seed, v in row.values.items()]
+        parts += [_dot("seed", x(v), y + BELOW, 3, f"seed {seed}: {v:.4g}") for seed, v in row.values.items()]
     return parts
 
 

@@ -20,6 +20,11 @@ from equipoise.studies.study import Cell, Study, Task, from_json
 
 Say = Callable[[str], None]
 
+SHARED = {  # what is no setting of a study, and what to do instead
+    "kimg": "and settings are compared at equal length; set it for the task",
+    "seed": "and every setting is run with the same seeds; give their number as --seeds, or in the study file",
+}
+
 
 def settle(asked: Study, out: Path, say: Say, shared: Store | None = None) -> Study:
     """The study with a length for each task, checked cell by cell; kept in `study.json`, so that it is settled once.
@@ -98,10 +103,9 @@ def _plans(asked: Study, task: Task, dataset: Dataset, device: str, budget: str 
     built: list[object] = []
     for setting in asked.settings:
         cell = Cell(task, setting, 0)
-        if "kimg" in setting.set or "kimg" in setting.task.get(task.name, {}):
-            raise InputError(
-                f"{setting.name} sets kimg, and settings are compared at equal length; set it for the task"
-            )
+        for path, advice in SHARED.items():
+            if path in setting.set or path in setting.task.get(task.name, {}):
+                raise InputError(f"{setting.name} sets {path}, {advice}")
         with _named(cell), torch.random.fork_rng(devices=[]):
             made = plan.resolve(cells.request(cell, device, budget), dataset)
             network = (made.config.recipe.network, made.config.classes)

@@ -62,6 +62,11 @@ def strict(line):
     return json.loads(line, parse_constant=lambda name: math.nan / 0)
 
 
+def ticks(run):
+    """The ticks among the lines of run.jsonl."""
+    return [line for line in journal(run) if line["event"] == "tick"]
+
+
 def journal(run):
     """The lines of run.jsonl without the times, which no two runs share."""
     lines = [strict(line) for line in (run / "run.jsonl").read_text().splitlines()]

@@ -31,6 +31,7 @@ class Move:
     after: float
     why: str  # the reading that caused it, in words
     done: bool  # False where the mode only watches or advises
+    said: bool = True  # worth a line in the terminal; all moves are in the log
 
     def text(self) -> str:
         """One line."""
@@ -46,8 +47,14 @@ class Steering(Protocol):
     def actuators(self) -> Sequence[Turnable]:
         """What it may turn: two that turn the same are refused."""
 
+    def begin(self, act: bool) -> list[Move]:
+        """What is to be set right before the first update."""
+
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """Look at the newest signals and turn what is to be turned, if `act`; the moves made or withheld."""
+
+    def finish(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """After the last update: what of all that was made is handed over."""
 
     def state_dict(self) -> dict[str, Any]:
         """Memory as plain data."""
@@ -83,7 +90,7 @@ class Loop:
                 "the target finite, above 0 where the error is a logarithm"
             )
         self.signal, self.target, self.controller, self.actuator = signal, float(target), controller, actuator
-        self.acting, self.log, self.begin = acting, log, begin_kimg
+        self.acting, self.log, self.begin_kimg = acting, log, begin_kimg
         self.name = name or f"{signal} by {actuator.name}"
         self.frozen = False  # readings are taken and nothing is turned
         self.state: Any = controller.init()
@@ -101,10 +108,18 @@ class Loop:
             return self.acting * (reading - target)
         return self.acting * (reading - self.target)
 
+    def begin(self, act: bool) -> list[Move]:
+        """Nothing: a loop needs a reading first."""
+        return []
+
+    def finish(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """Nothing: what was turned stays."""
+        return []
+
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """One step of the loop at the newest reading."""
         points = history.signals.get(self.signal, [])
-        if not points or points[-1][0] < kimg or kimg < self.begin:
+        if not points or points[-1][0] < kimg or kimg < self.begin_kimg:
             return []
         dt = kimg - (self.last if self.last is not None else 0.0)
         self.last, reading = kimg, points[-1][1]
@@ -139,9 +154,10 @@ class Decision:
     """What a tick came to."""
 
     kimg: float
-    signals: dict[str, float]
+    signals: Mapping[str, float]
     verdict: Verdict
     moves: list[Move] = field(default_factory=list)
+    judged: bool = True  # False where nothing is watched
 
 
 class Balancer:
@@ -169,30 +185,51 @@ class Balancer:
         self.steering, self.mode, self.rules, self.on_tick = list(steering), mode, rules, on_tick
         self.history = History(facts=dict(facts or {}))
 
+    def begin(self) -> list[Move]:
+        """Before the first update: what those who steer set right."""
+        return [move for one in self._steering() for move in one.begin(self.mode == "act")]
+
+    def finish(self) -> list[Move]:
+        """After the last update."""
+        kimg = self.history.kimg
+        return [move for one in self._steering() for move in one.finish(kimg, self.history, self.mode == "act")]
+
+    def _steering(self) -> Sequence[Steering]:
+        return self.steering if self.mode != "off" else ()
+
     def decide(self, samples: int, signals: Mapping[str, float], dials: Mapping[str, float] | None = None) -> Decision:
         """Take in the signals of a tick at `samples` real samples seen, over all ranks; judge, and move what moves."""
         kimg = samples / 1000
         self.history.add(kimg, signals, dials)
-        made = Decision(kimg, dict(signals), diagnose(self.history, self.rules))
-        for one in self.steering if self.mode != "off" else ():
+        verdict = diagnose(self.history, () if self.mode == "off" else self.rules)
+        made = Decision(kimg, signals, verdict, judged=self.mode != "off")
+        for one in self._steering():
             made.moves += one.decide(kimg, self.history, self.mode == "act")
         if self.on_tick is not None:
             self.on_tick(made)
         return made
 
+    def memory(self) -> dict[str, Any]:
+        """What those who steer remember, as plain data."""
+        return {one.name: one.state_dict() for one in self.steering}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Restore what `memory` gave; loops that are not in it start anew."""
+        for one in self.steering:
+            if one.name in memory:
+                one.load_state_dict(memory[one.name])
+
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, as plain data."""
-        return {"history": asdict(self.history), "steering": {one.name: one.state_dict() for one in self.steering}}
+        return {"history": asdict(self.history), "steering": self.memory()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave; loops that are not in it start anew."""
+        """Restore what `state_dict` gave."""
         kept = state["history"]
         points = {key: {n: [(float(k), float(v)) for k, v in p] for n, p in kept[key].items()}
                   for key in ("signals", "dials")}  # fmt: skip
         self.history = History(points["signals"], dict(kept["facts"]), points["dials"])
-        for one in self.steering:
-            if one.name in state["steering"]:
-                one.load_state_dict(state["steering"][one.name])
+        self.remember(state["steering"])
 
 
 def _tuples(value: Any) -> Any:

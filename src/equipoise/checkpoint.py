@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,28 @@ def _read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be read ({error}); use another checkpoint") from None
+
+
+def capture(step: Step) -> dict[str, Tensor]:
+    """Copies, on the device, of everything that training changes there: the networks and what `save` keeps of parts."""
+    return {name: tensor.detach().clone() for name, tensor in _whole(step).items()}
+
+
+@torch.no_grad()
+def put_back(step: Step, state: Mapping[str, Tensor]) -> None:
+    """Bring a step back to what `capture` gave, the reader's open window aside."""
+    for name, tensor in _whole(step).items():
+        if not name.startswith("meter."):
+            tensor.copy_(state[name])
+
+
+def _whole(step: Step) -> dict[str, Tensor]:
+    """Every tensor of a step that training changes: of the networks, and of the parts."""
+    networks = networks_of(step).items()
+    found = {
+        f"network.{file}.{key}": value for file, network in networks for key, value in network.state_dict().items()
+    }
+    return found | _tensors(step)
 
 
 def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

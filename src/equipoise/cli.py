@@ -53,7 +53,12 @@ def train(
     batch: Annotated[int | None, typer.Option(help="Images per update")] = None,
     labels: Labels = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
-    balance: Annotated[str, typer.Option(help="off, watch (read and log)")] = "watch",
+    balance: Annotated[
+        str, typer.Option(help="off, watch (read, judge, log), advise (say what to turn), act (turn it)")
+    ] = "watch",
+    controller: Annotated[
+        str | None, typer.Option(help="What turns what: see `equipoise list`; default: the autopilot, to advise or act")
+    ] = None,
     workers: Annotated[
         int, typer.Option(help="Processes that prepare batches; 0: none, or two if a GPU cannot hold the data")
     ] = 0,
@@ -73,8 +78,8 @@ def train(
         runs.make_folder(out)
     dataset = _open(source, resolution, labels, line)
     asked = plan.Request(
-        source, recipe, settings or (), {}, kimg, budget, seed, resolution, batch, labels, device, balance, workers,
-        deterministic, snapshot_kimg,
+        source, recipe, settings or (), {}, kimg, budget, seed, resolution, batch, labels, device, balance,
+        controller, workers, deterministic, snapshot_kimg,
     )  # fmt: skip
     planned = plan.resolve(asked, dataset)
     if dry_run:

@@ -14,7 +14,6 @@ from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.recipe import Recipe
 
-BALANCE = ("off", "watch")
 IN_MEMORY = "arrays in memory"  # the source of what GAN.fit was given
 
 
@@ -31,7 +30,8 @@ class Config:
     kimg: float = 0.0  # length; 0 until a budget has been turned into it
     budget: str | None = None  # what was asked for, if it was time
     device: str = "cpu"
-    balance: str = "watch"  # off: no sensors; watch: sensors read
+    balance: str = "watch"  # off: no sensors; watch: sensors read; advise: moves are proposed; act: they are made
+    controller: str | None = None  # a registered one; None: nothing is turned
     resolution: int | None = None
     labels: str | None = None
     workers: int = 0  # processes that prepare batches; 0: none

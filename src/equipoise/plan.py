@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -14,7 +15,8 @@ import torch
 
 from equipoise import build, compatibility, recipes
 from equipoise import config as configs
-from equipoise.config import BALANCE, Config
+from equipoise.balancer import MODES
+from equipoise.config import Config
 from equipoise.data import Dataset
 from equipoise.errors import InputError
 from equipoise.paths import parse_assignment, read_toml
@@ -40,6 +42,7 @@ class Request:
     labels: str | None = None
     device: str = "auto"
     balance: str = "watch"
+    controller: str | None = None  # None: the autopilot where it may advise or act
     workers: int = 0
     deterministic: bool = False
     snapshot_kimg: float = 0.0
@@ -61,6 +64,9 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     _check(request)
     device = choose_device(request.device)
     recipe, origin = _recipe(request, dataset, device, remarks)
+    controller = request.controller or ("autopilot" if request.balance in ("advise", "act") else None)
+    if controller is not None and request.balance == "act":
+        recipe = _with_actuators(recipe, controller, origin)
     build.rates(recipe, build.objective(recipe))
     build.rule(recipe)
     remarks += compatibility.cautions(recipe)
@@ -103,6 +109,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         budget=request.budget,
         device=device,
         balance=request.balance,
+        controller=controller,
         resolution=request.resolution,
         labels=request.labels,
         workers=request.workers,
@@ -145,6 +152,19 @@ def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str])
     return recipe, origin
 
 
+def _with_actuators(recipe: Recipe, controller: str, origin: dict[str, str]) -> Recipe:
+    """The recipe with what the controller turns and the recipe does not have, at rest; what cannot be is left out."""
+    for path, rest in find("controller", controller).facts["wants"].items():
+        if path in recipe.values() or path.partition(".")[0] in recipe.terms | recipe.augmentations:
+            continue
+        changed = recipe.with_values({path: rest})
+        with contextlib.suppress(InputError):
+            build.objective(changed)
+            recipe = changed
+            origin |= {key: f"controller {controller}" for key in changed.values() if key.endswith(path)}
+    return recipe
+
+
 def _asked(request: Request) -> dict[str, str]:
     """The origin of everything that was asked for by an option of its own."""
     options = [option for option in dataclasses.fields(request) if option.name not in ("recipe", "settings", "changes")]
@@ -152,13 +172,14 @@ def _asked(request: Request) -> dict[str, str]:
 
 
 def _check(request: Request) -> None:
-    if request.balance in ("advise", "act"):
-        raise InputError(
-            f"--balance {request.balance} needs controllers, which this version does not have yet; use watch, "
-            "which reads and logs"
-        )
-    if request.balance not in BALANCE:
-        raise InputError(f"--balance {request.balance} is unknown; there are {', '.join(BALANCE)}")
+    if request.balance not in MODES:
+        raise InputError(f"--balance {request.balance} is unknown; there are {', '.join(MODES)}")
+    if request.controller is not None:
+        find("controller", request.controller)
+        if request.balance == "off":
+            raise InputError(
+                f"--controller {request.controller} has nothing to do with --balance off; give watch, advise or act"
+            )
     if request.kimg is not None and request.budget is not None:
         raise InputError("--kimg and --budget both fix the length of the run; give one of them")
     if request.kimg is not None and not 0 < request.kimg < math.inf:

@@ -33,6 +33,7 @@ HOMES = {
     "schedule": "equipoise.schedules",
     "sensor": "equipoise.sensors",
     "finding": "equipoise.diagnosis",
+    "controller": "equipoise.loops",
     "features": "equipoise.metrics",
     "recipe": "equipoise.recipes",
 }

@@ -81,6 +81,7 @@ class Step:
         self.alarm = {role: torch.zeros([], dtype=torch.bool, device=self.device) for role in ROLES}
         self.failed: dict[Role, list[Tensor]] = {"D": [], "G": []}  # inputs of the first skipped move since the alarm
         self.pack = pack_of(discriminator)
+        self.resting: set[str] = set()  # terms left out of the moves: their strength is 0
         self.averaging = True  # whether each of the generator's moves moves the average too
         self._coupled = bool(couples_samples(discriminator))
         self._precise = any(getattr(m, "differentiates", False) is True for m in discriminator.modules())
@@ -128,7 +129,7 @@ class Step:
 
     def due(self, role: Role) -> frozenset[str]:
         """The terms that join the player's next move: the kind of the move."""
-        return self.objective.due(role, self.moves[role])
+        return self.objective.due(role, self.moves[role]) - self.resting
 
     def move(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise import faults, images
+from equipoise.balancer import Decision, Move
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset
 from equipoise.ema import recalibrate
@@ -108,6 +111,26 @@ def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watch
             "try a lower learning rate (lr), a stronger penalty (r1.gamma), or clip (D.clip, G.clip)"
         )
     return skipped
+
+
+def note(moves: Sequence[Move], samples: int, journal: Journal | None, watcher: Watcher | None) -> None:
+    """Write down what was turned, or would have been, with the readings that caused it."""
+    for move in moves:
+        if journal is not None:
+            journal.event("move", samples, **{k: v for k, v in asdict(move).items() if k != "kimg"})
+        if watcher is not None and move.said:
+            watcher.say(move.text())
+
+
+def conclude(decision: Decision, samples: int, journal: Journal | None, watcher: Watcher | None) -> None:
+    """Write down the verdict on a run at its end, and say what was found."""
+    if not decision.judged:
+        return
+    if journal is not None:
+        journal.event("verdict", samples, **decision.verdict.as_dict())
+    if watcher is not None:
+        for one in decision.verdict.findings:
+            watcher.say(one.text())
 
 
 def snapshot(step: Step, grid: Grid, dataset: Dataset, out: Path, journal: Journal, samples: int) -> None:

@@ -20,6 +20,7 @@ from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
 from equipoise.errors import EquipoiseError, InputError, TrainingFailed
 from equipoise.files import atomic_write
+from equipoise.plant import Plant, steered
 from equipoise.report.journal import Journal
 from equipoise.samples import Grid
 from equipoise.schedules import Dial
@@ -73,24 +74,30 @@ def loop(
     # --------------------------------------------------------------------------------------------- parts
     step, dials, batches = start(config, dataset, networks)
     tempo, total, batch = Tempo(config.recipe.D.steps), config.total, config.recipe.batch
+    plant = Plant(config, step, dials, tempo, batches)
+    balancer = steered(plant)
     samples, number, next_tick, next_snapshot, skipped, seconds = 0, 0, 0, 0, 0, 0.0
     if resume is not None:
         state = checkpoint.load(resume, step, counters=COUNTERS)
         samples, number, next_tick, next_snapshot, skipped, seconds, tempo.owed, batches.position = (
             state[key] for key in COUNTERS
         )
-        for name, base in state["dials"].items():
-            dials[name].set(base)
+        plant.samples = samples
+        plant.restore({"ratio": tempo.ratio, **state})
+        balancer.remember(state.get("steering", {}))
     grid = Grid(config.shape, config.classes, step.latent_dim)
     if out is not None and resume is None:
         describe(out, config, dataset, grid)
     journal = Journal(out, samples) if out is not None else None
+    for kimg, signals, values in journal.past if journal is not None else ():
+        balancer.history.add(kimg, signals, values)
+    ticks.note(balancer.begin() if resume is None else [], samples, journal, watcher)
     began, last_time, last_samples, interrupted = time.monotonic() - seconds, time.monotonic(), samples, False
 
     def counters() -> dict[str, object]:
         return {"tick": number, "next_tick": next_tick, "next_snapshot": next_snapshot, "skipped": skipped,
                 "seconds": seconds, "owed": tempo.owed, "position": batches.position,
-                "dials": {name: dial.base for name, dial in dials.items()}}  # fmt: skip
+                "steering": balancer.memory(), **plant.state()}  # fmt: skip
 
     try:
         while samples < total and not interrupted:
@@ -108,11 +115,17 @@ def loop(
                 last_time, last_samples = now, samples
                 tick = ticks.look(step, config, dials, batches, number, samples, seconds, speed)
                 number, next_tick = number + 1, samples + ticks.tick_length(samples, config)
+                plant.samples = samples
                 if journal is not None:
                     journal.tick(tick)
+                decision = balancer.decide(samples, tick.balance, tick.dials)
+                ticks.note(decision.moves, samples, journal, watcher)
                 if watcher is not None:
                     watcher.tick(tick)
                 skipped = ticks.examine(step, tick, skipped, journal, watcher)
+                if last:
+                    ticks.note(balancer.finish(), samples, journal, watcher)
+                    ticks.conclude(decision, samples, journal, watcher)
             pictured = samples >= next_snapshot or last
             if pictured:
                 next_snapshot = samples + ticks.snapshot_length(config)

@@ -28,16 +28,20 @@ TENSORBOARD = {
 }
 
 
+Past = tuple[float, dict[str, float], dict[str, float]]  # kimg, signals, dials
+
+
 class Journal:
     """Appends to a run's files. On resuming at `samples`, lines from beyond that moment go: they come again."""
 
     def __init__(self, run: Path, samples: int = 0) -> None:
         self.path = run / "run.jsonl"
+        self.past: list[Past] = []  # the ticks that were written before
         if self.path.exists():
-            atomic_write(
-                self.path,
-                "".join(line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples),
-            )
+            lines = [line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples]
+            atomic_write(self.path, "".join(lines))
+            ticks = [record for record in map(json.loads, lines) if record["event"] == "tick"]
+            self.past = [(record["kimg"], record["balance"], record["dials"]) for record in ticks]
         self.file = self.path.open("a", encoding="utf-8")
         self.board = Board(run, samples)
 

@@ -1,0 +1,124 @@
+"""The plant: what our own trainer lets a controller read and turn, between the loop and whatever steers it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from torch import Tensor
+
+from equipoise import checkpoint
+from equipoise.actuators import Actuator, Scale
+from equipoise.balancer import Balancer, Mode
+from equipoise.config import Config
+from equipoise.data import Batches
+from equipoise.errors import InputError
+from equipoise.registry import find, suggest
+from equipoise.schedules import Dial
+from equipoise.step import Step
+from equipoise.tempo import Tempo
+
+
+@dataclass
+class Plant:
+    """A run as those who steer it see it. Everything here is read and turned between updates only."""
+
+    config: Config
+    step: Step
+    dials: dict[str, Dial]  # by the names that schedules use: G.lr, r1.gamma, ada.p
+    tempo: Tempo
+    batches: Batches
+    samples: int = 0  # real samples seen, over all ranks
+    _standins: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is over, 0 to 1."""
+        return min(1.0, self.samples / self.config.total)
+
+    def names(self) -> list[str]:
+        """Everything that may be turned."""
+        return ["D.steps", *self.dials]
+
+    def actuator(
+        self,
+        name: str,  # a dial's, or D.steps
+        low: float,
+        high: float,
+        scale: Scale = "linear",
+        largest: float = math.inf,
+        rest: float | None = None,  # where it stands if this run does not have it; None: that is an error
+    ) -> Actuator:
+        """Something that may be turned, with limits. A dial's base is turned, and its schedule goes on.
+
+        A run that only watches may lack what a controller would turn: then a number stands in for it.
+        """
+        if name == "D.steps":
+            return Actuator(name, lambda: self.tempo.ratio, self._pace, low, high, scale, largest)
+        if name in self.dials:
+            return Actuator(name, lambda: self.dials[name].base, self._turn(name), low, high, scale, largest)
+        if rest is None or self.config.balance == "act":
+            known = ", ".join(self.names())
+            raise InputError(f"this run has nothing called {name!r} to turn{suggest(name, self.names()) or known}")
+        number = self._standins.setdefault(name, [rest])
+        return Actuator(name, lambda: number[0], lambda x: number.__setitem__(0, x), low, high, scale, largest)
+
+    def _pace(self, ratio: float) -> None:
+        self.tempo.ratio = float(ratio)
+
+    def _turn(self, name: str) -> Callable[[float], None]:
+        """Set a dial; a term whose strength is 0 rests, so that it costs nothing."""
+        part = name.partition(".")[0]
+
+        def put(value: float) -> None:
+            self.dials[name].set(value)
+            self.rest(part)
+
+        return put
+
+    def rest(self, term: str) -> None:
+        """Leave a term out of the moves while its only dial is 0, and take it in again when it is not."""
+        own = [dial for name, dial in self.dials.items() if name.partition(".")[0] == term]
+        if term in self.step.objective.terms and len(own) == 1:
+            (self.step.resting.add if own[0].base == 0 else self.step.resting.discard)(term)
+
+    def capture(self) -> dict[str, Tensor]:
+        """Copies of everything that training changes on the device: to go back to."""
+        return checkpoint.capture(self.step)
+
+    def put_back(self, state: dict[str, Tensor]) -> None:
+        """Go back to what `capture` gave; the clock, the data and the dials go on."""
+        checkpoint.put_back(self.step, state)
+
+    def state(self) -> dict[str, Any]:
+        """Positions, as plain data."""
+        return {"dials": {name: dial.base for name, dial in self.dials.items()}, "ratio": self.tempo.ratio}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Positions as `state` gave them."""
+        for name, base in state["dials"].items():
+            self.dials[name].set(base)
+            self.rest(name.partition(".")[0])
+        self.tempo.ratio = float(state["ratio"])
+
+
+def steered(plant: Plant) -> Balancer:
+    """The balancer of a run, with what its controller turns."""
+    config = plant.config
+    chosen = config.controller if config.balance != "off" else None
+    steering = find("controller", chosen).part(plant) if chosen else ()
+    facts = {
+        "loss": config.recipe.loss,
+        "total_kimg": config.total / 1000,
+        "batch": config.recipe.batch,
+        "count": plant.batches.holdout.count,
+        "labelled": bool(config.classes),
+        "relativistic": plant.step.objective.compares("G"),
+        "augmented": bool(config.recipe.augmentations),
+        "anchored": False,
+    }
+    return Balancer(
+        *steering, mode=cast(Mode, config.balance), facts=facts, rules=() if config.balance == "off" else None
+    )

@@ -62,7 +62,7 @@ def strict(line):
     return json.loads(line, parse_constant=lambda name: math.nan / 0)
 
 
-def ticks(run):
+def ticks_of(run):
     """The ticks among the lines of run.jsonl."""
     return [line for line in journal(run) if line["event"] == "tick"]
 

@@ -136,7 +136,6 @@ BAD = {
     "labels missing": (["train", "ring", "--set", "network.conditional=true"], "has no labels"),
     "device": (["train", "ring", "--device", "tpu"], "no device called 'tpu'"),
     "device's number": (["train", "ring", "--device", "cpu:x"], "no device called"),
-    "balance": (["train", "ring", "--balance", "steer"], "there are off, watch"),
     "balance": (["train", "ring", "--balance", "hold"], "there are off, watch, advise, act"),
     "controller": (["train", "ring", "--controller", "adda"], "did you mean ada"),
     "controller off": (["train", "ring", "--balance", "off", "--controller", "ada"], "give watch, advise or act"),

@@ -17,7 +17,7 @@ from equipoise import checkpoint, runs, ticks, train
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.report.console import ProgressLine
 from equipoise.step import Step
-from small_runs import TINY, after, bits, images_file, journal, planned, run, strict, ticks
+from small_runs import TINY, after, bits, images_file, journal, planned, run, strict, ticks_of
 
 # What makes resuming hard: (settings, request, classes). 40 images rotate their held-out fold after 800.
 HARD = {
@@ -76,7 +76,7 @@ def test_watching_changes_no_bit_of_the_networks(tmp_path):
         run(tmp_path / balance, planned(source, (*TINY, "r1.gamma=1.0", "D.steps=1.5"), balance=balance))
     watch, off = (bits(tmp_path / balance) for balance in ("watch", "off"))
     assert {k: v for k, v in watch.items() if "meter" not in k} == {k: v for k, v in off.items() if "meter" not in k}
-    read = [set(ticks(tmp_path / balance)[-1]["readings"]) for balance in ("watch", "off")]
+    read = [set(ticks_of(tmp_path / balance)[-1]["readings"]) for balance in ("watch", "off")]
     assert {"D.win_rate", "D.heldout_score"} <= read[0] and not {"D.win_rate", "D.heldout_score"} & read[1]
 
 
@@ -226,7 +226,7 @@ def test_a_watcher_hears_every_tick(tmp_path):
 
     ear = Ear(quiet=True)
     run(tmp_path / "run", planned(images_file(tmp_path / "images.npz")), watcher=ear)
-    assert ear.ticks == len(ticks(tmp_path / "run"))
+    assert ear.ticks == len(ticks_of(tmp_path / "run"))
 
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):

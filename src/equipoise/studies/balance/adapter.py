@@ -1,0 +1,115 @@
+"""The adapter of the proving ground: one cell from plain data, on arrays in memory, without files.
+
+>>> from equipoise.studies.balance import train
+>>> samples = train({"shape": 2, "zdim": 4, "g_widths": [48] * 3, "d_widths": [48] * 3, "updates": 500}, data, 0, 100)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from equipoise import build, runs
+from equipoise.config import IN_MEMORY, Config
+from equipoise.data.dataset import Analysis, Dataset, assemble
+from equipoise.data.duplicates import exact
+from equipoise.data.report import Report
+from equipoise.errors import InputError
+from equipoise.samples import generate
+from equipoise.studies.balance import networks, settings
+from equipoise.train import train as run
+
+Array = NDArray[Any]
+TICKS = 100  # looks at a run after its dense beginning
+Disturb = Callable[[int, tuple[nn.Module, nn.Module]], None]  # told the number of each round, and the pair
+
+
+def train(
+    cfg: Mapping[str, Any],  # see `equipoise.studies.balance.settings`; plain data
+    data: Array,  # [N, d] or [N, C, H, W], in any range; with out="tanh" within -1 to 1
+    seed: int,
+    n: int,  # samples wanted
+    *,
+    out: Path | None = None,  # a run folder to write, for looking into; None keeps no files
+    disturb: Disturb | None = None,  # what happens to the pair from outside while it is trained
+) -> Array:
+    """Train a pair on the data as `cfg` says, and return `n` samples shaped like its rows, float32.
+
+    With cfg["balance"] "off" nothing is watched or turned; with "act" the autopilot steers. The samples are the
+    averaged generator's. The same arguments give the same samples, on one machine and one thread.
+
+    Raises:
+        InputError: settings or data that cannot work.
+    """
+    return steered(cfg, data, seed, n, out=out, disturb=disturb)[0]
+
+
+def steered(
+    cfg: Mapping[str, Any],
+    data: Array,
+    seed: int,
+    n: int,
+    *,
+    out: Path | None = None,
+    disturb: Disturb | None = None,
+) -> tuple[Array, int]:
+    """The same as `train`, and how many moves were made."""
+    full = settings.check(cfg)
+    dataset = as_dataset(data, settings.shape_of(full.get("shape", np.shape(data)[1:])))
+    if n < 1:
+        raise InputError(f"n={n} samples show nothing; give a whole number from 1")
+    build.seed_everything(seed)
+    g_widths, d_widths = ([int(width) for width in full[name]] for name in ("g_widths", "d_widths"))
+    stds = full["init_std_g"], full["init_std_d"]
+    pair = networks.pair(dataset.shape, int(full["zdim"]), g_widths, d_widths, full["out"] == "tanh", *stds)
+    config = configured(full, dataset, seed)
+    if out is not None:
+        runs.make_folder(out)
+    rounds = 0
+
+    def stop() -> bool:
+        nonlocal rounds
+        rounds += 1
+        if disturb is not None:
+            disturb(rounds, pair)
+        return False
+
+    made = run(config, dataset, out, networks=pair, stop=stop).step
+    latents = torch.randn(n, made.latent_dim, generator=torch.Generator().manual_seed(seed))
+    return np.asarray(generate(made.ema.average, latents).numpy(), np.float32), 0
+
+
+def as_dataset(data: Array, shape: tuple[int, ...]) -> Dataset:
+    """Rows in memory as they are, in their own range: what the networks see is what is given."""
+    rows = np.ascontiguousarray(data, np.float32)
+    if rows.shape[1:] != shape:
+        raise InputError(f"data shaped {list(rows.shape)} does not hold rows shaped {list(shape)}; give the rows' own")
+    if not np.isfinite(rows).all():
+        raise InputError("the data holds NaN or infinity, which cannot be learnt; leave those rows out")
+    groups = exact(rows.reshape(len(rows), -1))
+    analysis = Analysis(groups, len(rows) - len(np.unique(groups)), 0, False, "")
+    return assemble(rows, Report(IN_MEMORY), labels=None, classes=(), content=IN_MEMORY, analysis=analysis)
+
+
+def configured(full: Mapping[str, Any], dataset: Dataset, seed: int) -> Config:
+    """The resolved run of checked settings."""
+    scale = float(np.asarray(dataset.images).std(axis=0).mean())
+    recipe = settings.recipe(full, len(dataset.shape) == 3, scale)
+    return Config(
+        source=IN_MEMORY,
+        recipe=recipe,
+        shape=dataset.shape,
+        fingerprint=dataset.fingerprint,
+        seed=seed,
+        kimg=recipe.kimg,
+        balance=full["balance"],
+        tick_kimg=recipe.kimg / TICKS,
+        threads=torch.get_num_threads(),
+        own_networks=True,
+    )

@@ -1,0 +1,157 @@
+"""The benchmark of balance: cells of tasks, scenarios, arms and seeds, each in its own process; what is done stays.
+
+`rows.jsonl` in the folder holds one line a cell. The same command again runs only the cells that have no line yet.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from equipoise.errors import EquipoiseError, InputError
+from equipoise.files import atomic_write
+from equipoise.registry import suggest
+from equipoise.studies.balance.arms import ARMS
+from equipoise.studies.balance.scenarios import SCENARIOS
+from equipoise.studies.balance.tasks import TASKS
+from equipoise.studies.pool import ENVIRONMENT
+
+ROWS = "rows.jsonl"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the benchmark."""
+
+    task: str
+    scenario: str
+    arm: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Of its recording, where one is kept."""
+        parts = (self.task, self.scenario, self.arm, str(self.seed))
+        return "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a cell; a failure scores 0."""
+
+    task: str
+    scenario: str
+    arm: str
+    seed: int
+    score: float  # 0 to 1
+    seconds: float  # of training
+    moves: int = 0  # things turned
+    error: str = ""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it is of."""
+        return Cell(self.task, self.scenario, self.arm, self.seed)
+
+
+def cells(
+    tasks: Sequence[str], scenarios: Sequence[str], arms: Sequence[str], seeds: Iterable[int]
+) -> list[Cell]:  # fmt: skip
+    """All cells, seed by seed, so that a benchmark that is stopped early is whole for the seeds it has done."""
+    for kind, chosen, known in (("task", tasks, TASKS), ("scenario", scenarios, SCENARIOS), ("arm", arms, ARMS)):
+        for name in chosen:
+            if name not in known:
+                raise InputError(f"there is no {kind} called {name!r}{suggest(name, list(known))}")
+    return [Cell(t, s, a, seed) for seed in seeds for t in tasks for s in scenarios for a in arms]
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file; a last line that was cut off is left out, and of two of one cell the later counts."""
+    if not path.is_file():
+        return []
+    found: dict[Cell, Row] = {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            row = Row(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise InputError(
+                f"line {number} of {path} cannot be read ({error}); remove it, and its cell is run again"
+            ) from None
+        found[row.cell] = row
+    return list(found.values())
+
+
+def run(cell: Cell, record: Path | None = None) -> Row:
+    """Train and score one cell, in this process; with `record` its run folder is kept there."""
+    import torch
+
+    from equipoise.studies.balance import adapter
+
+    torch.set_num_threads(1)
+    task, scenario, arm = TASKS[cell.task], SCENARIOS[cell.scenario], ARMS[cell.arm]
+    cfg, material = arm.applied(scenario.applied(task.cfg)), task.material(cell.seed, scenario.data)
+    began, moves, score, error = time.monotonic(), 0, 0.0, ""
+    out = None if record is None else record / cell.folder
+    try:
+        made, moves = adapter.steered(
+            cfg, material.rows, cell.seed, material.samples, out=out, disturb=scenario.disturb(cfg)
+        )
+        seconds = time.monotonic() - began
+        score = material.score(made)
+    except EquipoiseError as failure:
+        seconds, error = time.monotonic() - began, str(failure)
+    return Row(cell.task, cell.scenario, cell.arm, cell.seed, round(score, 4), round(seconds, 1), moves, error)
+
+
+def bench(
+    wanted: Sequence[Cell],
+    out: Path,
+    jobs: int = 1,  # processes at a time
+    record: bool = False,  # keep every cell's run folder
+    say: Callable[[str], None] = print,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Row]:
+    """Run the cells that have no row yet, and return the rows of all that are wanted and done."""
+    if jobs < 1:
+        raise InputError(f"--jobs {jobs} runs nothing; give a whole number from 1")
+    out.mkdir(parents=True, exist_ok=True)
+    rows = read(out / ROWS)
+    atomic_write(out / ROWS, "".join(json.dumps(asdict(row)) + "\n" for row in rows))  # without a cut-off line
+    known = {row.cell for row in rows}
+    missing = [cell for cell in wanted if cell not in known]
+    say(f"{len(wanted)} cells, {len(missing)} to run, {jobs} at a time; rows: {out / ROWS}")
+    recordings = out / "runs" if record else None
+    with (out / ROWS).open("a", encoding="utf-8") as file:
+        for number, row in enumerate(_work(missing, jobs, recordings, stop), 1):
+            file.write(json.dumps(asdict(row)) + "\n")
+            file.flush()
+            cell = row.cell
+            said = row.error or f"{row.score:.3f}"
+            say(f"{number}/{len(missing)} {cell.task}, {cell.scenario}, {cell.arm}, seed {cell.seed}: {said}")
+    asked = set(wanted)
+    return [row for row in read(out / ROWS) if row.cell in asked]
+
+
+def _work(missing: Sequence[Cell], jobs: int, record: Path | None, stop: Callable[[], bool]) -> Iterator[Row]:
+    """The rows as they come; each cell has a fresh process, and those under way are finished before a stop."""
+    os.environ.update(ENVIRONMENT)  # inherited: one thread each
+    context, waiting = multiprocessing.get_context("spawn"), iter(missing)
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        under_way: set[Future[Row]] = set()
+        while True:
+            while len(under_way) < jobs and not stop() and (cell := next(waiting, None)) is not None:
+                under_way.add(pool.submit(run, cell, record))
+            if not under_way:
+                return
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()

@@ -1,0 +1,36 @@
+"""What `equipoise bench balance` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from equipoise.files import atomic_write
+from equipoise.studies.balance import bench
+from equipoise.studies.balance.scenarios import SCENARIOS
+from equipoise.studies.balance.table import by_scenario, references, table
+
+
+def run(
+    tasks: str, scenarios: str | None, arms: str, seeds: Iterable[int], jobs: int, out: Path, record: bool,
+    say: Callable[[str], None], stop: Callable[[], bool],
+) -> str:  # fmt: skip
+    """Run what is missing, write `table.md` beside the rows, and return it."""
+    wanted = bench.cells(_names(tasks), _names(scenarios or ",".join(SCENARIOS)), _names(arms), seeds)
+    bench.bench(wanted, out, jobs, record, say, stop)
+    text = report(bench.read(out / bench.ROWS))
+    atomic_write(out / "table.md", text)
+    return text
+
+
+def report(rows: list[bench.Row]) -> str:
+    """All tables of rows."""
+    against = references()
+    parts = [table(rows, against)]
+    for task in dict.fromkeys(row.task for row in rows):
+        parts.append(f"{task}, mean share of the reference:\n\n{by_scenario(rows, against, task)}")
+    return "\n".join(parts)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

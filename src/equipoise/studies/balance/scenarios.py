@@ -1,0 +1,86 @@
+"""The scenarios of the proving ground: ways to unbalance a healthy run, and controls that are not to be harmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from equipoise.initialise import initialise
+
+KINDS = ("repairable", "disturbed", "control", "report only")
+MIDWAY = 0.4  # of a run, where it is disturbed
+Pair = tuple[nn.Module, nn.Module]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way to start wrong, or to be disturbed on the way."""
+
+    name: str
+    kind: str
+    times: Mapping[str, float] = field(default_factory=dict)  # factors on settings
+    set: Mapping[str, Any] = field(default_factory=dict)  # settings replaced
+    data: str = "whole"  # or tiny, tail, copies: see `tasks`
+    blow: Callable[[Pair], None] | None = None  # what happens to the pair midway
+
+    def applied(self, cfg: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings, made wrong."""
+        changed = dict(cfg) | dict(self.set)
+        for name, factor in self.times.items():
+            value = changed[name]
+            changed[name] = [max(1, int(w * factor)) for w in value] if isinstance(value, list) else value * factor
+        if self.set.get("decay") == "flip":
+            changed["decay"] = not cfg["decay"]
+        return changed
+
+    def disturb(self, cfg: Mapping[str, Any]) -> Callable[[int, Pair], None] | None:
+        """The blow at its moment: after so many rounds of D's moves and one of G."""
+        blow = self.blow
+        if blow is None:
+            return None
+        moment = round(MIDWAY * cfg["updates"] / max(1.0, cfg["n_dis"]))
+        return lambda rounds, pair: blow(pair) if rounds == moment else None
+
+
+def forget(pair: Pair) -> None:
+    """D's weights are drawn anew."""
+    initialise(pair[1], "kaiming")
+
+
+@torch.no_grad()
+def shake(pair: Pair) -> None:
+    """To each of G's weights comes noise of half its tensor's root mean square."""
+    for parameter in pair[0].parameters():
+        parameter.add_(0.5 * parameter.square().mean().sqrt() * torch.randn_like(parameter))
+
+
+SCENARIOS = {
+    one.name: one
+    for one in (
+        Scenario("D's rate x10", "repairable", {"lr_d": 10}),
+        Scenario("D's rate /10", "repairable", {"lr_d": 0.1}),
+        Scenario("G's rate x10", "repairable", {"lr_g": 10}),
+        Scenario("G's rate /10", "repairable", {"lr_g": 0.1}),
+        Scenario("both rates x10", "repairable", {"lr_d": 10, "lr_g": 10}),
+        Scenario("both rates /10", "repairable", {"lr_d": 0.1, "lr_g": 0.1}),
+        Scenario("ten D steps", "repairable", set={"n_dis": 10}),
+        Scenario("initialisation x4", "repairable", {"init_std_g": 4, "init_std_d": 4}),
+        Scenario("initialisation /5", "repairable", {"init_std_g": 0.2, "init_std_d": 0.2}),
+        Scenario("beta1 0.9", "repairable", set={"beta1": 0.9}),
+        Scenario("D four times as wide", "repairable", {"d_widths": 4}),
+        Scenario("tiny data", "repairable", data="tiny"),
+        Scenario("long tail", "repairable", data="tail"),
+        Scenario("copies", "repairable", data="copies"),
+        Scenario("D forgets", "disturbed", blow=forget),
+        Scenario("G is shaken", "disturbed", blow=shake),
+        Scenario("healthy", "control"),
+        Scenario("decay flipped", "control", set={"decay": "flip"}),
+        Scenario("minimax", "control", set={"loss": "minimax"}),
+        Scenario("D far too small", "report only", {"d_widths": 0.05}),
+        Scenario("batch 8", "report only", set={"batch": 8}),
+    )
+}

@@ -1,0 +1,108 @@
+"""The benchmark's rows as a table: by arm and kind of scenario, in shares of the best static setting."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from statistics import fmean, median
+
+from equipoise.studies.balance.bench import Row
+from equipoise.studies.balance.scenarios import KINDS, SCENARIOS
+
+WELL, FAIRLY = 0.95, 0.90  # shares of the reference
+References = Mapping[str, Mapping[str, float]]  # task, data: score of the best static setting
+
+
+def references() -> dict[str, dict[str, float]]:
+    """Scores of the best static setting on each task's data; the file says which setting and how many seeds."""
+    text = resources.files(__package__).joinpath("references.json").read_text(encoding="utf-8")
+    return {task: {data: one["score"] for data, one in of.items()} for task, of in json.loads(text).items()}
+
+
+def best_static(rows: Sequence[Row], seeds: int = 5) -> dict[str, dict[str, dict[str, object]]]:
+    """The references that rows tell: of the arms that do not steer, the best mean over at least so many seeds."""
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for scenario in ("healthy", "tiny data", "long tail", "copies"):
+        for task in sorted({row.task for row in rows}):
+            scores: dict[str, list[float]] = {}
+            for row in rows:
+                if (row.task, row.scenario) == (task, scenario) and row.arm != "autopilot":
+                    scores.setdefault(row.arm, []).append(row.score)
+            means = {arm: fmean(values) for arm, values in scores.items() if len(values) >= seeds}
+            if means:
+                best = max(means, key=lambda arm: means[arm])
+                one = {"score": round(means[best], 4), "setting": best, "seeds": len(scores[best])}
+                found.setdefault(task, {})[SCENARIOS[scenario].data] = one
+    return found
+
+
+def shares(rows: Sequence[Row], against: References) -> dict[tuple[str, str, str], list[float]]:
+    """Scores over their references, by task, scenario and arm."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        reference = against[row.task][SCENARIOS[row.scenario].data]
+        found.setdefault((row.task, row.scenario, row.arm), []).append(row.score / reference)
+    return found
+
+
+def table(rows: Sequence[Row], against: References) -> str:
+    """Markdown: for each task and arm the share of cells at 95 and at 90 % of the reference, by kind of scenario."""
+    found, lines = shares(rows, against), []
+    head = ["task", "arm", *(f"{kind} (95 / 90 %)" for kind in KINDS[:3]), "worst", "harm", "moves", "time"]
+    lines += ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    for task in dict.fromkeys(row.task for row in rows):
+        for arm in arms:
+            own = {s: values for (t, s, a), values in found.items() if (t, a) == (task, arm)}
+            if not own:
+                continue
+            cells = [_passed(own, kind) for kind in KINDS[:3]]
+            lines.append("| " + " | ".join([task, arm, *cells, _worst(own), _harm(found, task, arm),
+                                            *_cost(rows, task, arm)]) + " |")  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def by_scenario(rows: Sequence[Row], against: References, task: str) -> str:
+    """Markdown: mean share of the reference for each scenario and arm of a task."""
+    found = shares([row for row in rows if row.task == task], against)
+    arms = list(dict.fromkeys(row.arm for row in rows if row.task == task))
+    lines = ["| scenario | kind | " + " | ".join(arms) + " |", "| --- " * (len(arms) + 2) + "|"]
+    for name, scenario in SCENARIOS.items():
+        values = [found.get((task, name, arm)) for arm in arms]
+        if any(values):
+            said = [f"{fmean(v):.2f}" if v else "" for v in values]
+            lines.append(f"| {name} | {scenario.kind} | " + " | ".join(said) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _passed(own: Mapping[str, list[float]], kind: str) -> str:
+    values = [value for name, of in own.items() if SCENARIOS[name].kind == kind for value in of]
+    if not values:
+        return ""
+    well, fairly = (100 * fmean(value >= least for value in values) for least in (WELL, FAIRLY))
+    return f"{well:.0f} / {fairly:.0f} % of {len(values)}"
+
+
+def _worst(own: Mapping[str, list[float]]) -> str:
+    """The lowest cell of those that count."""
+    least = [(min(of), name) for name, of in own.items() if SCENARIOS[name].kind != "report only"]
+    return f"{min(least)[0]:.2f} ({min(least)[1]})" if least else ""
+
+
+def _harm(found: Mapping[tuple[str, str, str], list[float]], task: str, arm: str) -> str:
+    """The largest mean loss against untouched on a control, in shares of the reference; below 0: gains only."""
+    losses = [fmean(found[task, name, "untouched"]) - fmean(found[task, name, arm])
+              for name, scenario in SCENARIOS.items()
+              if scenario.kind == "control" and (task, name, arm) in found
+              and (task, name, "untouched") in found]  # fmt: skip
+    return f"{max(losses):+.3f}" if losses and arm != "untouched" else ""
+
+
+def _cost(rows: Sequence[Row], task: str, arm: str) -> list[str]:
+    """Median number of moves, and median time over untouched."""
+    own, plain = ([row for row in rows if (row.task, row.arm) == (task, name)] for name in (arm, "untouched"))
+    moves = f"{median(row.moves for row in own):g}"
+    if not plain or arm == "untouched":
+        return [moves, ""]
+    return [moves, f"x{median(r.seconds for r in own) / median(r.seconds for r in plain):.2f}"]

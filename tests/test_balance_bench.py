@@ -1,0 +1,171 @@
+"""The proving ground: settings checked, pairs as asked, data made wrong, scores by hand, a benchmark that goes on."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from equipoise.errors import InputError
+from equipoise.studies.balance import bench, networks, settings, table, tasks, train
+from equipoise.studies.balance.arms import ARMS
+from equipoise.studies.balance.scenarios import SCENARIOS, forget, shake
+
+SMALL = {"shape": 2, "zdim": 3, "g_widths": [8, 6], "d_widths": [5], "updates": 6, "batch": 8}
+
+
+@pytest.fixture
+def points():
+    return np.random.default_rng(0).standard_normal((64, 2)).astype(np.float32)
+
+
+# ------------------------------------------------------------------------------------------------ the adapter
+
+
+def test_train_gives_samples_that_follow_from_the_seed(points):
+    made = train(SMALL, points, 0, 5)
+    assert made.shape == (5, 2) and made.dtype == np.float32
+    assert (train(SMALL, points, 0, 5) == made).all()
+    assert (train(SMALL, points, 1, 5) != made).any()
+
+
+def test_images_keep_their_range():
+    cfg = {"shape": [1, 8, 8], "zdim": 3, "g_widths": [4, 3], "d_widths": [4, 3], "updates": 3, "batch": 4}
+    rows = np.random.default_rng(0).standard_normal((16, 1, 8, 8)) * 50
+    assert train(cfg, rows, 0, 3).shape == (3, 1, 8, 8)
+    assert train(cfg | {"out": "tanh"}, rows, 0, 3).__abs__().max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"lr_q": 1}, "lr_g"),
+        ({"loss": "wgan"}, "rpgan"),
+        ({"lr_g": -1}, "0 or more"),
+        ({"beta1": 1.0}, "beta1"),
+        ({"batch": 2.5}, "whole number"),
+        ({"g_widths": []}, "list of widths"),
+        ({"shape": [2, 2]}, "C, H, W"),
+        ({"shape": 3}, "rows shaped"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(points, change, said):
+    with pytest.raises(InputError, match=said):
+        train(SMALL | change, points, 0, 5)
+
+
+def test_widths_must_lead_from_4x4_to_the_image():
+    with pytest.raises(InputError, match="3 widths"):
+        networks.pair((1, 8, 8), 3, [4, 4, 4], [4, 4], tanh=True)
+
+
+def test_the_pair_is_as_wide_as_asked_and_initialised_in_units_of_he():
+    torch.manual_seed(0)
+    generator, discriminator = networks.pair((2,), 4, [300, 400], [500], tanh=False, std_g=3.0)
+    assert [tuple(p.shape) for p in generator.parameters() if p.dim() == 2] == [(300, 4), (400, 300), (2, 400)]
+    he = (2 / (1 + 0.2**2) / 300) ** 0.5
+    assert float(generator[2].weight.detach().std()) == pytest.approx(3 * he, rel=0.02)
+    assert discriminator(torch.zeros(7, 2)).shape == (7,)
+
+
+def test_the_recipe_means_what_the_settings_say():
+    full = settings.check(SMALL | {"decay": True, "n_dis": 5, "r1": 0.2, "aug": 0.5, "ema": 0.5})
+    recipe = settings.recipe(full, images=False, scale=4.0)
+    assert recipe.D.steps == 5 and recipe.terms == {"r1": {"gamma": 0.2}}
+    assert recipe.augmentations == {"instance-noise": {"std": 2.0}}
+    assert recipe.ema_kimg == pytest.approx(0.008) and recipe.kimg == pytest.approx(0.048)  # one batch; six of them
+    assert [recipe.schedules["lr"].factor(seen, 100) for seen in (50, 75, 100)] == [1.0, 0.5, 0.0]
+
+
+# ------------------------------------------------------------------------------------------------ tasks, scenarios
+
+
+def test_true_samples_score_high_and_memorised_ones_low():
+    ring = tasks.RING8.material(0, "whole")
+    assert ring.score(tasks.RING8.material(1, "whole").rows) == pytest.approx(0.967, abs=0.015)
+    digits = tasks.DIGITS.material(0, "whole")
+    rows = digits.rows
+    assert digits.score(rows[:897]) == pytest.approx(0.958, abs=0.015)
+    assert digits.score(np.resize(rows[:100], (897, 64))) == pytest.approx(0.59, abs=0.05)
+
+
+def test_a_sample_that_is_not_finite_is_a_miss():
+    ring = tasks.RING8.material(0, "whole")
+    half = np.resize(ring.rows, (5000, 2)).astype(float)
+    whole = ring.score(half)
+    half[::2] = np.nan
+    assert ring.score(half) == pytest.approx(whole / 2, abs=0.02)
+    assert tasks.fidelity(ring.rows, np.full((100, 2), np.nan)) == 0
+
+
+def test_data_made_wrong():
+    tail = tasks.RING8.material(0, "tail")
+    counts = np.bincount(tail.labels)
+    assert counts[0] / counts[7] == pytest.approx(20, rel=0.3) and (np.diff(counts) < 0).all()
+    copied = tasks.DIGITS.material(0, "copies").rows
+    _, times = np.unique(copied, axis=0, return_counts=True)
+    assert len(copied) == 900 and sorted(times)[-5:] == [91] * 5
+    assert [len(tasks.TASKS[name].material(0, "tiny").rows) for name in ("ring8", "digits")] == [50, 100]
+
+
+def test_scenarios_change_what_they_say():
+    cfg = tasks.RING8.cfg
+    assert SCENARIOS["G's rate x10"].applied(cfg)["lr_g"] == pytest.approx(0.04)
+    assert SCENARIOS["D four times as wide"].applied(cfg)["d_widths"] == [192] * 3
+    assert SCENARIOS["decay flipped"].applied(cfg)["decay"] is False
+    assert SCENARIOS["healthy"].applied(cfg) == dict(cfg)
+
+
+def test_a_blow_falls_once_at_two_fifths():
+    pair = networks.pair((2,), 4, [8], [8], tanh=False)
+    before = [[p.detach().clone() for p in network.parameters()] for network in pair]
+    disturb = SCENARIOS["D forgets"].disturb(tasks.RING8.cfg)
+    disturb(999, pair)
+    assert (pair[1][0].weight == before[1][0]).all()
+    disturb(1000, pair)
+    assert (pair[1][0].weight != before[1][0]).any() and (pair[0][0].weight == before[0][0]).all()
+    forget(pair)
+    shake(pair)
+    moved = (pair[0][0].weight - before[0][0]).square().mean().sqrt() / before[0][0].square().mean().sqrt()
+    assert 0.3 < moved < 0.7
+
+
+def test_every_arm_is_a_setting_that_can_run():
+    for arm in ARMS.values():
+        settings.check(arm.applied(tasks.DIGITS.cfg) | {"balance": "off"})
+
+
+# ------------------------------------------------------------------------------------------------ the benchmark
+
+
+def row(scenario, arm, score, seed=0, moves=0, seconds=1.0):
+    return bench.Row("ring8", scenario, arm, seed, score, seconds, moves)
+
+
+def test_a_benchmark_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    wanted = bench.cells(["ring8"], ["healthy"], ["untouched"], range(3))
+    lines = [json.dumps(vars(row("healthy", "untouched", 0.5, seed))) for seed in (0, 2)]
+    (tmp_path / bench.ROWS).write_text("\n".join([*lines, '{"task": "ri']), encoding="utf-8")
+    with pytest.raises(InputError, match="there is no arm"):
+        bench.cells(["ring8"], ["healthy"], ["untuched"], range(3))
+    ran = []
+    monkeypatch.setattr(
+        bench, "_work", lambda cells, *_: (ran.append(c) or row("healthy", "untouched", 0.9, c.seed) for c in cells)
+    )
+    done = bench.bench(wanted, tmp_path, say=lambda text: None)
+    assert [cell.seed for cell in ran] == [1]
+    assert sorted((r.seed, r.score) for r in done) == [(0, 0.5), (1, 0.9), (2, 0.5)]
+
+
+def test_the_table_counts_by_hand():
+    rows = [row("healthy", "untouched", 0.80), row("ten D steps", "untouched", 0.20)]
+    rows += [row(name, "autopilot", score, moves=moves, seconds=2.0)
+             for name, score, moves in (("healthy", 0.77, 4), ("ten D steps", 0.74, 6))]  # fmt: skip
+    text = table.table(rows, {"ring8": {"whole": 0.80}})
+    assert (
+        "| ring8 | autopilot | 0 / 100 % of 1 |  | 100 / 100 % of 1 | 0.92 (ten D steps) | +0.037 | 5 | x2.00 |" in text
+    )
+    assert "| ten D steps | repairable | 0.25 | 0.92 |" in table.by_scenario(rows, {"ring8": {"whole": 0.80}}, "ring8")
+    assert table.best_static([row("healthy", "static", 0.7, seed) for seed in range(5)] + rows) == {
+        "ring8": {"whole": {"score": 0.7, "setting": "static", "seeds": 5}}
+    }

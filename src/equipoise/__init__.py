@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from equipoise.errors import InputError as InputError
     from equipoise.errors import TrainingFailed as TrainingFailed
     from equipoise.gan import GAN as GAN
+    from equipoise.monitor import Monitor as Monitor
     from equipoise.optimisers import Adam as Adam
     from equipoise.readings import Reading as Reading
     from equipoise.recipe import Recipe as Recipe
@@ -48,6 +49,7 @@ _HOMES = {
     "Dial": "schedules",
     "Schedule": "schedules",
     "Meter": "sensors",
+    "Monitor": "monitor",
     "Reading": "readings",
     "sensor": "sensors",
     "Step": "step",

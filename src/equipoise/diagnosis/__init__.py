@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeVar
 
@@ -54,10 +54,12 @@ class Finding:
     evidence: tuple[Evidence, ...]
     advice: tuple[str, ...]  # what to do, the first thing first
     cause: str = ""  # where it can be told
+    player: str = ""  # which of several discriminators it is about
 
     def text(self) -> str:
         """A paragraph for the terminal."""
-        lines = [f"{self.severity.name.lower()}: {self.name}: {self.summary}"]
+        whose = f" ({self.player})" if self.player else ""
+        lines = [f"{self.severity.name.lower()}: {self.name}{whose}: {self.summary}"]
         lines += [f"  because {one.text()}" for one in self.evidence]
         lines += [f"  cause: {self.cause}"] if self.cause else []
         return "\n".join(lines + [f"  try: {one}" for one in self.advice])
@@ -117,4 +119,8 @@ def diagnose(history: History, rules: Sequence[Rule] | None = None) -> Verdict:
     """The verdict on a history, by all registered rules or those given."""
     chosen = [entry.part for entry in entries("finding")] if rules is None else rules
     found = [one for rule in chosen if (one := rule(history)) is not None]
+    for player in history.players():  # what holds of one of several discriminators, and not of their mean alone
+        own, names = history.of(player), {one.name for one in found}
+        theirs = [replace(one, player=player) for rule in chosen if (one := rule(own)) is not None]
+        found += [one for one in theirs if one.name not in names and one.severity > Severity.GOOD]
     return Verdict(tuple(sorted(found, key=lambda one: (-one.severity, one.name))))

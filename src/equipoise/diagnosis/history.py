@@ -42,6 +42,16 @@ class History:
         total = self.facts.get("total_kimg")
         return min(1.0, self.kimg / float(total)) if total else None
 
+    def players(self) -> list[str]:
+        """Discriminators with signals of their own, `mpd/win_rate`."""
+        return sorted({name.partition("/")[0] for name in self.signals if "/" in name})
+
+    def of(self, player: str) -> History:
+        """The history as one of several discriminators has it: its own signals in place of the means over all."""
+        own = {name.partition("/")[2]: points for name, points in self.signals.items() if name.startswith(f"{player}/")}
+        shared = {name: points for name, points in self.signals.items() if "/" not in name}
+        return History({**shared, **own}, self.facts, self.dials)
+
     def has(self, *names: str) -> bool:
         """Whether all these signals are told."""
         return all(self.signals.get(name) for name in names)

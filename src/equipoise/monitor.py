@@ -1,0 +1,259 @@
+"""The monitor: the balance of any adversarial loop, read where it stands. The loop keeps the wheel.
+
+    monitor = equipoise.Monitor(loss="hinge")
+    for real in loader:
+        ...                                                                  # the discriminator's update, as before
+        monitor.observe("D", real_logits=real_logits, fake_logits=fake_logits)
+        ...                                                                  # the generator's update, as before
+        monitor.observe("G", fake_logits=fake_logits, output=fake)           # before its backward, for the gradient
+        monitor.step(len(real) * world_size)                                 # samples over all ranks
+
+Nothing is read back from the device between ticks, and no random number of the loop's is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise import distributed
+from equipoise.balancer import Balancer, Decision, Mode, Steering
+from equipoise.diagnosis import Rule, Verdict
+from equipoise.errors import InputError
+from equipoise.readings import Reading
+from equipoise.registry import entries, find
+from equipoise.sensors import Meter, Sensor
+from equipoise.signals import derive
+from equipoise.terms import Loss
+from equipoise.turn import Role, Turn, parameters, per_sample, score
+
+DENSE = 100  # steps in which ticks come at every tenth
+SPARSE = 16  # steps between those whose change of the weights is measured
+OWN = ("loss", "gradient", "update", "heldout_score", "share", "reconstruction")  # what a meter keeps beside sensors
+
+
+class Monitor:
+    """Senses an adversarial loop, judges it once per tick, and, if it may, turns what it was given to turn.
+
+    Any number of discriminators, each under a name of its own (`"D"`, `"mpd"`, `"msd"`); players whose name begins
+    with G are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh the same. Signals of
+    a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the mean over all.
+    """
+
+    def __init__(
+        self,
+        *steering: Steering,  # closed loops, such as those of `equipoise.loops`; none: only watch
+        loss: str | tuple[float, float | None] | None = None,  # a registered loss, or the ideal values of D's and G's
+        mode: Mode = "watch",
+        anchored: bool = False,  # whether G is held by a reconstruction loss too: a D far ahead is normal then
+        total: int | None = None,  # real samples of the whole run, where that is known
+        tick_kimg: float = 4.0,  # between looks once the run has settled, thousands of real samples
+        rules: Sequence[Rule] | None = None,  # None: all
+        on_tick: Callable[[Decision], None] | None = None,
+    ) -> None:
+        if not tick_kimg > 0:
+            raise InputError(f"tick_kimg={tick_kimg}: the distance of two looks must be above 0 thousand samples")
+        self.loss: Loss | None = find("loss", loss).part if isinstance(loss, str) else None
+        self.ideal = find("loss", loss).facts["ideal"] if isinstance(loss, str) else (loss or (0.0, None))
+        facts = {"anchored": anchored, "total_kimg": total / 1000 if total else None, "source": "a loop of one's own"}
+        facts |= {"loss": loss} if isinstance(loss, str) else {}
+        facts |= {"relativistic": "real_logits" in parameters(self.loss.g)} if self.loss else {}
+        facts = {name: value for name, value in facts.items() if value is not None}
+        self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts, on_tick=on_tick)
+        self.tick_kimg = tick_kimg
+        self.samples = self.steps = self.ticks = self.next_tick = 0
+        self.meters: dict[str, Meter] = {}
+        self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
+        self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
+        self.first: float | None = None  # what held G when the discriminator came in
+        self.verdict = Verdict(())
+
+    # ------------------------------------------------------------------------------------------------ sensing
+
+    def observe(
+        self,
+        player: str,  # "D", "G", or the name of one of several discriminators
+        *,
+        real_logits: Any = None,  # of a batch of real samples: [N, ...] or a list of heads
+        fake_logits: Any = None,
+        heldout_logits: Any = None,  # of real samples that D is never trained on, if there are any
+        loss: Tensor | None = None,  # the adversarial loss; None: formed from the logits where the loss is registered
+        output: Tensor | None = None,  # of G's: what it made, before its backward, where its losses meet
+        adversarial: Tensor | None = None,  # of G's: its adversarial loss, weighted as it is added, before its backward
+        reconstruction: Tensor | None = None,  # of G's: all that holds it otherwise, weighted, before its backward
+        **fields: Any,  # whatever sensors of your own read
+    ) -> None:
+        """Read one update of one player. Nothing is kept of the tensors but moments."""
+        if self.balancer.mode == "off":
+            return
+        role = role_of(player)
+        known = {"real_logits": real_logits, "fake_logits": fake_logits, **fields}
+        turn = Turn(player, role, **{name: _detached(value) for name, value in known.items() if value is not None})
+        with torch.no_grad():
+            values = self._read(turn, role, loss)
+            if heldout_logits is not None:
+                values["heldout_score"] = score(_detached(heldout_logits))
+        if role == "G" and output is not None and output.requires_grad:
+            self._follow_output(player, turn, output, adversarial, reconstruction)
+        if reconstruction is not None:
+            values["reconstruction"] = reconstruction.detach().reshape(1)
+        self._add(player, values)
+
+    def follow(self, player: str, optimiser: torch.optim.Optimizer) -> None:
+        """Measure the size of a player's steps relative to its weights, at one in 16, by hooks on its optimiser."""
+        trained = [p for group in optimiser.param_groups for p in group["params"]]
+        before: list[Tensor] = []
+
+        def pre(*_: Any) -> None:
+            if self.balancer.mode != "off" and (self.steps < DENSE or self.steps % SPARSE == 0):
+                before[:] = [p.detach().clone() for p in trained]
+                gradients = [p.grad for p in trained if p.grad is not None]
+                self._add(player, {"gradient": _norm(gradients).reshape(1)} if gradients else {})
+
+        def post(*_: Any) -> None:
+            if before:
+                change = _norm([p.detach() - old for p, old in zip(trained, before, strict=True)])
+                self._add(player, {"update": change.reshape(1)})
+                before.clear()
+
+        optimiser.register_step_pre_hook(pre)
+        optimiser.register_step_post_hook(post)
+        self._followed[player] = lambda: float(_norm([p.detach() for p in trained]))
+
+    def _read(self, turn: Turn, role: Role, loss: Tensor | None) -> dict[str, Tensor]:
+        """What the sensors say of a turn that has what they read, and its loss."""
+        values: dict[str, Tensor] = {}
+        for one in self._sensors:
+            if one.role == role and all(name in turn for name, needed in parameters(one.function).items() if needed):
+                values[_short(one)] = one(turn)
+        side = None if self.loss is None else self.loss.d if role == "D" else self.loss.g
+        if loss is not None:
+            values["loss"] = per_sample(loss.detach())
+        elif side is not None and all(name in turn for name in parameters(side)):
+            values["loss"] = turn.call(side)
+        return values
+
+    def _follow_output(
+        self, player: str, turn: Turn, output: Tensor, adversarial: Tensor | None, reconstruction: Tensor | None
+    ) -> None:
+        """Read the gradient that reaches G's output when the loop's backward passes, and now and then what it is of."""
+        share = self.steps < DENSE or self.steps % SPARSE == 0
+        if share and adversarial is not None and reconstruction is not None and adversarial.requires_grad:
+            parts = [torch.autograd.grad(one, output, retain_graph=True, allow_unused=True)[0]
+                     for one in (adversarial, reconstruction) if one.requires_grad]  # fmt: skip
+            norms = [torch.zeros([]) if part is None else torch.linalg.vector_norm(part.detach()) for part in parts]
+            if len(norms) == 2:
+                self._add(player, {"share": (norms[0] / (norms[0] + norms[1])).reshape(1)})
+        readers = [one for one in self._sensors if one.role == "G" and "pull" in parameters(one.function)]
+
+        def read(gradient: Tensor) -> None:
+            with torch.no_grad():
+                passing = Turn(player, "G", pull=gradient.detach() * len(gradient))
+                self._add(player, {_short(one): one(passing).mean().reshape(1) for one in readers})
+
+        if readers:
+            output.register_hook(read)
+
+    def _add(self, player: str, values: Mapping[str, Tensor]) -> None:
+        """Take values into a player's meter, those of one length together."""
+        for size in sorted({len(value) for value in values.values()}):
+            group = {name: value for name, value in values.items() if len(value) == size}
+            self._meter(player, next(iter(group.values())).device).add(group)
+
+    def _meter(self, player: str, device: torch.device) -> Meter:
+        if player not in self.meters:
+            own = [_short(one) for one in self._sensors if one.role == role_of(player)]
+            self.meters[player] = Meter([*dict.fromkeys([*OWN, *own])], device)
+        return self.meters[player]
+
+    # ------------------------------------------------------------------------------------------------ once per tick
+
+    def step(self, samples: int) -> Decision | None:
+        """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due."""
+        if self.balancer.mode == "off":
+            return None
+        if self.steps == 0:
+            self.balancer.begin()
+        self.samples, self.steps = self.samples + samples, self.steps + 1
+        if self.samples < self.next_tick:
+            return None
+        self.next_tick = self.samples + int(min(1000 * self.tick_kimg, max(DENSE // 10 * samples, self.samples // 10)))
+        self.ticks += 1
+        decision = self.balancer.decide(self.samples, self._signals())
+        self.verdict = decision.verdict
+        return decision
+
+    def _signals(self) -> dict[str, float]:
+        """The signals of the window that ends here: the one place where the host waits for the device."""
+        found: dict[str, float] = {}
+        told: dict[str, list[float]] = {}
+        for player, meter in self.meters.items():
+            readings, role = self._window(meter), role_of(player)
+            norms = {str(role): self._followed[player]()} if player in self._followed else {}
+            signals = derive({f"{role}.{name}": value for name, value in readings.items()}, self.ideal, norms)
+            signals |= self._anchored(readings)
+            if role == "D" and player != "D":
+                found |= {f"{player}/{name}": value for name, value in signals.items()}
+            for name, value in signals.items():
+                told.setdefault(name, []).append(value)
+        found |= {name: max(v) if name in ("nonfinite", "skipped") else sum(v) / len(v) for name, v in told.items()}
+        return found
+
+    def _anchored(self, readings: Mapping[str, Reading]) -> dict[str, float]:
+        """Where another loss holds G: the adversarial share, and that loss over its value when D came in."""
+        found = {"adversarial_share": readings["share"].mean} if "share" in readings else {}
+        if "reconstruction" in readings:
+            now = readings["reconstruction"].mean
+            started = any(role_of(player) == "D" for player in self.meters)
+            if self.first is None or not started or self.steps <= 1:
+                self.first = now
+            found["reconstruction"] = now / self.first if self.first else math.nan
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _window(self, meter: Meter) -> dict[str, Reading]:
+        if distributed.world_size() > 1:
+            distributed.average_(meter.moments).mul_(distributed.world_size())
+        return meter.read()
+
+    # ------------------------------------------------------------------------------------------------ keep
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on, open windows included; plain data and tensors."""
+        counts = {"samples": self.samples, "steps": self.steps, "ticks": self.ticks, "next_tick": self.next_tick}
+        meters = {player: meter.state_dict()["moments"].clone() for player, meter in self.meters.items()}
+        return {**counts, "first": self.first, "meters": meters, "balancer": self.balancer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        for name in ("samples", "steps", "ticks", "next_tick"):
+            setattr(self, name, int(state[name]))
+        self.first = state["first"]
+        for player, moments in state["meters"].items():
+            meter = self._meter(player, moments.device)
+            meter.load_state_dict({"moments": moments.to(meter.moments.device)})
+        self.balancer.load_state_dict(state["balancer"])
+
+
+def role_of(player: str) -> Role:
+    """What a player is, by its name."""
+    return "G" if player.startswith("G") else "D"
+
+
+def _short(sensor: Sensor) -> str:
+    return sensor.name.partition(".")[2]
+
+
+def _detached(value: Any) -> Any:
+    """A tensor without its graph, or a list of such; anything else as it is."""
+    if isinstance(value, (list, tuple)):
+        return [_detached(item) for item in value]
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    total: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t.float()) for t in tensors]))
+    return total

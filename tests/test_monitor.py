@@ -1,0 +1,181 @@
+"""The monitor reads any loop: normalised signals, several discriminators, shares of gradients; it disturbs nothing."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from equipoise import loops
+from equipoise.actuators import Actuator
+from equipoise.errors import InputError
+from equipoise.monitor import Monitor
+
+
+def held(value=0.1):
+    kept = {"p": value}
+    return kept, Actuator("p", lambda: kept["p"], lambda x: kept.__setitem__("p", x), 0.0, 0.8)
+
+
+def logits(real, fake, n=64):
+    return torch.full((n,), float(real)), torch.full((n,), float(fake))
+
+
+LOSSES = [
+    ("non-saturating", 0, 0, 1.0),
+    ("hinge", 0, 0, 1.0),
+    ("least-squares", 0.5, 0.5, 1.0),
+    ("rpgan", 3, 3, 1.0),
+    ("hinge", 1, -1, 0.0),
+]
+
+
+@pytest.mark.parametrize(("loss", "real", "fake", "ideal"), LOSSES)
+def test_losses_read_as_what_they_are(loss, real, fake, ideal):
+    monitor = Monitor(loss=loss)
+    one, two = logits(real, fake)
+    monitor.observe("D", real_logits=one, fake_logits=two)
+    assert monitor.step(64).signals["loss_D"] == pytest.approx(ideal, abs=1e-6)
+
+
+def test_signals_of_several_discriminators_and_of_heads():
+    monitor = Monitor(loss="hinge")
+    monitor.observe(
+        "mpd", real_logits=[torch.ones(8, 5), torch.ones(8)], fake_logits=[-torch.ones(8, 5), torch.ones(8)]
+    )
+    monitor.observe("msd", real_logits=torch.zeros(8), fake_logits=torch.ones(8))
+    signals = monitor.step(8).signals
+    assert signals["mpd/win_rate"] == 1.0 and signals["msd/win_rate"] == 0.0
+    assert signals["win_rate"] == 0.5
+    assert signals["mpd/loss_D"] == pytest.approx((0 + 2) / 2 / 2)  # heads weigh the same: 0 and 2, over the ideal 2
+
+
+def test_ticks_are_dense_at_first():
+    monitor = Monitor()
+    seen = []
+    for step in range(300):
+        monitor.observe("D", real_logits=torch.ones(100), fake_logits=torch.zeros(100))
+        if monitor.step(100):
+            seen.append(step + 1)
+    assert seen[:4] == [1, 11, 21, 31] and max(b - a for a, b in itertools.pairwise(seen)) <= 40
+
+
+def test_off_reads_nothing():
+    monitor = Monitor(mode="off")
+    monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+    assert monitor.step(4) is None and not monitor.meters
+
+
+def test_the_pull_at_the_output_is_that_of_each_sample():
+    pytest.importorskip("equipoise.sensors.pull")
+    monitor, output = Monitor(), torch.randn(4, 3, requires_grad=True)
+    monitor.observe("G", output=output)
+    (2.0 * output).sum(1).mean().backward()
+    assert monitor.step(4).signals["pull"] == pytest.approx(2 * math.sqrt(3))
+
+
+def test_share_of_the_adversarial_gradient_and_what_it_costs():
+    monitor = Monitor(anchored=True)
+    for number, weight in enumerate((1.0, 3.0)):
+        output = torch.randn(4, 3).requires_grad_(True)
+        adversarial, reconstruction = (
+            weight * output.sum(),
+            (1 + number) * output.mul(1).sum() * 0 + 3 * output[:, 0].sum(),
+        )
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+        monitor.observe("G", output=output, adversarial=adversarial, reconstruction=reconstruction)
+        (adversarial + reconstruction).backward()
+        signals = monitor.step(40).signals if number == 0 else monitor._signals()
+        a, b = weight * math.sqrt(12), 3 * math.sqrt(4)
+        assert signals["adversarial_share"] == pytest.approx(a / (a + b))
+    assert monitor.balancer.history.facts["anchored"] is True
+
+
+def test_steps_relative_to_the_weights_and_the_loop_undisturbed():
+    def trained(monitor):
+        torch.manual_seed(0)
+        layer = nn.Linear(2, 1, bias=False)
+        nn.init.constant_(layer.weight, 1.0)
+        optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
+        if monitor:
+            monitor.follow("D", optimiser)
+        for _ in range(3):
+            optimiser.zero_grad()
+            output = layer(torch.randn(4, 2))
+            output.sum().backward()
+            if monitor:
+                monitor.observe("D", real_logits=output[:, 0], fake_logits=-output[:, 0])
+            optimiser.step()
+            if monitor and (decision := monitor.step(4)):
+                found.append(decision.signals)
+        return layer.weight.detach().clone(), torch.randn(1)
+
+    found = []
+    plain, watched = trained(None), trained(Monitor())
+    assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))  # weights and the next random number
+    torch.manual_seed(0)
+    nn.Linear(2, 1, bias=False)
+    gradient = torch.randn(4, 2).sum(0)
+    after = torch.ones(2) - 0.1 * gradient
+    assert found[0]["step_D"] == pytest.approx(float(0.1 * gradient.norm() / after.norm()), rel=1e-5)
+    assert found[0]["gradient_D"] == pytest.approx(float(gradient.norm()), rel=1e-5)
+
+
+def test_memory_by_heldout_logits_moves_the_augmentation():
+    kept, p = held()
+    monitor = Monitor(loops.ada_heldout(p, kimg=10.0), mode="act", loss="rpgan")
+    noise = torch.linspace(-1, 1, 50)
+    monitor.observe("D", real_logits=2 + noise, fake_logits=noise, heldout_logits=0.5 + noise)  # memory 0.75
+    decision = monitor.step(1000)
+    assert kept["p"] == pytest.approx(0.1 + 1.0 / 10)
+    (move,) = decision.moves
+    assert (move.before, move.after, move.done) == (
+        pytest.approx(0.1),
+        pytest.approx(0.2),
+        True,
+    ) and "memory" in move.why
+
+
+def test_watching_says_what_would_be_done_and_does_not():
+    kept, p = held()
+    monitor = Monitor(loops.ada(p, kimg=10.0), loss="non-saturating")
+    monitor.observe("D", real_logits=torch.ones(4), fake_logits=-torch.ones(4))
+    (move,) = monitor.step(1000).moves
+    assert kept["p"] == 0.1 and not move.done and move.after == pytest.approx(0.2)
+
+
+def test_stopped_and_restored_it_goes_on_as_if_it_had_not_been():
+    def fed(monitor, steps):
+        for step in steps:
+            generator = torch.Generator().manual_seed(step)
+            real, fake = (torch.randn(16, generator=generator) for _ in range(2))
+            monitor.observe("D", real_logits=real + 1, fake_logits=fake)
+            if (decision := monitor.step(16)) is not None:
+                seen.append((decision.kimg, dict(decision.signals)))
+
+    seen = []
+    fed(Monitor(loss="hinge"), range(40))
+    whole, seen = seen, []
+    first, second = Monitor(loss="hinge"), Monitor(loss="hinge")
+    fed(first, range(15))
+    second.load_state_dict(first.state_dict())
+    fed(second, range(15, 40))
+    assert seen == whole and second.balancer.history.signals["win_rate"]
+
+
+def test_values_that_are_not_finite_are_counted_and_not_averaged():
+    monitor = Monitor()
+    monitor.observe("D", real_logits=torch.tensor([1.0, math.nan]), fake_logits=torch.zeros(2))
+    signals = monitor.step(2).signals
+    assert signals["nonfinite"] > 0 and signals["win_rate"] == 1.0
+
+
+def test_what_cannot_be():
+    with pytest.raises(InputError, match="did you mean hinge"):
+        Monitor(loss="hing")
+    with pytest.raises(InputError, match="off, watch, advise, act"):
+        Monitor(mode="steer")
+    _, p = held()
+    with pytest.raises(InputError, match="both turn p"):
+        Monitor(loops.ada(p), loops.apa(p))

@@ -81,6 +81,7 @@ def test_failures_are_counted_and_named_and_one_seed_says_nothing():
     assert "hinge: it broke" in made.text()
     none = table.tabulate(small("x"), [r for r in rows if r["setting"] == "base"])
     assert "no run finished" in none.rows[1].sentence
+    assert table.from_csv(small("x"), made.csv()) == made and made.csv().count("it broke") == 1
     ET.fromstring(engine.chart.draw(none))
     ET.fromstring(engine.chart.draw(table.tabulate(small("x"), [])))
 

@@ -13,6 +13,7 @@ from equipoise.studies.statistics import Estimate, estimate, holm, paired_p
 from equipoise.studies.study import Study
 
 LEVEL = 0.05
+FIRST, LAST = ("task", "setting", "seed", "primary", "higher"), ("seconds", "error")  # columns beside the scores
 NOTE = (
     "Intervals are 95 % by Student's t over the seeds. Differences are to the first setting, paired by seed. One "
     "counts as more than seed noise where the paired t-test's p, adjusted by Holm's method for all settings of a "
@@ -78,10 +79,7 @@ class Table:
         """One line per run: its scores, its time and, if it failed, why."""
         names = list(dict.fromkeys(name for one in self.results for name in one.get("scores", {})))
         file = io.StringIO()
-        writer = csv.DictWriter(
-            file, ["task", "setting", "seed", "primary", *names, "seconds", "error"], restval="", lineterminator="\n",
-            extrasaction="ignore",
-        )  # fmt: skip
+        writer = csv.DictWriter(file, [*FIRST, *names, *LAST], restval="", lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows({**one, **one.get("scores", {})} for one in self.results)
         return file.getvalue()
@@ -95,6 +93,20 @@ class Table:
             "rows": [asdict(r) for r in self.rows],
         }
         return json.dumps(_plain(data | {"results": self.results}), indent=1) + "\n"
+
+
+def from_csv(study: Study, text: str) -> Table:
+    """The table of a study whose results were kept as CSV, so that figures can be computed again."""
+    results = [_result(line) for line in csv.DictReader(io.StringIO(text))]
+    return tabulate(study, results)
+
+
+def _result(line: dict[str, str]) -> dict[str, Any]:
+    scores = {name: float(value) for name, value in line.items() if name not in (*FIRST, *LAST) and value}
+    plain = {"task": line["task"], "setting": line["setting"], "seed": int(line["seed"]), "error": line["error"],
+             "seconds": float(line["seconds"])}  # fmt: skip
+    judged = {"primary": line["primary"], "higher": line["higher"] == "True", "scores": scores}
+    return plain | (judged if line["primary"] else {})
 
 
 def tabulate(study: Study, results: list[dict[str, Any]]) -> Table:

@@ -1,0 +1,26 @@
+"""Pages of studies that were run: their figures are those of the rows beside them, their tasks those of the file."""
+
+from pathlib import Path
+
+import pytest
+
+from equipoise.studies import chart, study, table
+
+ROOT = Path(__file__).parents[1]
+KEPT = sorted((ROOT / "docs" / "studies").glob("*.csv"))
+ELSEWHERE = {"stacked-mnist": ROOT / "benchmarks" / "stacked_mnist.toml"}  # the others come with the package
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_a_page_says_what_its_rows_say(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EQUIPOISE_DATA", "data")
+    asked = study.read(str(ELSEWHERE.get(path.stem, path.stem)))
+    made = table.from_csv(asked, path.read_text(encoding="utf-8"))
+    ran = {(one["task"], one["setting"], one["seed"]) for one in made.results}
+    assert ran == {(cell.task.name, cell.setting.name, cell.seed) for cell in asked.cells()}
+    page = path.with_suffix(".md").read_text(encoding="utf-8")
+    for line in made.text().splitlines():
+        assert line in page
+    for task in asked.tasks:
+        assert f"{task.name} {task.kimg:g}" in page  # kimg
+    assert path.with_suffix(".svg").read_text(encoding="utf-8") == chart.draw(made)

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from equipoise.diagnosis.history import History as History
+from equipoise.diagnosis.untold import untold
 from equipoise.registry import entries, register
 
 Rule = Callable[[History], "Finding | None"]
@@ -80,7 +81,7 @@ class Verdict:
 
     def text(self) -> str:
         """For the terminal."""
-        parts = [one.text() for one in self.findings]
+        parts = [one.text() for one in self.findings] or ["no sign of imbalance in what is told"]
         parts += [f"most like: {self.most_like}"] if self.most_like else []
         parts += ["cannot be told:\n" + "\n".join(f"  {one}" for one in self.untold)] if self.untold else []
         return "\n\n".join(parts)
@@ -116,11 +117,11 @@ def evidence(
 
 
 def diagnose(history: History, rules: Sequence[Rule] | None = None) -> Verdict:
-    """The verdict on a history, by all registered rules or those given."""
+    """The verdict on a history, by all registered rules or those given, and what it cannot tell."""
     chosen = [entry.part for entry in entries("finding")] if rules is None else rules
     found = [one for rule in chosen if (one := rule(history)) is not None]
     for player in history.players():  # what holds of one of several discriminators, and not of their mean alone
         own, names = history.of(player), {one.name for one in found}
         theirs = [replace(one, player=player) for rule in chosen if (one := rule(own)) is not None]
         found += [one for one in theirs if one.name not in names and one.severity > Severity.GOOD]
-    return Verdict(tuple(sorted(found, key=lambda one: (-one.severity, one.name))))
+    return Verdict(tuple(sorted(found, key=lambda one: (-one.severity, one.name))), untold(history))

@@ -1,0 +1,70 @@
+"""What the data and what is shown of it do: a discriminator that knows them by heart, augmentation that is learnt."""
+
+from __future__ import annotations
+
+from equipoise.diagnosis import Finding, Severity, finding
+from equipoise.diagnosis.history import History
+from equipoise.diagnosis.limits import COPIES, HIGH_P, LEAKS, MEMORY, SIGNS
+from equipoise.diagnosis.signs import harm, held, some
+
+FEW = 5_000  # samples below which ADA's paper finds overfitting in any setting (arXiv:2006.06676, figure 1)
+
+
+@finding("discriminator-memorises", paper="arXiv:2006.06676", claim="D tells training data from held-out", treats="DF")
+def memorises(history: History) -> Finding | None:
+    """Held-out samples lose the half of what training samples have over generated ones, or samples are copies.
+
+    A gap that stays is common in good runs; it is one that goes with worse samples that costs. Signs alone (r_t) cannot
+    tell memory from a D that is merely ahead, so they are no more than a note.
+    """
+    memory, copies = held(history, "memory", "above", MEMORY), held(history, "nearest", "below", COPIES)
+    signs = None if history.facts.get("relativistic") else held(history, "sign_real", "above", SIGNS)
+    if memory is None and copies is None and (signs is None or history.has("memory")):
+        return None
+    known = memory is not None or copies is not None
+    bad = harm(history) if known else ()
+    return Finding(
+        "discriminator-memorises",
+        (Severity.ALARM if copies and memory else Severity.WARNING) if known else Severity.NOTE,
+        "the discriminator knows the training data by heart"
+        if memory
+        else "samples lie closer to the training data than fresh data do: they are near-copies"
+        if copies
+        else "the discriminator is sure of training data; whether it memorises them or is merely ahead is not told",
+        (*some(memory, copies, signs), *bad),
+        (
+            "augment what D is shown: ada, which finds its own strength, or diffaugment",
+            "or gather more data, remove duplicates, or mirror",
+            "or make D smaller, or keep an earlier snapshot; a lower learning rate does not cure this",
+        )
+        if known
+        else ("log what D says of held-out data: that decides it", "if augmentation is off, try ada"),
+        _why(history) if known else "",
+    )
+
+
+def _why(history: History) -> str:
+    count = history.facts.get("count")
+    if count is not None and count < FEW:
+        return f"too little data: {count:,} samples"
+    return "too little data for a discriminator of this size and a run of this length, or many duplicates"
+
+
+@finding("augmentation-leaks", paper="arXiv:2006.06676", claim="G imitates the augmentation", treats="")
+def leaks(history: History) -> Finding | None:
+    """Samples look augmented themselves; without that reading, a strength at which transforms are known to leak."""
+    leak = held(history, "leak", "above", LEAKS)
+    strong = held(history, "augmentation", "above", HIGH_P)
+    if leak is None and (strong is None or history.has("leak")):
+        return None
+    return Finding(
+        "augmentation-leaks",
+        Severity.WARNING if leak else Severity.NOTE,
+        "samples look like augmented data" if leak else "augmentation is so strong that it may leak into the samples",
+        some(leak, strong),
+        (
+            "limit the strength (ada: p up to 0.8), or leave out the transforms that show",
+            "if it does not come down by itself, there are too few data for this D: see discriminator-memorises",
+        ),
+        "a transform applied nearly always is part of the data for G" if strong else "",
+    )

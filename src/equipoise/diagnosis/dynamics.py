@@ -1,0 +1,154 @@
+"""How the two move: in circles, not at all, or too far."""
+
+from __future__ import annotations
+
+import statistics
+
+from equipoise.diagnosis import Evidence, Finding, Severity, finding
+from equipoise.diagnosis.history import History
+from equipoise.diagnosis.limits import (
+    ALL,
+    DOUBLED,
+    EXPLODED,
+    NO_STEP,
+    OUTWEIGHS,
+    QUARTER,
+    RISES,
+    SATURATED,
+    SKIPS,
+    STILL,
+    SWING_SIZE,
+    SWINGS,
+    VANISHED,
+    Limit,
+)
+from equipoise.diagnosis.signs import against_past, first, harm, held, some
+
+
+@finding("oscillation", claim="the losses come and go with a period: the two chase each other", treats="OSC")
+def oscillation(history: History) -> Finding | None:
+    """The losses repeat themselves with a size that matters, at each of the last three looks."""
+    height, size = held(history, "swing", "above", SWINGS), held(history, "swing_size", "above", SWING_SIZE)
+    steady = history.persists("swing", lambda value: value > SWINGS.value)
+    if height is None or size is None or not steady:
+        return None
+    turns = QUARTER[0] < history.now("lag") < QUARTER[1]
+    period = history.now("swing_kimg")
+    every = f", every {period:.3g} kimg" if period > 0 else ""
+    return Finding(
+        "oscillation",
+        Severity.WARNING,
+        f"the players chase each other in circles{every}",
+        (height, size, *harm(history)),
+        (
+            "set beta1 of both optimisers to 0 (G.beta1, D.beta1), or below",
+            "or strengthen the penalty (r1.gamma), at generated samples too (r2.gamma)",
+            "or lower both learning rates; or an update rule for games: extragradient, optimistic Adam, lookahead",
+        ),
+        "rotation: G's loss trails D's by a quarter of the period" if turns else "",
+    )
+
+
+@finding("gradient-vanishes", claim="what G learns from has all but gone", treats="VG")
+def vanishes(history: History) -> Finding | None:
+    """The pull on G has fallen to a hundredth of its own past, or its share beside other losses has."""
+    gone = some(
+        *(against_past(history, name, "below", VANISHED) for name in ("pull", "gradient_G", "adversarial_share"))
+    )
+    if not gone:
+        return None
+    saturated = held(history, "loss_D", "below", SATURATED)
+    saturating = history.facts.get("loss") == "minimax"
+    return Finding(
+        "gradient-vanishes",
+        Severity.ALARM if harm(history) or saturated else Severity.WARNING,
+        "the generator hardly gets a gradient from the discriminator any more",
+        (*gone, *some(saturated)),
+        (
+            "take the non-saturating loss (loss=non-saturating)"
+            if saturating
+            else "keep D from being sure: r1.gamma up, instance-noise, or a lower D.lr",
+            "go back to a snapshot from before, since a saturated D does not come back by itself",
+        ),
+        "the minimax loss saturates where D is sure" if saturating and saturated else "",
+    )
+
+
+@finding("gradient-explodes", claim="gradients or weights grow out of all proportion", treats="EG")
+def explodes(history: History) -> Finding | None:
+    """A gradient of ten times its own past, singular values as well, or updates refused since they were not finite."""
+    lost = first(held(history, "skipped", "above", SKIPS), held(history, "nonfinite", "above", SKIPS))
+    grown = some(
+        *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", "pull")),
+        *(against_past(history, name, "above", DOUBLED) for name in ("spectrum_G", "spectrum_D")),
+    )
+    bad = harm(history)
+    if lost is None and not grown:
+        return None
+    if lost is None and not bad and history.has("energy"):
+        return None  # gradients grow in good runs too, as networks sharpen
+    return Finding(
+        "gradient-explodes",
+        Severity.ALARM if lost is not None or bad else Severity.WARNING,
+        "updates are lost since values are not finite" if lost else "gradients have grown out of all proportion",
+        (*some(lost), *grown, *bad),
+        (
+            "lower the learning rates, and clip gradients (G.clip, D.clip)",
+            "or penalise D's slope at generated samples too (r2.gamma), where it explodes first",
+            "in half precision, keep logits and penalties in full",
+        ),
+    )
+
+
+@finding("dead-run", claim="nothing moves any more", treats="")
+def dead(history: History) -> Finding | None:
+    """All updates are refused, a player's steps are 0, or D's loss no longer moves at all."""
+    found = some(
+        held(history, "skipped", "above", ALL),
+        *(held(history, f"step_{role}", "below", NO_STEP) for role in "DG"),
+        _still(history),
+    )
+    if not found:
+        return None
+    return Finding(
+        "dead-run",
+        Severity.ALARM,
+        "nothing moves any more: going on is for nothing",
+        found,
+        (
+            "stop, and start again from a snapshot from before it died",
+            "look whether a learning rate has reached 0, whether D's output is stuck, and whether gradients are finite",
+        ),
+        "the schedule may have brought the rates to 0" if (history.share or 0.0) > 0.99 else "",
+    )
+
+
+def _still(history: History) -> Evidence | None:
+    """D's loss has been the same number in the last 30 % of the looks, five at least."""
+    values = history.values("loss_D")
+    last = values[-max(5, round(0.3 * len(values))) :]
+    if len(last) < 5 or len(values) < 8 or (spread := statistics.pstdev(last)) >= STILL.value:
+        return None
+    return Evidence("loss_D", spread, "spread below", STILL.value, STILL.source)
+
+
+@finding("anchor-lost", claim="the loss that holds G rises: the adversarial part drags it away", treats="")
+def anchor_lost(history: History) -> Finding | None:
+    """Where G is held by a reconstruction too: that one has risen above its own best, three looks in a row."""
+    best = history.best("reconstruction")[1]
+    if not best > 0 or not history.persists("reconstruction", lambda value: value > RISES.value * best):
+        return None
+    source = f"{RISES.value} of its own best; {RISES.source}"
+    risen = held(history, "reconstruction", "above", Limit(round(RISES.value * best, 4), source))
+    if risen is None:
+        return None
+    return Finding(
+        "anchor-lost",
+        Severity.WARNING,
+        "the reconstruction has got worse since the discriminator joined in",
+        some(risen, held(history, "adversarial_share", "above", OUTWEIGHS)),
+        (
+            "lower the adversarial loss's weight, or hold its share of the gradient at a fixed value",
+            "or start the discriminator later, when the reconstruction has settled",
+        ),
+    )

@@ -1,0 +1,59 @@
+"""The thresholds of the rules, each with its source: published, or set by us on runs that we made."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+OURS = "set on our recorded runs, docs/diagnose.md"
+SMALL = "seen in small runs of ours, not calibrated"
+CHOSEN = "chosen by us, not calibrated"
+
+
+class Limit(NamedTuple):
+    """A value that a reading is held against."""
+
+    value: float
+    source: str
+
+
+# --- what comes of it
+FAR = Limit(0.15, OURS)  # energy: samples are far from the data
+NEAR = Limit(0.05, OURS)  # energy: they are close
+NARROW = Limit(0.7, OURS)  # diversity below: modes are missing
+COLLAPSED = Limit(0.4, OURS)  # diversity below: hardly any is left
+FULL = (Limit(0.8, OURS), Limit(1.25, OURS))  # diversity of samples that are well spread
+LOST = Limit(0.5, CHOSEN)  # coverage or recall below this share of its own best
+WORSE = Limit(1.05, CHOSEN)  # a distance over its own best, three looks in a row
+IDLE = Limit(0.3, CHOSEN)  # share of the run without a new best
+
+# --- the two players
+AHEAD = Limit(0.5, OURS)  # loss_D below: D is far ahead
+SATURATED = Limit(0.1, OURS)  # loss_D below: D hardly errs, and G learns from what is left of its gradient
+CERTAIN = Limit(0.95, CHOSEN)  # win_rate or auc above: D is hardly ever wrong
+BLIND = Limit(0.9, OURS)  # loss_D above, with bad samples: D does not see what is wrong
+FOOLED = Limit(1.15, SMALL)  # loss_D above: D errs more than one that guesses
+FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
+SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
+FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers
+SLOW = Limit(0.002, SMALL)
+
+# --- the data
+MEMORY = Limit(0.5, "arXiv:2006.06676, the target of r_v")
+SIGNS = Limit(0.6, "arXiv:2006.06676, the target of r_t")
+COPIES = Limit(0.8, CHOSEN)  # nearest below: samples lie closer to training data than held-out ones do
+LEAKS = Limit(0.2, CHOSEN)
+HIGH_P = Limit(0.8, "arXiv:2006.06676: transforms are safe up to about 0.8")
+
+# --- the motion
+SWINGS = Limit(0.5, CHOSEN)
+SWING_SIZE = Limit(0.2, CHOSEN)
+VANISHED = Limit(0.01, CHOSEN)  # of its own early median
+EXPLODED = Limit(10.0, CHOSEN)  # times its own early median
+DOUBLED = Limit(10.0, CHOSEN)  # times the early singular value
+SKIPS = Limit(0.01, CHOSEN)  # share of updates refused
+ALL = Limit(0.99, CHOSEN)  # the same: as good as all
+NO_STEP = Limit(1e-7, CHOSEN)  # step: below the rounding of single precision
+STILL = Limit(1e-4, CHOSEN)  # spread of loss_D over its ideal: nothing moves
+RISES = Limit(1.2, CHOSEN)  # reconstruction over its own best
+OUTWEIGHS = Limit(0.5, CHOSEN)  # adversarial_share: more of G's gradient than the rest
+QUARTER = (0.15, 0.35)  # of a period: the lag of a rotation, as of the Dirac-GAN (arXiv:1801.04406)

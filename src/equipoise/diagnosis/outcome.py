@@ -1,0 +1,128 @@
+"""What comes of it: modes lost, samples that stay bad, nothing more to gain, or a run that is well."""
+
+from __future__ import annotations
+
+import math
+
+from equipoise.diagnosis import Evidence, Finding, Severity, finding
+from equipoise.diagnosis.history import History
+from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NARROW, NEAR, Limit
+from equipoise.diagnosis.signs import DISTANCES, harm, held, some, stuck, worse
+from equipoise.registry import entries
+
+CAUSES = ("discriminator-overpowers", "discriminator-blind", "discriminator-memorises", "oscillation",
+          "gradient-vanishes", "gradient-explodes", "collapse", "dead-run")  # fmt: skip
+FEWEST = 5  # looks before a run is called healthy or at its end
+
+
+@finding("collapse", claim="samples are far less diverse than the data, or lose what they covered", treats="GC")
+def collapse(history: History) -> Finding | None:
+    """Diversity well below the data's, or coverage or recall at half of its own best."""
+    narrow = held(history, "diversity", "below", NARROW)
+    lost = some(*(_fallen(history, name) for name in ("coverage", "recall", "diversity")))
+    if narrow is None and not lost:
+        return None
+    gone = held(history, "diversity", "below", COLLAPSED)
+    if gone is None and not lost and history.share is not None and history.share < 0.2:
+        return None  # samples spread in the course of the first updates
+    return Finding(
+        "collapse",
+        Severity.ALARM if gone or (narrow and lost) else Severity.WARNING,
+        "the generator makes hardly more than one thing" if gone else "the generator leaves out part of the data",
+        some(narrow, *lost),
+        (
+            "go back to a snapshot from before it began" if lost else "start anew: what was never covered seldom comes",
+            "pair real and generated samples (loss=rpgan with r1 and r2), or pack them (packing)",
+            "or lower G's learning rate, and set beta1 to 0",
+        ),
+        _why(history, lost),
+    )
+
+
+@finding("not-converging", claim="samples stay far from the data, and no reading says why", treats="")
+def not_converging(history: History) -> Finding | None:
+    """The samples are bad and no other rule has found a reason."""
+    bad = some(stuck(history), *(worse(history, name) for name in DISTANCES))
+    if not bad or any(_found(history, name) >= Severity.WARNING for name in CAUSES):
+        return None
+    past = stuck(history) is None
+    return Finding(
+        "not-converging",
+        Severity.WARNING,
+        "the samples were better before" if past else "the samples stay far from the data",
+        bad,
+        (
+            f"keep the snapshot of {history.best(bad[0].signal)[0]:g} kimg" if past else "compare with a known recipe",
+            "lower both learning rates, or let them decay",
+            "try loss=rpgan with r1 and r2 and beta1 0, which is harmless where it does not help",
+        ),
+    )
+
+
+@finding("nothing-more-to-gain", claim="no better samples for a third of the run: stop, and take the best snapshot")
+def finished(history: History) -> Finding | None:
+    """The distance to the data has had no new best for 30 % of what was trained; quiet where the run is bad."""
+    signal = next((name for name in DISTANCES if len(history.signals.get(name, [])) >= 2 * FEWEST), None)
+    if signal is None or harm(history):
+        return None
+    at, best = history.best(signal)
+    idle = (history.kimg - at) / history.kimg if history.kimg > 0 else 0.0
+    if idle < IDLE.value or (signal == "energy" and best > NEAR.value):
+        return None
+    return Finding(
+        "nothing-more-to-gain",
+        Severity.NOTE,
+        f"{signal} was best at {at:g} kimg and has not come lower since",
+        (Evidence(signal, best, "best, for a share of the run", round(idle, 2), IDLE.source, at),),
+        (
+            f"stop, and keep the snapshot nearest to {at:g} kimg, or the averaged generator",
+            "to get further: a longer decay of the learning rates, a larger network, or more data",
+        ),
+        "what is left is noise: of the two players, or of the measurement",
+    )
+
+
+@finding("healthy", claim="samples come near the data in all their variety, and no rule has anything to say")
+def healthy(history: History) -> Finding | None:
+    """Told from the samples, never from logits alone: near the data or coming nearer, as diverse as they."""
+    distance = next((name for name in DISTANCES if len(history.signals.get(name, [])) >= FEWEST), None)
+    if distance is None or (not history.has("diversity") and distance != "frechet"):
+        return None
+    if any(_found(history, entry.name) >= Severity.WARNING for entry in entries("finding") if entry.name != "healthy"):
+        return None
+    near = _near(history, distance)
+    full = (held(history, "diversity", "above", FULL[0]), held(history, "diversity", "below", FULL[1]))
+    if near is None or (history.has("diversity") and None in full):
+        return None
+    return Finding("healthy", Severity.GOOD, "the two are in balance, and the samples are good or getting better",
+                   some(near, full[0]), ("go on",))  # fmt: skip
+
+
+def _near(history: History, distance: str) -> Evidence | None:
+    """Close to the data, or at less than 70 % of where it stood at the beginning."""
+    close = held(history, distance, "below", NEAR) if distance == "energy" else None
+    early = history.early(distance)
+    halved = Limit(round(0.7 * early, 4), "70 % of its beginning; chosen by us") if early > 0 else None
+    return close or (held(history, distance, "below", halved) if halved else None)
+
+
+def _found(history: History, name: str) -> Severity:
+    """What another rule says, as a severity."""
+    found = next((entry.part(history) for entry in entries("finding") if entry.name == name), None)
+    return Severity.GOOD if found is None else found.severity
+
+
+def _fallen(history: History, signal: str) -> Evidence | None:
+    best = history.best(signal, max)[1]
+    if math.isnan(best) or best <= 0 or len(history.signals[signal]) < FEWEST or (signal == "diversity" and best > 2):
+        return None  # noise is diverse: falling from there is no loss
+    limit = Limit(round(LOST.value * min(best, 1.0), 4), f"{LOST.value} of its own best; {LOST.source}")
+    return held(history, signal, "below", limit) if history.persists(signal, lambda x: x < limit.value) else None
+
+
+def _why(history: History, lost: tuple[Evidence, ...]) -> str:
+    if history.now("step_G") > 3 * history.now("step_D"):
+        return "G moves much faster than D can follow"
+    if lost and history.now("precision") > history.early("precision"):
+        return "precision rose while coverage fell: G keeps to what D likes best"
+    return ""

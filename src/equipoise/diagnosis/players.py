@@ -1,0 +1,100 @@
+"""One player is ahead of the other: too strong a discriminator, or one that does not see what is wrong.
+
+How far D is ahead hardly predicts what becomes of a run: a blind discriminator sits at the ideal loss, and a run can be
+well with one far ahead. So these are warnings only where the samples say so too.
+"""
+
+from __future__ import annotations
+
+from equipoise.diagnosis import Finding, Severity, finding
+from equipoise.diagnosis.history import History
+from equipoise.diagnosis.limits import (
+    AHEAD,
+    BLIND,
+    CERTAIN,
+    FAST,
+    FLAT,
+    FOOLED,
+    MEMORY,
+    SATURATED,
+    SHARP,
+    SLOW,
+)
+from equipoise.diagnosis.signs import first, harm, held, seen, some, stuck
+
+
+@finding("discriminator-overpowers", claim="D is far ahead, and it is not that it memorises", treats="DO")
+def overpowers(history: History) -> Finding | None:
+    """D's loss lies far below its ideal, or it is hardly ever wrong. Silent where G is anchored, or D memorises."""
+    if history.facts.get("anchored") or held(history, "memory", "above", MEMORY):
+        return None
+    ahead = some(
+        held(history, "loss_D", "below", AHEAD),
+        first(held(history, "win_rate", "above", CERTAIN), held(history, "auc", "above", CERTAIN)),
+    )
+    if not ahead:
+        return None
+    bad, sharp = harm(history), held(history, "slope_fake", "above", SHARP)
+    saturated = held(history, "loss_D", "below", SATURATED)
+    grave = bool(bad) or (saturated is not None and not seen(history))
+    return Finding(
+        "discriminator-overpowers",
+        Severity.WARNING if grave else Severity.NOTE,
+        "the discriminator is far ahead of the generator"
+        + (", which learns little from it" if grave else "; that alone does not spoil a run"),
+        (*ahead, *some(sharp), *bad),
+        _weaken(history, sharp is not None) if grave else ("watch the samples: as long as they get better, go on",),
+        _why_ahead(history, sharp is not None),
+    )
+
+
+@finding("discriminator-blind", claim="D is fooled or guesses while the samples are bad: G overpowers it", treats="GO")
+def blind(history: History) -> Finding | None:
+    """D's loss is near its ideal or above it, and the samples are far from the data and not coming nearer."""
+    if history.facts.get("anchored"):
+        return None
+    fooled = held(history, "loss_D", "above", FOOLED)
+    guessing, bad = held(history, "loss_D", "above", BLIND), stuck(history)
+    if guessing is None or (bad is None and (fooled is None or seen(history))):
+        return None
+    return Finding(
+        "discriminator-blind",
+        Severity.WARNING if bad else Severity.NOTE,
+        "the discriminator does not see what is wrong with the samples, so its loss looks ideal"
+        if bad
+        else "the discriminator errs more often than one that guesses",
+        some(guessing, bad, held(history, "step_D", "below", SLOW), held(history, "slope_fake", "below", FLAT)),
+        (
+            "raise D's learning rate (D.lr), up to twice at a time",
+            "or give D more steps (D.steps), or more width",
+            "or weaken what holds D back: its penalty (r1.gamma), augmentation, noise",
+        ),
+        _why_blind(history) if bad else "",
+    )
+
+
+def _why_ahead(history: History, sharp: bool) -> str:
+    step_d, step_g = history.now("step_D"), history.now("step_G")
+    if step_g < SLOW.value and step_g < step_d / 3:
+        return "G moves too little beside D: its learning rate is too low"
+    if step_d > FAST.value:
+        return "D's steps are large: its learning rate is too high"
+    if sharp:
+        return "nothing limits D's slope: its gradient penalty is missing or too weak"
+    return ""
+
+
+def _why_blind(history: History) -> str:
+    if held(history, "step_D", "below", SLOW):
+        return "D moves too little: its learning rate is too low"
+    return "D is too small, or held back too strongly" if history.has("step_D") else ""
+
+
+def _weaken(history: History, sharp: bool) -> tuple[str, ...]:
+    """What to do about it, the likeliest first."""
+    penalty = "strengthen D's gradient penalty (r1.gamma), at generated samples too (r2.gamma)"
+    rate = "lower D's learning rate (D.lr), or let it follow the gap (rate gap-aware, arXiv:2302.00089)"
+    steps = "give D fewer steps for each of G (D.steps)"
+    if "its learning rate is too low" in _why_ahead(history, sharp):
+        return "raise G's learning rate (G.lr)", rate, steps
+    return (penalty, rate, steps) if sharp else (rate, steps, penalty)

@@ -1,0 +1,72 @@
+"""What several rules ask of a history: are the samples bad, how does a signal stand to a limit or to its own past."""
+
+from __future__ import annotations
+
+import math
+
+from equipoise.diagnosis import Evidence, evidence
+from equipoise.diagnosis.history import History, median
+from equipoise.diagnosis.limits import FAR, NARROW, WORSE, Limit
+
+OUTCOMES = ("energy", "frechet", "diversity", "coverage", "recall")  # they see the samples; logits do not
+DISTANCES = ("frechet", "energy")  # of samples to real ones, the better known first
+LATE = 0.85  # share of a run after which what is bad will stay so
+
+
+def held(history: History, signal: str, relation: str, limit: Limit) -> Evidence | None:
+    """The evidence that a signal stands so to a limit."""
+    return evidence(history, signal, relation, limit.value, limit.source)
+
+
+def seen(history: History) -> bool:
+    """Whether anything is told of the samples themselves."""
+    return any(history.has(name) for name in OUTCOMES)
+
+
+def harm(history: History) -> tuple[Evidence, ...]:
+    """What says that the samples are bad, and not about to become good."""
+    found = [stuck(history), held(history, "diversity", "below", NARROW), *(worse(history, name) for name in DISTANCES)]
+    return tuple(one for one in found if one is not None)
+
+
+def stuck(history: History) -> Evidence | None:
+    """Samples are far from the data, and did not come 30 % nearer in the last third; late in a run, far is enough."""
+    found = held(history, "energy", "above", FAR)
+    points = history.signals.get("energy", [])
+    if found is None or len(points) < 5:
+        return None
+    earlier = median(value for _, value in points[len(points) // 2 : len(points) * 2 // 3 + 1])
+    late = history.share is not None and history.share >= LATE
+    return found if late or found.value > 0.7 * earlier else None
+
+
+def worse(history: History, signal: str) -> Evidence | None:
+    """A distance has been above its own best for three looks in a row."""
+    best = history.best(signal)[1]
+    if not best > 0 or len(history.signals[signal]) < 5:
+        return None
+    limit = best * WORSE.value
+    if signal == "energy":
+        limit = max(limit, best + 0.03)  # its own noise at 256 samples
+    if not history.persists(signal, lambda value: value > limit):
+        return None
+    return evidence(history, signal, "above", round(limit, 4), f"{WORSE.value} of its own best; {WORSE.source}")
+
+
+def against_past(history: History, signal: str, relation: str, limit: Limit) -> Evidence | None:
+    """A signal has left its own early median by a factor; five looks at least."""
+    early = history.early(signal)
+    if not early > 0 or len(history.signals[signal]) < 5 or math.isinf(early):
+        return None
+    source = f"{limit.value:g} of its own early median; {limit.source}"
+    return evidence(history, signal, relation, early * limit.value, source)
+
+
+def first(*found: Evidence | None) -> Evidence | None:
+    """The first evidence that there is."""
+    return next((one for one in found if one is not None), None)
+
+
+def some(*found: Evidence | None) -> tuple[Evidence, ...]:
+    """All evidence that there is."""
+    return tuple(one for one in found if one is not None)

@@ -1,0 +1,175 @@
+"""Each rule fires on the signature of its failure and is silent on a healthy run."""
+
+import json
+
+import pytest
+
+from equipoise.diagnosis import History, Severity, Verdict, diagnose
+from equipoise.registry import entries
+
+LOOKS = 20
+
+# Signatures: what small runs of each kind showed between a fifth and the end of training.
+HEALTHY = {
+    "loss_D": 0.92, "loss_G": 1.1, "win_rate": 0.62, "gap": 0.6, "sign_real": 0.25, "memory": 0.2, "step_D": 0.008,
+    "step_G": 0.01, "slope_fake": 0.5, "slope_real": 0.5, "pull": 0.03, "gradient_G": 0.1, "gradient_D": 0.1,
+    "energy": (0.5, 0.02), "diversity": (0.9, 0.97), "coverage": (0.3, 0.9), "nearest": 1.02, "swing": 0.1,
+    "swing_size": 0.05, "skipped": 0.0, "churn": (0.5, 0.1), "augmentation": 0.1, "leak": 0.02,
+}  # fmt: skip
+SICK = {
+    "discriminator-overpowers": {"loss_D": (0.9, 0.05), "win_rate": 0.99, "slope_fake": 8.0, "energy": 0.5},
+    "discriminator-blind": {"loss_D": 1.0, "win_rate": 0.52, "step_D": 0.001, "slope_fake": 0.1, "energy": 0.3},
+    "discriminator-memorises": {"loss_D": (0.9, 0.6), "memory": (0.3, 0.9), "energy": (0.03, 0.09)},
+    "augmentation-leaks": {"leak": 0.5, "augmentation": 0.9},
+    "oscillation": {"swing": 0.8, "swing_size": 0.5, "lag": 0.25, "swing_kimg": 0.6},
+    "gradient-vanishes": {"pull": [0.03] * 5 + [1e-5] * 15, "loss_D": (0.9, 0.02), "energy": 0.4},
+    "gradient-explodes": {"loss_D": 0.7, "gradient_G": (0.1, 40.0), "energy": 0.6},
+    "dead-run": {"step_G": 0.0},
+    "collapse": {"loss_D": 0.75, "diversity": (0.9, 0.1), "energy": (0.1, 0.7)},
+    "not-converging": {"loss_D": 0.75, "energy": 0.4},
+    "nothing-more-to-gain": {"energy": [0.5, 0.3, 0.1, 0.05, 0.03, 0.02] + [0.025] * 14},
+}
+
+
+def history(signals, **facts):
+    """Over 20 looks to 40 kimg: a number stays, a pair is gone through evenly, a list is taken as it is."""
+    made = History(facts={"total_kimg": 40.0, "loss": "non-saturating"} | facts)
+    for look in range(LOOKS):
+        values = {}
+        for name, value in signals.items():
+            if isinstance(value, tuple):
+                value = value[0] + (value[1] - value[0]) * look / (LOOKS - 1)
+            values[name] = value[look] if isinstance(value, list) else value
+        if isinstance(signals.get("loss_D"), float):
+            values["loss_D"] += 0.003 * (-1) ** look  # a loss that is read is never twice the same
+        made.add(2.0 * (look + 1), values)
+    return made
+
+
+def names(verdict: Verdict, least=Severity.NOTE):
+    return {one.name for one in verdict.findings if one.severity >= least}
+
+
+def test_a_healthy_run_is_called_healthy_and_nothing_else():
+    verdict = diagnose(history(HEALTHY))
+    assert [one.name for one in verdict.findings] == ["healthy"] and verdict.severity == Severity.GOOD
+    assert verdict.untold == ()
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_each_rule_fires_on_its_signature(name):
+    verdict = diagnose(history(HEALTHY | SICK[name]))
+    assert name in names(verdict), verdict.text()
+    assert "healthy" not in {one.name for one in verdict.findings} or name == "nothing-more-to-gain"
+    found = next(one for one in verdict.findings if one.name == name)
+    assert found.advice and found.evidence and all(one.source for one in found.evidence)
+
+
+def test_every_rule_has_a_signature():
+    known = {entry.name for entry in entries("finding")}
+    assert known - {"healthy", "anchor-lost"} == set(SICK)
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_signatures_are_told_apart(name):
+    """What is found besides is no other failure of the same kind."""
+    players = {"discriminator-overpowers", "discriminator-blind", "discriminator-memorises"}
+    others = players - {name}
+    if name == "gradient-vanishes":
+        others -= {"discriminator-overpowers"}  # which is its cause
+    assert not names(diagnose(history(HEALTHY | SICK[name]))) & others
+
+
+@pytest.mark.parametrize("value", [1.0, 0.5, 0.03])
+def test_logits_alone_make_neither_a_healthy_run_nor_a_warning(value):
+    """A blind discriminator sits at the ideal loss, and one far ahead may well teach."""
+    told = {"loss_D": max(value, 0.12), "win_rate": 0.97 if value < 1 else 0.5, "sign_real": 0.3}
+    verdict = diagnose(history(told))
+    assert verdict.severity <= Severity.NOTE and "healthy" not in names(verdict, Severity.GOOD)
+    assert any("whether the run is well at all" in text for text in verdict.untold)
+    assert any("memorises or is merely ahead" in text for text in verdict.untold)
+
+
+def test_a_saturated_discriminator_is_a_warning_even_from_logits_alone():
+    assert names(diagnose(history({"loss_D": (0.5, 0.01)})), Severity.WARNING) == {"discriminator-overpowers"}
+
+
+def test_too_little_data_is_no_matter_of_learning_rates():
+    sick = HEALTHY | {"loss_D": (0.8, 0.3), "win_rate": 0.98, "memory": 0.9, "energy": (0.03, 0.12)}
+    verdict = diagnose(history(sick, count=100))
+    (found,) = [one for one in verdict.findings if one.severity >= Severity.WARNING]
+    assert found.name == "discriminator-memorises" and found.cause == "too little data: 100 samples"
+    assert "learning rate does not cure" in " ".join(found.advice)
+
+
+@pytest.mark.parametrize(
+    ("signals", "cause"),
+    [
+        ({"step_G": 0.001, "step_D": 0.01}, "G moves too little"),
+        ({"step_D": 0.05}, "D's steps are large"),
+        ({"slope_fake": 9.0}, "nothing limits D's slope"),
+    ],
+)
+def test_why_a_discriminator_is_ahead(signals, cause):
+    found = diagnose(history(HEALTHY | {"loss_D": 0.3, "energy": 0.3} | signals)).findings
+    assert cause in next(one for one in found if one.name == "discriminator-overpowers").cause
+
+
+def test_a_generator_held_by_a_reconstruction_raises_no_alarm_for_a_discriminator_far_ahead():
+    told = {"loss_D": 0.05, "win_rate": 1.0, "reconstruction": (1.0, 0.6), "adversarial_share": 0.3}
+    assert diagnose(history(told, anchored=True)).severity == Severity.GOOD
+    lost = told | {"reconstruction": (0.8, 1.6), "adversarial_share": 0.8}
+    assert names(diagnose(history(lost, anchored=True)), Severity.WARNING) == {"anchor-lost"}
+    died = told | {"adversarial_share": [0.3] * 5 + [0.001] * 15}
+    assert names(diagnose(history(died, anchored=True)), Severity.WARNING) == {"gradient-vanishes"}
+
+
+def test_signs_of_real_logits_are_a_note_and_none_where_logits_have_no_zero():
+    told = {"loss_D": 0.7, "sign_real": 0.8}
+    assert names(diagnose(history(told))) == {"discriminator-memorises"}
+    assert diagnose(history(told)).severity == Severity.NOTE
+    assert names(diagnose(history(told, relativistic=True))) == set()
+    assert names(diagnose(history(told | {"memory": 0.1}))) == set()  # held-out data decide
+
+
+def test_a_run_that_is_still_coming_nearer_is_left_alone():
+    early = HEALTHY | {"loss_D": 1.0, "energy": (2.0, 0.2)}
+    assert diagnose(history(early, total_kimg=400.0)).severity == Severity.GOOD
+    assert names(diagnose(history(early, total_kimg=40.0)), Severity.WARNING) == {"discriminator-blind"}
+
+
+def test_the_best_snapshot_is_named():
+    found = diagnose(history(HEALTHY | SICK["nothing-more-to-gain"])).findings
+    advice = " ".join(next(one for one in found if one.name == "nothing-more-to-gain").advice)
+    assert "12 kimg" in advice or "10 kimg" in advice or "14 kimg" in advice
+
+
+def test_frechet_distances_that_rise_again_end_a_run():
+    rising = {"loss_D": 0.8, "frechet": [60.0, 50, 40, 30, 25, 22, 20, 20, 21] + [24.0 + n for n in range(11)]}
+    (found,) = [one for one in diagnose(history(rising)).findings if one.severity >= Severity.WARNING]
+    assert found.name == "not-converging" and "better before" in found.summary and "14 kimg" in found.advice[0]
+
+
+def test_a_loss_that_no_longer_moves_is_dead():
+    stuck = history({"loss_G": 1.0})
+    for look in range(LOOKS):
+        stuck.add(2.0 * (look + 1), {"loss_D": 1.0})
+    assert names(diagnose(stuck)) == {"dead-run"}
+
+
+def test_nothing_said_of_nothing():
+    verdict = diagnose(History())
+    assert verdict.findings == () and verdict.severity == Severity.GOOD and len(verdict.untold) == 7
+    assert verdict.text().startswith("no sign of imbalance in what is told")
+
+
+def test_updates_that_are_lost():
+    verdict = diagnose(history(HEALTHY | {"skipped": 0.2}))
+    (found,) = [one for one in verdict.findings if one.severity == Severity.ALARM]
+    assert found.name == "gradient-explodes" and found.evidence[0].signal == "skipped"
+    assert {"dead-run"} < names(diagnose(history(HEALTHY | {"skipped": 1.0})))
+
+
+def test_a_verdict_is_plain_data():
+    found = json.loads(json.dumps(diagnose(history(HEALTHY | SICK["collapse"])).as_dict(), allow_nan=False))
+    assert found["findings"][0]["name"] == "collapse" and found["findings"][0]["severity"] == "alarm"

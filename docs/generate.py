@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from equipoise.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/recipes.md", "docs/parts.md", "docs/commands.md")
+PAGES = ("README.md", "docs/recipes.md", "docs/parts.md", "docs/commands.md", "docs/diagnose.md")
 BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 EXAMPLE = ((3, 32, 32), 50_000)  # the shape and the number of images that recipes are shown for
 
@@ -192,6 +192,33 @@ def defaults(part: Any) -> str:
     return ", ".join(f"{n} {written(p.default)}" for n, p in found.items() if p.default is not inspect.Parameter.empty)
 
 
+def log_families() -> str:
+    """Whose logs are read, and what signals they tell."""
+    from equipoise.logs.families import FAMILIES
+
+    rows = []
+    for family in FAMILIES:
+        told = ", ".join(f"`{name}`" for name in family.signals)
+        facts = ", ".join(f"{name} {written(value)}" for name, value in family.facts.items())
+        rows.append((family.name, told, facts, "<br>".join(f"`{source}`" for source in family.sources)))
+    return table(("family", "signals told", "taken as known", "where these names are written"), rows)
+
+
+def thresholds() -> str:
+    """What the rules hold readings against."""
+    from equipoise.diagnosis import limits
+
+    said = remarks_of(limits)
+    return table(
+        ("threshold", "value", "meaning", "source"),
+        (
+            (f"`{name}`", f"{one.value:g}", said.get(name, ""), one.source)
+            for name, one in vars(limits).items()
+            if isinstance(one, limits.Limit)
+        ),
+    )
+
+
 def network_options() -> str:
     """The options of each family of networks."""
     from equipoise import networks, registry
@@ -265,10 +292,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "schedule-settings": schedule_settings,
     "term-settings": term_settings,
     "network-options": network_options,
+    "log-families": log_families,
+    "thresholds": thresholds,
     "commands": commands,
     **{
         f"parts-{kind}": parts(kind)
-        for kind in ("network", "initialisation", "schedule", "sensor", "features", "preset")
+        for kind in ("network", "initialisation", "schedule", "sensor", "features", "preset", "finding")
     },
     **{
         f"parts-{kind}": techniques(kind)
@@ -288,6 +317,14 @@ def remarks(kind: type) -> dict[str, str]:
     said = comments(source)
     fields = [node for node in body.body if isinstance(node, ast.AnnAssign)]
     return {ast.unparse(node.target): between(said, node.lineno, node.end_lineno or node.lineno) for node in fields}
+
+
+def remarks_of(module: Any) -> dict[str, str]:
+    """The comments beside a module's constants."""
+    source = inspect.getsource(module)
+    said = comments(source)
+    lines = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return {ast.unparse(n.targets[0]): between(said, n.lineno, n.end_lineno or n.lineno) for n in lines}
 
 
 def parameters(function: Callable[..., Any]) -> list[tuple[str, Any, str]]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ import {module}
         "equipoise.diagnosis",
         "equipoise.controllers",
         "equipoise.balancer",
-        "equipoise.logs",
+        "equipoise.logs.judge",
     ],
 )
 def test_imports_without_torch(module):
@@ -35,3 +36,10 @@ def test_imports_without_torch(module):
 def test_the_block_works():
     found = subprocess.run([sys.executable, "-c", BLOCKED.format(module="equipoise.turn")], capture_output=True)
     assert found.returncode == 1
+
+
+def test_a_log_is_judged_without_torch():
+    log = Path(__file__).parent / "fixtures" / "logs" / "stylegan"
+    program = BLOCKED.format(module="equipoise.cli") + f"\nsys.argv = ['equipoise', 'diagnose', {str(log)!r}]"
+    done = subprocess.run([sys.executable, "-c", program + "\nequipoise.cli.main()"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("a log of stylegan, up to 44 kimg"), done.stderr

@@ -156,6 +156,19 @@ def parts(kind: str) -> Callable[[], str]:
     return make
 
 
+def probes() -> str:
+    """The probes with the signals that they tell."""
+    from equipoise import registry
+
+    head = ("probe", "tells", "what it is good for", "at every", "cost", "paper")
+    rows = []
+    for e in registry.entries("probe"):
+        often = "where asked for" if e.part.asked else f"{e.part.every} ticks" if e.part.every > 1 else "tick"
+        told = ", ".join(f"`{name}`" for name in e.part.tells)
+        rows.append((f"`{e.name}`", told, e.claim, often, e.facts["cost"], paper(e.paper)))
+    return table(head, rows)
+
+
 def techniques(kind: str) -> Callable[[], str]:
     """A table of all parts of a kind with what is known of them."""
 
@@ -294,6 +307,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "network-options": network_options,
     "log-families": log_families,
     "thresholds": thresholds,
+    "parts-probe": probes,
     "commands": commands,
     **{
         f"parts-{kind}": parts(kind)

@@ -13,6 +13,8 @@ from equipoise.recipe import Recipe
 from equipoise.registry import entries
 from equipoise.schedules import Schedule
 from equipoise.sensors import Sensor
+from equipoise.sensors.probes import Probe
+from equipoise.signals import SIGNALS
 from equipoise.terms import DEFAULTS, Loss, Objective, fact
 from equipoise.turn import Turn, parameters
 
@@ -53,7 +55,7 @@ def test_everything_says_where_it_comes_from_and_what_it_is_good_for(entry):
     assert not entry.paper or entry.paper.startswith(("arXiv:", "https://", "doi:")), entry.paper
     assert ("\n" not in entry.claim and not entry.claim.endswith(".")) or entry.kind == "sensor"
     assert entry.name == entry.name.strip() and " " not in entry.name
-    about = entry.part.function if isinstance(entry.part, Sensor) else entry.part
+    about = entry.part.function if isinstance(entry.part, (Sensor, Probe)) else entry.part
     if not isinstance(about, Loss):
         assert inspect.getdoc(about)
 
@@ -108,9 +110,18 @@ def test_schedules(entry):
 @each("sensor")
 def test_sensors(entry):
     assert entry.name == entry.part.name == f"{entry.part.role}.{entry.part.function.__name__}"
-    assert set(parameters(entry.part.function)) <= FIELDS
-    value = entry.part(turn(entry.part.role))
+    assert set(parameters(entry.part.function)) <= FIELDS | {"pull"}
+    made = turn(entry.part.role)
+    made.add(pull=torch.randn(6, 3, 2, 2))
+    value = entry.part(made)
     assert value.dim() == 1 and len(value) in (1, 6) and value.isfinite().all()
+
+
+@each("probe")
+def test_probes(entry):
+    assert entry.name == entry.part.name == entry.part.function.__name__
+    assert entry.part.tells and set(entry.part.tells) <= set(SIGNALS) and entry.part.every >= 1
+    assert "cost" in entry.facts
 
 
 @each("network")

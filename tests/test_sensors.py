@@ -11,7 +11,9 @@ from equipoise.registry import entries, find
 from equipoise.sensors import Meter, sensor
 from equipoise.signals import derive
 from equipoise.turn import Turn
+from plants import batch_of, small_step
 
+OF_LOGITS = [entry for entry in entries("sensor") if not entry.part.reads("pull")]
 NAMES = ["D.loss", "D.r1", "D.score"]
 
 
@@ -31,6 +33,7 @@ def d_turn(real, fake):
         ("D.sign_real", [1.0, -1.0, 0.0, 1.0]),
         ("D.sign_fake", [-1.0, 0.0, 0.0, 1.0]),
         ("D.win_rate", [1.0, 0.0, 0.5, 0.0]),
+        ("D.auc", [0.75, 0.125, 0.5, 0.75]),  # 2 exceeds -1, 0, 0; -1 ties with -1; 0 exceeds -1, ties with 0 and 0
     ],
 )
 def test_readings_by_hand(name, expected):
@@ -38,7 +41,7 @@ def test_readings_by_hand(name, expected):
     assert find("sensor", name).part(turn).tolist() == expected
 
 
-@pytest.mark.parametrize("entry", entries("sensor"), ids=lambda e: e.name)
+@pytest.mark.parametrize("entry", OF_LOGITS, ids=lambda e: e.name)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite_is_told_and_not_read_as_zero(entry, bad):
     """torch.tensor(nan).sign() is 0: a broken logit must not pass for a balanced one."""
@@ -46,7 +49,63 @@ def test_what_is_not_finite_is_told_and_not_read_as_zero(entry, bad):
     assert [math.isfinite(v) for v in value.tolist()] == [False, True]
 
 
-@pytest.mark.parametrize("entry", entries("sensor"), ids=lambda e: e.name)
+def test_auc_by_hand_and_beside_win_rate():
+    auc = find("sensor", "D.auc").part
+    assert float(auc(d_turn([1.0, 2.0], [0.0, 1.5])).mean()) == 0.75
+    real, fake = torch.randn(400, generator=torch.Generator().manual_seed(0)) + 1, torch.zeros(400)
+    turn = Turn("D", "D", real_logits=real, fake_logits=fake)
+    assert float(auc(turn).mean()) == pytest.approx(float((real > 0).double().mean()))
+    assert auc(d_turn([1.0, 1.0], [math.nan, 0.0])).tolist() == [1.0, 1.0]  # of the one that can be compared
+
+
+def test_pull_and_agreement_by_hand():
+    pull, agreement = (find("sensor", f"G.{name}").part for name in ("pull", "agreement"))
+
+    def g_turn(*rows):
+        return Turn("G", "G", pull=torch.tensor(rows))
+
+    assert pull(g_turn([[3.0, 4.0]], [[0.0, 1.0]])).tolist() == [5.0, 1.0]
+    assert float(agreement(g_turn([1.0, 0.0], [5.0, 0.0], [2.0, 0.0]))) == pytest.approx(1.0)
+    assert float(agreement(g_turn([1.0, 0.0], [-5.0, 0.0]))) == pytest.approx(-1.0)
+    assert float(agreement(g_turn([1.0, 0.0], [0.0, 2.0]))) == pytest.approx(0.0)
+    assert float(agreement(g_turn([0.0, 0.0], [0.0, 2.0]))) == 0.0  # no direction: agrees with none
+    rows = torch.randn(7, 3, 2, generator=torch.Generator().manual_seed(1))
+    cosines = [torch.cosine_similarity(rows[i].flatten(), rows[j].flatten(), 0)
+               for i in range(7) for j in range(7) if i != j]  # fmt: skip
+    assert float(agreement(Turn("G", "G", pull=rows))) == pytest.approx(float(sum(cosines) / 42), abs=1e-6)
+    assert pull(g_turn([math.nan, 0.0], [0.0, 1.0])).isnan().tolist() == [True, False]
+    assert math.isnan(float(agreement(g_turn([math.nan, 0.0], [0.0, 1.0]))))
+
+
+@pytest.mark.parametrize(("changes", "parts"), [({}, 1), ({"accumulate": 2}, 2), ({"network": {"pack": 2}}, 1)])
+def test_the_pull_is_the_gradient_at_the_generators_output(changes, parts):
+    """Against torch.autograd.grad in a loop of one's own; of the batch's last part where it is worked off in parts."""
+    step = small_step(**changes)
+    G, D, count = step.networks["G"], step.networks["D"], 8 // parts
+    torch.manual_seed(3)
+    latents = torch.randn(8, 4, dtype=torch.float64)[8 - count :]
+    fake = G(latents).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(torch.nn.functional.softplus(-D(fake)).sum(), fake)
+    rows = gradient.reshape(count // step.pack, -1)
+    torch.manual_seed(3)
+    step.move("G", *batch_of(step, 0))
+    found = step.meter.read()
+    assert found["G.pull"].mean == pytest.approx(float(rows.norm(dim=1).mean()), rel=1e-9)
+    units = rows / rows.norm(dim=1, keepdim=True)
+    cosines = units @ units.T
+    expected = float(cosines.sum() - cosines.trace()) / (len(rows) * (len(rows) - 1))
+    assert found["G.agreement"].mean == pytest.approx(expected, rel=1e-9) and found["G.pull"].n == 1
+
+
+@pytest.mark.parametrize("rule", ["extragradient", "consensus", "unrolled"])
+def test_the_pull_is_read_whatever_the_rule(rule):
+    step = small_step(rules={rule: {}})
+    torch.manual_seed(0)
+    step.round(1, lambda: batch_of(step, 0))
+    assert math.isfinite(step.meter.read()["G.pull"].mean)
+
+
+@pytest.mark.parametrize("entry", OF_LOGITS, ids=lambda e: e.name)
 def test_sensors_read_patch_maps_and_several_heads(entry):
     patches = torch.tensor([[[2.0, 2.0]], [[-1.0, -1.0]]])
     single = entry.part(Turn("D", "D", real_logits=patches[:, 0, 0], fake_logits=-patches[:, 0, 0]))

@@ -87,7 +87,9 @@ def test_the_clock_counts_real_images_and_ticks_begin_densely(tmp_path):
     assert outcome.step.moves == {"D": 200, "G": 100}
     kimgs = [line["kimg"] for line in journal(tmp_path / "run")]
     assert kimgs[:3] == [0.016, 0.096, 0.176] and kimgs[-1] == 1.6
-    asked = dataclasses.replace(asked.config, tick_kimg=4.0)
+    watched = dataclasses.replace(asked.config, kimg=160.0)
+    assert ticks.tick_length(0, watched) == 80 and ticks.tick_length(100_000, watched) == 1600  # a hundredth
+    asked = dataclasses.replace(asked.config, tick_kimg=4.0, balance="off")
     assert ticks.tick_length(0, asked) == 80 and ticks.tick_length(20_000, asked) == 2000
     assert ticks.tick_length(10**7, asked) == 4000
 

@@ -32,6 +32,7 @@ HOMES = {
     "preset": "equipoise.presets",
     "schedule": "equipoise.schedules",
     "sensor": "equipoise.sensors",
+    "probe": "equipoise.sensors",
     "finding": "equipoise.diagnosis",
     "controller": "equipoise.loops",
     "features": "equipoise.metrics",

@@ -81,9 +81,9 @@ def derive(
             found[f"gradient_{role}"] = readings[f"{role}.gradient"].mean
         if f"{role}.update" in readings and weights.get(role, 0.0) > 0:
             found[f"step_{role}"] = readings[f"{role}.update"].mean / weights[role]
-    for name in ("win_rate", "sign_real"):
-        if f"D.{name}" in readings:
-            found[name] = readings[f"D.{name}"].mean
+    for name in ("D.win_rate", "D.auc", "D.sign_real", "G.pull", "G.agreement"):
+        if name in readings:
+            found[name[2:]] = readings[name].mean
     if "D.real_score" in readings and "D.fake_score" in readings:
         real, fake = readings["D.real_score"], readings["D.fake_score"]
         found["gap"] = pooled_gap(real, fake)

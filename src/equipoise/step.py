@@ -71,6 +71,7 @@ class Step:
         self.optimisers = optimisers
         self.ema, self.powers = ema, powers
         self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
+        self._pulled: dict[str, Tensor] = {}  # readings of the gradient at the generator's output, until they are kept
         self.augmentations = dict(augmentations or {})
         self.rates, self.constraints = dict(rates or {}), dict(constraints or {})
         self.mixed, self.accumulate, self.channels_last = mixed, accumulate, channels_last
@@ -232,6 +233,7 @@ class Step:
         """The objective's values per sample, seen by the meter, and their sum."""
         values = self.objective(turn, due)
         self._observe(turn, values)
+        self._await_pull(turn)
         return values, torch.stack([value.mean() for value in values.values()]).sum() / self.accumulate
 
     def _adversarial(self, values: dict[str, Tensor]) -> Tensor:
@@ -361,9 +363,24 @@ class Step:
     def _observe(self, turn: Turn, values: dict[str, Tensor]) -> None:
         readings = {f"{turn.role}.{name}": value.detach() for name, value in values.items()}
         with torch.no_grad():
-            readings |= {sensor.name: sensor(turn) for sensor in self.sensors[turn.role]}
+            ready = [sensor for sensor in self.sensors[turn.role] if not sensor.reads("pull")]
+            readings |= {sensor.name: sensor(turn) for sensor in ready}
         size = len(values["loss"])  # fewer than images where the discriminator judges packs of them
         self.meter.add({n: v if len(v) in (1, size) else v.mean().reshape(1) for n, v in readings.items()})
+
+    def _await_pull(self, turn: Turn) -> None:
+        """Have the sensors that read `pull` read it once, when the backward pass comes by the generated images."""
+        waiting = [sensor for sensor in self.sensors[turn.role] if sensor.reads("pull")]
+        if not waiting or turn.role != "G" or not turn["fake"].requires_grad:
+            return
+
+        def read(gradient: Tensor) -> None:
+            if "pull" not in turn:
+                with torch.no_grad():
+                    turn.add(pull=gradient.detach() * (len(gradient) * self.accumulate))
+                    self._pulled = {sensor.name: sensor(turn).mean().reshape(1) for sensor in waiting}
+
+        turn["fake"].register_hook(read)
 
     def _record(self, role: Role, ok: Tensor, inputs: list[Tensor]) -> None:
         """Remember what the optimiser saw, and the inputs of a move that was skipped, for the host to look into."""
@@ -373,8 +390,10 @@ class Step:
                 f"{role}.gradient": optimiser.norm.reshape(1),
                 f"{role}.update": optimiser.update_norm.reshape(1),
                 f"{role}.skipped": (1 - ok).reshape(1),
+                **(self._pulled if role == "G" else {}),
             }
         )
+        self._pulled = {} if role == "G" else self._pulled
         if [(t.shape, t.dtype) for t in self.failed[role]] != [(t.shape, t.dtype) for t in inputs]:
             self.failed[role] = [torch.zeros_like(tensor) for tensor in inputs]
             self.alarm[role].zero_()

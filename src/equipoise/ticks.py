@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from equipoise import faults, images
+from equipoise import faults, images, looks
 from equipoise.balancer import Decision, Move
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset
@@ -27,7 +27,6 @@ from equipoise.signals import derive
 from equipoise.step import ROLES, Step
 from equipoise.turn import score
 
-HELDOUT = 256  # held-out images judged at a tick
 PATIENCE = 20  # updates skipped in a row before a run is given up
 
 
@@ -42,8 +41,12 @@ class Watcher(Protocol):
 
 
 def tick_length(samples: int, config: Config) -> int:
-    """Images to the next tick: dense in the first hundred updates, where runs are damaged, then up to `tick_kimg`."""
-    return int(min(config.tick_kimg * 1000, max(10 * config.recipe.batch, samples // 10)))
+    """Images to the next tick: dense in the first hundred updates, where runs are damaged, then up to `tick_kimg`.
+
+    A run that is watched is looked at a hundred times at least, unless it is shorter than a thousand updates.
+    """
+    growing = samples // 10 if config.balance == "off" else min(samples // 10, config.total // 100)
+    return int(min(config.tick_kimg * 1000, max(10 * config.recipe.batch, growing)))
 
 
 def snapshot_length(config: Config) -> int:
@@ -58,12 +61,21 @@ def look(
     """Read the window that ends here: the one place where the host waits for the device."""
     readings = step.meter.read()
     weights: dict[str, float] = {}
+    told: dict[str, float] = {}
     if config.balance != "off":
         readings |= judged(step, batches, config.recipe.batch // config.recipe.accumulate)
         weights = {role: float(_norm(step.networks[role])) for role in ROLES}
+        told = looks.probed(step, config, batches, number, samples)
     ideal = find("loss", config.recipe.loss).facts.get("ideal", (0.0, None))
     values = {name: dial.value for name, dial in dials.items()}
-    return Tick(number, samples, config.total, seconds, speed, readings, derive(readings, ideal, weights), values)
+    balance = merged(derive(readings, ideal, weights), told)
+    return Tick(number, samples, config.total, seconds, speed, readings, balance, values)
+
+
+def merged(derived: dict[str, float], told: dict[str, float]) -> dict[str, float]:
+    """Signals from readings and from probes; of the shares that were not finite the larger."""
+    lost = [signals["nonfinite"] for signals in (derived, told) if "nonfinite" in signals]
+    return derived | told | ({"nonfinite": max(lost)} if lost else {})
 
 
 @torch.no_grad()
@@ -72,20 +84,18 @@ def judged(step: Step, batches: Batches, size: int) -> dict[str, Reading]:
 
     At most `size` at once, since that many are known to fit.
     """
-    discriminator = step.networks["D"]
-    discriminator.eval()
-    found = {}
+    found, discriminator = {}, step.networks["D"]
     for name, draw in (("heldout", batches.heldout), ("training", batches.training)):
-        shown, labels = draw(HELDOUT, batches.samples, seed=batches.position)
+        shown, labels = draw(looks.size_of(batches.dataset.shape, step.device), batches.samples, seed=batches.position)
         known = [None] * len(shown) if labels is None else list(labels.split(size))
         shown = shown[: len(shown) - len(shown) % step.pack]
         parts = zip(shown.split(size), known, strict=False)
-        values = torch.cat([score(discriminator(step.show(x), y)).double() for x, y in parts])
+        with looks.evaluating(discriminator):
+            values = torch.cat([score(discriminator(step.show(x), y)).double() for x, y in parts])
         finite = values[torch.isfinite(values)]
         found[f"D.{name}_score"] = reading(
             len(finite), float(finite.sum()), float(finite.square().sum()), len(values) - len(finite)
         )
-    discriminator.train()
     return found
 
 

@@ -28,7 +28,8 @@ class Turn:
     `fake_score` are the mean per sample, `[N]`, formed on demand, and so are `real_gradient` and `fake_gradient`, the
     scores' gradients with respect to the images, like these in shape and differentiable in turn. `judge(images) -> [N]`
     and `generate(latents)` are there for techniques that must call a network again; both know the labels, and `judge`
-    takes several copies of the batch in one pass. Any further field a caller adds is readable by its name.
+    takes several copies of the batch in one pass. `pull` is the gradient of G's loss at the generated images, per
+    sample, there once the backward pass has been by. Any further field a caller adds is readable by its name.
     """
 
     def __init__(
@@ -55,6 +56,10 @@ class Turn:
             else:
                 self._fields |= self._gradients(name.removesuffix("_gradient"))
         return self._fields[name]
+
+    def add(self, **fields: Any) -> None:
+        """Add fields that come to be while the update goes on."""
+        self._fields |= fields
 
     def _gradients(self, wanted: str) -> dict[str, Tensor]:
         """The gradients of all scores whose images track one, in a single backward pass."""

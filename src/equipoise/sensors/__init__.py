@@ -11,7 +11,7 @@ from torch import Tensor
 
 from equipoise.readings import Reading, reading
 from equipoise.registry import register
-from equipoise.turn import Role, Turn
+from equipoise.turn import Role, Turn, parameters
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class Sensor:
 
     def __call__(self, turn: Turn) -> Tensor:
         return turn.call(self.function)
+
+    def reads(self, field: str) -> bool:
+        """Whether it asks for this field."""
+        return field in parameters(self.function)
 
 
 def sensor(role: Role, *, paper: str = "", claim: str = "") -> Callable[[Callable[..., Tensor]], Sensor]:

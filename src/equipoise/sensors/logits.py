@@ -1,4 +1,4 @@
-"""What the discriminator's logits say for nothing: scores, signs, and who wins each pair."""
+"""What the discriminator's logits say for nothing: scores, signs, and who wins the pairs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,18 @@ def sign_fake(fake_logits: Tensor) -> Tensor:
 def win_rate(real_score: Tensor, fake_score: Tensor) -> Tensor:
     """Share of pairs in which the discriminator scores the real image higher, 0 to 1; a tie counts half."""
     return (_sign(real_score - fake_score) + 1) / 2
+
+
+@sensor("D", claim="0.5 is balance, near 1 the discriminator tells all apart, whatever its scale")
+def auc(real_score: Tensor, fake_score: Tensor) -> Tensor:
+    """Share of generated images that a real one's score exceeds: its mean is the area under the ROC curve.
+
+    All pairs of a batch, where `win_rate` takes each real image with one generated one; a tie counts half. What is not
+    finite among the generated ones' scores is left out here and counted in `fake_score`.
+    """
+    told = torch.isfinite(fake_score)
+    above = _sign(real_score[:, None] - torch.where(told, fake_score, 0.0))  # [N, N]
+    return ((above + 1) / 2 * told).sum(1) / told.sum()
 
 
 def _sign(x: Tensor) -> Tensor:

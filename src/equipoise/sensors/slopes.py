@@ -28,4 +28,5 @@ def _slope(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     with torch.enable_grad():
         shown = images[:SAMPLES].detach().requires_grad_(True)
         (gradient,) = torch.autograd.grad(judge(shown).sum(), shown)
-    return torch.linalg.vector_norm(gradient.flatten(1), dim=1).mean()
+    slope: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1).mean()
+    return slope

@@ -86,6 +86,18 @@ def test_failures_are_counted_and_named_and_one_seed_says_nothing():
     ET.fromstring(engine.chart.draw(table.tabulate(small("x"), [])))
 
 
+def test_columns_in_the_terminal_and_every_score_on_the_page():
+    made = table.tabulate(small("x", seeds=3), results({"base": [0.5, 0.6, 0.7], "hinge": [0.61, 0.72, 0.80]}))
+    lines = made.text().splitlines()
+    assert lines[2:5] == [
+        "setting  n  failed      F            95 %  difference              95 %       p  s/run",
+        "base     3       0  0.600  0.352 to 0.848                                            1",
+        "hinge    3       0  0.710  0.473 to 0.947      +0.110  +0.085 to +0.135  0.0027      1",
+    ]
+    assert "| base | 3 | 0 | 0.600 | 0.352 to 0.848 |  |  |  | 0.5 | 1 |" in made.markdown()
+    assert "recall" in made.markdown() and "recall" not in made.text()
+
+
 # ------------------------------------------------------------------------------------------------ what is asked
 
 
@@ -247,13 +259,13 @@ def test_what_failed_is_named_and_how_to_run_it_again(tmp_path, source, monkeypa
     monkeypatch.setattr(engine.pool, "work", lambda take, *rest: iter([(take(), {"error": "it died"})]))
     asked, out, heard = small(source, seeds=1), tmp_path / "out", []
     made = engine.compare(asked, out, workers=1, say=heard.append)
-    assert heard[1:] == ["small, base, seed 0: failed (it died).", "small, hinge, seed 0: failed (it died).",
-                         "2 runs failed; the same command with --retry runs them again."]  # fmt: skip
+    assert heard[1:] == ["small, base, seed 0: failed (it died).", "small, hinge, seed 0: failed (it died)."]
     assert [row.failures for row in made.rows] == [["it died"]] * 2
+    assert "Failures (--retry runs them again):\n\n- base: it died\n- hinge: it died\n" in made.text()
     engine.compare(asked, out, workers=1, say=heard.append)
-    assert len(heard) == 4  # failures are results too
+    assert len(heard) == 3  # failures are results too
     engine.compare(asked, out, workers=1, retry=True, say=heard.append)
-    assert len(heard) == 8
+    assert len(heard) == 6
 
 
 def test_a_wish_to_stop_leaves_checkpoints_and_the_same_call_goes_on(tmp_path, source):

@@ -170,8 +170,6 @@ def _run(
             say(f"{cell.name}: {_said(found)}")
             stand(Standing(total - queue.pending(), total, failed,
                            (time.monotonic() - began) / ended * queue.pending()))  # fmt: skip
-    if failed and not stop():
-        say(f"{failed} run{'s' * (failed != 1)} failed; the same command with --retry runs them again.")
 
 
 def _take(queue: Queue, out: Path) -> Cell | None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -65,13 +66,13 @@ class Table:
         return [NOTE if self.seeds > 1 else ALONE, *unfinished]
 
     def text(self) -> str:
-        """For the terminal: a table and the sentences, task by task, and how to read them."""
-        lines = [line for task in self.tasks() for line in _task_lines(self.of(task))]
+        """For the terminal: the scores that count and the sentences, task by task, and how to read them."""
+        lines = [line for task in self.tasks() for line in _task_lines(self.of(task), _aligned)]
         return "\n".join([*lines, *self.notes()])
 
     def markdown(self) -> str:
         """The page of the study."""
-        lines = [line for task in self.tasks() for line in _task_lines(self.of(task))]
+        lines = [line for task in self.tasks() for line in _task_lines(self.of(task), _marked, others=True)]
         head = [f"# {self.title}", "", " ".join(self.notes()), "", "![chart](chart.svg)", ""]
         return "\n".join([*head, *lines]).rstrip() + "\n"
 
@@ -168,19 +169,30 @@ def _sentence(row: Row, first: str) -> str:
     return f"{said}{interval}{lost}: no more than seed noise with {row.difference.n} seeds (p {row.p:.2g})."
 
 
-def _task_lines(rows: list[Row]) -> list[str]:
-    names = list(dict.fromkeys(name for row in rows for name in row.others))
-    head = ["setting", "n", "failed", rows[0].primary, "95 %", "difference", "95 %", "p", *names, "s/run"]
-    lines = [f"## {rows[0].task}", "", _line(head), _line(["---"] * len(head))]
+def _task_lines(rows: list[Row], laid: Callable[[list[list[str]]], list[str]], others: bool = False) -> list[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row.others)) if others else []
+    fields = [["setting", "n", "failed", rows[0].primary, "95 %", "difference", "95 %", "p", *names, "s/run"]]
     for row in rows:
         change = row.difference
         between = [_said(change.mean, "+.3f"), _interval(change, "+"), _said(row.p, ".2g")] if change else ["", "", ""]
-        others = [_said(row.others.get(name, math.nan), ".4g") for name in names]
-        lines.append(_line([row.setting, str(len(row.values)), str(len(row.failures)), _said(row.mean.mean, ".3f"),
-                            _interval(row.mean), *between, *others, _said(row.seconds, ".3g")]))  # fmt: skip
+        beside = [_said(row.others.get(name, math.nan), ".4g") for name in names]
+        fields.append([row.setting, str(len(row.values)), str(len(row.failures)), _said(row.mean.mean, ".3f"),
+                       _interval(row.mean), *between, *beside, _said(row.seconds, ".3g")])  # fmt: skip
     reasons = sorted({f"{row.setting}: {reason}" for row in rows for reason in row.failures})
-    failed = ["", "Failures:", "", *(f"- {reason}" for reason in reasons)] if reasons else []
-    return [*lines, "", *(f"- {row.sentence}" for row in rows), *failed, ""]
+    failed = ["", "Failures (--retry runs them again):", "", *(f"- {reason}" for reason in reasons)] if reasons else []
+    return [f"## {rows[0].task}", "", *laid(fields), "", *(f"- {row.sentence}" for row in rows), *failed, ""]
+
+
+def _marked(rows: list[list[str]]) -> list[str]:
+    """A table in Markdown, the first row its head."""
+    return [_line(rows[0]), _line(["---"] * len(rows[0])), *map(_line, rows[1:])]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """A table in columns, the first of which begins at the left."""
+    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    form = "  ".join([f"{{:{first}}}", *(f"{{:>{width}}}" for width in others)])
+    return [form.format(*row) for row in rows]
 
 
 def _said(value: float, form: str) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from equipoise.terms import Loss as Loss
     from equipoise.terms import Objective as Objective
     from equipoise.turn import Turn as Turn
+    from equipoise.wires import wiring as wiring
 
 # Public names and the modules that hold them; each is imported when first used, so that the package loads quickly.
 _HOMES = {
@@ -57,6 +58,7 @@ _HOMES = {
     "Loss": "terms",
     "Objective": "terms",
     "Turn": "turn",
+    "wiring": "wires",
 }
 __all__ = sorted(_HOMES)
 

@@ -1,0 +1,94 @@
+"""Facts about an averaged generator: it is a network of its own, and follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from equipoise.errors import InputError
+from equipoise.wires.fact import Fact
+from equipoise.wires.players import Side, several
+
+
+class Average:
+    """An averaged network beside the live one, and how both were when the context began."""
+
+    def __init__(self, average: Any, side: Side) -> None:
+        self.side = side
+        live = next(iter(side.networks.values()))
+        network = module_of(average)
+        pairs = list(zip(network.parameters(), live.named_parameters(), strict=False))
+        if len(pairs) != len(list(live.parameters())) or any(a.shape != p.shape for a, (_, p) in pairs):
+            raise InputError(
+                "wiring: the averaged network given as `ema` does not have the parameters of the generator, in their order"
+            )
+        self.same = network is live
+        self.pairs = {name: (averaged, own) for averaged, (name, own) in pairs}
+        self.before = {name: averaged.detach().clone() for name, (averaged, _) in self.pairs.items()}
+        self.live_before = {name: own.detach().clone() for name, (_, own) in self.pairs.items()}
+        self.buffers = {
+            name: (averaged, own, averaged.detach().clone(), own.detach().clone())
+            for (name, own), averaged in zip(live.named_buffers(), network.buffers(), strict=False)
+            if own.is_floating_point() and own.shape == averaged.shape
+        }
+
+    def facts(self, optimised: set[int]) -> Iterator[Fact]:
+        """What can be said when the context has ended; `optimised` are the tensors that an optimiser moves."""
+        found = self._broken(optimised)
+        if found is not None:
+            yield found
+            return
+        shares = [share for name in self.pairs if (share := self._share(name)) is not None]
+        if not shares:
+            yield Fact("ema", "", "untold", f"{self.side.name} did not move, so nothing could follow it")
+        elif min(shares) > 0.5:
+            yield Fact("ema", "", "note", f"the average went {min(shares):.0%} of the way at once: it hardly averages")
+        else:
+            yield Fact("ema", "", "holds", f"the average followed {self.side.name} in all {len(shares)} tensors that moved")
+        stuck = [n for n, (a, b, a0, b0) in self.buffers.items() if bool((b != b0).any()) and not bool((a != a0).any())]
+        if stuck:
+            text = f"buffers that change in {self.side.name} stand still in the average: {several(stuck)}"
+            yield Fact("ema", "", "note", f"{text}; measure them anew before it is used")
+
+    def _broken(self, optimised: set[int]) -> Fact | None:
+        shared = [name for name, (a, b) in self.pairs.items() if storage(a) == storage(b)]
+        if self.same or shared:
+            what = "is the generator itself" if self.same else f"shares memory with it: {several(shared)}"
+            return Fact("ema", "", "broken", f"the averaged network {what}; make it with copy.deepcopy")
+        moved = [name for name, (averaged, _) in self.pairs.items() if id(averaged) in optimised]
+        if moved:
+            return Fact("ema", "", "broken", f"an optimiser holds tensors of the average: {several(moved)}")
+        shares = {name: self._share(name) for name in self.pairs}
+        still = [name for name, share in shares.items() if share is not None and share == 0]
+        away = [name for name, share in shares.items() if share is not None and share < 0]
+        if still:
+            rest = "" if len(still) < len([s for s in shares.values() if s is not None]) else ": it is never updated"
+            return Fact("ema", "", "broken", f"{self.side.name} moved and the average did not in {several(still)}{rest}")
+        if away:
+            return Fact("ema", "", "broken", f"the average moved away from {self.side.name} in {several(away)}")
+        return None
+
+    def _share(self, name: str) -> float | None:
+        """How much of the way from where it was to the live tensor the average went; None where the live one rests."""
+        averaged, own = (tensor.detach() for tensor in self.pairs[name])
+        way = own - self.before[name]
+        if not bool((own != self.live_before[name]).any()) or not bool(way.any()):
+            return None
+        went = averaged - self.before[name]
+        return float((went * way).sum() / way.square().sum()) if bool(went.any()) else 0.0
+
+
+def storage(tensor: Tensor) -> int:
+    """The address of the memory a tensor lies in."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def module_of(average: Any) -> nn.Module:
+    """The network inside an average: itself, or what `average`, `module` or `ema_model` holds."""
+    for inner in ("average", "ema_model", "module"):
+        average = getattr(average, inner, average) if not isinstance(getattr(average, inner, None), type(None)) else average
+    if not isinstance(average, nn.Module):
+        raise InputError(f"wiring: ema is {type(average).__name__}; give the averaged network, a torch.nn.Module")
+    return average

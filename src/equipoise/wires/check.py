@@ -1,0 +1,93 @@
+"""The check itself: a context around two steps of anybody's loop, and a list of facts afterwards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+from equipoise.errors import EquipoiseError
+from equipoise.wires import gradients, steps, values
+from equipoise.wires.averages import Average
+from equipoise.wires.events import Record
+from equipoise.wires.fact import Fact
+from equipoise.wires.listening import listening
+from equipoise.wires.players import Networks, sides_of, weights_of
+
+ORDER = ("broken", "note", "untold", "holds")
+
+
+class Miswired(EquipoiseError):
+    """A loop that does something else than was meant."""
+
+
+class Wiring:
+    """`with wiring(G, D, opt_G, opt_D) as check:`, two iterations of the loop inside, and `check.facts` after."""
+
+    def __init__(self, generators: Networks, discriminators: Networks, opt_g: Any, opt_d: Any, ema: Any = None) -> None:
+        self.sides = sides_of(generators, discriminators, opt_g, opt_d)
+        self.facts: list[Fact] = []
+        self._ema = ema
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Wiring:
+        self._record = Record(self.sides, weights_of(self.sides))
+        self._average = Average(self._ema, self.sides[0]) if self._ema is not None else None
+        with ExitStack() as stack:
+            if "torch._dynamo" in sys.modules:
+                from torch.compiler import set_stance
+
+                stack.enter_context(set_stance("force_eager"))  # compiled code cannot be followed
+            stack.enter_context(listening(self._record))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        if kind is None:
+            self.facts = sorted(self._collect(), key=lambda fact: ORDER.index(fact.state))
+
+    def _collect(self) -> Iterator[Fact]:
+        record = self._record
+        generators, judges = ([side for side in self.sides if side.role == role] for role in "GD")
+        for side in self.sides:
+            yield from steps.own(record, side)
+            yield from steps.stale(record, side)
+            yield from gradients.reached(record, side)
+            yield from gradients.terms(record, side)
+            yield from values.modes(record, side)
+        for judge in judges:
+            yield from gradients.inputs(record, judge)
+            for side in generators:
+                yield from gradients.adversarial(record, side, judge)
+                yield from gradients.direction(record, side, judge)
+        yield from steps.optimisers(record)
+        yield from values.finite(record)
+        yield from values.scaler(record)
+        if self._average is None:
+            yield Fact("ema", "", "untold", "no averaged generator was given: wiring(..., ema=...)")
+        else:
+            yield from self._average.facts({id(tensor) for side in self.sides for tensor in side.holds()})
+
+    @property
+    def findings(self) -> list[Fact]:
+        """What is broken."""
+        return [fact for fact in self.facts if fact.state == "broken"]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing is broken, 1 if something is, or if the loop did not run to its end."""
+        return int(bool(self.findings) or not self.facts)
+
+    def raise_for_errors(self) -> None:
+        """Raise `Miswired`, with all findings in its message, if there are any."""
+        if self.findings:
+            raise Miswired("\n".join(str(fact) for fact in self.findings))
+
+    def __str__(self) -> str:
+        seen = ", ".join(f"{len(self._record.steps(side))} of {side.called}" for side in self.sides)
+        return "\n".join([f"steps seen: {seen}", *(str(fact) for fact in self.facts)])

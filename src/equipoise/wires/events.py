@@ -1,0 +1,203 @@
+"""What happened in the loop, in order: forward calls, backward passes, steps, and what was done to values between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from equipoise.wires.players import Side, Weight
+from equipoise.wires.where import Place
+
+Origin = frozenset["Event"]  # the events that a tensor's value depends on
+Happened = TypeVar("Happened", bound="Event")
+
+
+@dataclass(eq=False, kw_only=True)
+class Event:
+    """Something that happened at a place, and which in the order of things it was."""
+
+    place: Place
+    when: int = 0
+
+
+@dataclass(eq=False, kw_only=True)
+class Call(Event):
+    """A forward pass through a player, or through the part of it that was called by itself."""
+
+    sides: list[Side]
+    network: str  # "D", "G.mapping"
+    training: bool
+    asleep: list[str]  # layers in eval mode that behave differently there
+    inputs: Origin
+    storages: frozenset[int]  # addresses of what went in
+    rows: tuple[tuple[int, bool], ...] = ()  # what was joined along the first axis: how many, and whether generated
+    pulls: dict[tuple[Differentiation, int, bool], Pull] = field(default_factory=dict)  # by output and generated or not
+    slopes: dict[Differentiation, Tensor] = field(default_factory=dict)  # at a generator's output, a discriminator's input
+
+    def of(self, role: str) -> bool:
+        return any(side.role == role for side in self.sides)
+
+    @property
+    def generated(self) -> bool:
+        """Whether what went in came from a generator."""
+        return any(isinstance(event, Call) and event.of("G") for event in self.inputs)
+
+
+@dataclass(eq=False)
+class Pull:
+    """The gradient of a loss at a network's output: its sum, and the sum of its absolute values."""
+
+    total: float
+    size: float
+
+
+@dataclass(eq=False, kw_only=True)
+class Differentiation(Event):
+    """One backward pass, or one call of torch.autograd.grad."""
+
+    kind: str  # "backward", "grad"
+    origin: Origin
+    finite: bool
+    reachable: set[Weight]  # by the graph
+    through: dict[Call, set[Weight]]  # discriminators' calls in the graph, and what lies behind each
+    terms: list[Summand]
+    written: set[Weight] = field(default_factory=set)
+    unsound: list[Weight] = field(default_factory=list)  # gradients that are not finite
+    reversed: bool = False  # whether a gradient changed its sign between a discriminator and a generator
+
+
+@dataclass(eq=False, kw_only=True)
+class Step(Event):
+    """A step of an optimiser: what the gradients were made of, and what changed."""
+
+    side: Side
+    ledgers: dict[Weight, tuple[Differentiation, ...]]
+    frozen: set[Weight]
+    unsound: list[Weight]
+    scaled_by: object | None = None  # the GradScaler that called it
+    unscaled: bool = False
+    rates: list[float] = field(default_factory=list)
+    skipped: bool = False  # by a fused optimiser, because the scaler found gradients that are not finite
+    changed: set[Weight] = field(default_factory=set)
+    broke: list[Weight] = field(default_factory=list)  # not finite afterwards
+
+    def consumed(self) -> set[Differentiation]:
+        """The backward passes that its own weights' gradients came from."""
+        return {event for weight, ledger in self.ledgers.items() if self.side in weight.sides for event in ledger}
+
+
+@dataclass(eq=False, kw_only=True)
+class Cut(Event):
+    """An operation that took something with a gradient and gave something without."""
+
+    name: str  # "detach"
+    behind: set[Weight]  # what would otherwise have been reached
+
+
+@dataclass(eq=False, kw_only=True)
+class Summand(Event):
+    """A term without a gradient, added to one that has one."""
+
+    value: float
+    origin: Origin
+
+
+@dataclass(eq=False, kw_only=True)
+class Unsound(Event):
+    """An operation whose result has a NaN that was in none of its inputs."""
+
+    name: str
+    single: bool  # a single number, as losses are
+    matters: bool  # it depends on a player
+
+
+@dataclass(eq=False, kw_only=True)
+class Hiding(Event):
+    """An operation that made a NaN disappear."""
+
+    name: str
+    single: bool
+    gradient: bool  # it was a weight's gradient
+    sources: list[Unsound]
+
+
+@dataclass(eq=False, kw_only=True)
+class Edit(Event):
+    """Gradients changed by hand between backward and step."""
+
+    name: str  # "clip_grad_norm_"
+    weights: list[Weight]
+
+
+@dataclass(eq=False, kw_only=True)
+class Scaling(Event):
+    """A call of a GradScaler."""
+
+    scaler: object
+    what: str  # "scale", "unscale_", "step", "update"
+    optimiser: object | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Outside(Event):
+    """Weights that changed where no known optimiser stepped."""
+
+    weights: set[Weight]
+
+
+class Record:
+    """All events in order, and the weights as they are."""
+
+    def __init__(self, sides: list[Side], weights: list[Weight]) -> None:
+        self.sides, self.weights = sides, weights
+        self.by_id = {id(weight.tensor): weight for weight in weights}
+        self.events: list[Event] = []
+        self.current: Differentiation | None = None
+
+    def add(self, event: Happened) -> Happened:
+        event.when = len(self.events)
+        self.events.append(event)
+        return event
+
+    def all(self, kind: type[Happened]) -> list[Happened]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def steps(self, side: Side) -> list[Step]:
+        return [step for step in self.all(Step) if step.side is side]
+
+    def own(self, side: Side) -> list[Differentiation]:
+        """The backward passes whose gradients a side stepped along."""
+        consumed = {event for step in self.steps(side) for event in step.consumed()}
+        return [event for event in self.all(Differentiation) if event in consumed]
+
+
+def explore(roots: list[torch.autograd.graph.Node]) -> set[torch.autograd.graph.Node]:
+    """All nodes of the graph behind some."""
+    seen, waiting = set(roots), list(roots)
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is not None and node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    return seen
+
+
+def weights_in(nodes: set[torch.autograd.graph.Node], by_id: dict[int, Weight]) -> set[Weight]:
+    """The weights whose gradients a graph accumulates."""
+    found = (by_id.get(id(getattr(node, "variable", None))) for node in nodes)
+    return {weight for weight in found if weight is not None}
+
+
+def tensors_in(value: object) -> Iterator[Tensor]:
+    """Every tensor in nested lists, tuples and dictionaries."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))

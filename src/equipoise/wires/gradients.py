@@ -1,0 +1,176 @@
+"""Facts about gradients: what reaches whom through what, which terms carry none, and which way the players pull."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Pull, Record, Step, Summand
+from equipoise.wires.fact import Fact, named
+from equipoise.wires.players import Side, Weight
+from equipoise.wires.where import Place
+
+
+def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
+    """A generator receives a gradient through a discriminator."""
+    name, events = "adversarial", record.own(side)
+    alone = {weight for weight in record.weights if side in weight.sides and judge not in weight.sides}
+    good = [
+        (event, call) for event in events for call, behind in event.through.items()
+        if judge in call.sides and behind & alone
+    ]  # fmt: skip
+    if not record.steps(side):
+        yield Fact(name, side.name, "untold", f"no step of {side.called} was seen")
+    elif not good:
+        yield _cut_off(record, side, judge, alone, events or _nobodys(record, judge))
+    elif not any(pull.size for event, call in good for (e, _, _), pull in call.pulls.items() if e is event):
+        place = good[0][0].place
+        text = f"{judge.name} passes {side.name} a gradient that is exactly 0 in the backward at {place}"
+        yield Fact(name, side.name, "broken", text, (place,))
+    else:
+        yield Fact(name, side.name, "holds", f"{side.name}'s gradient comes through {judge.name}")
+
+
+def _nobodys(record: Record, judge: Side) -> list[Differentiation]:
+    """Backward passes that went into no step and came from a generated sample's judgement."""
+    used = {event for step in record.all(Step) for event in step.consumed()}
+    return [
+        event for event in record.all(Differentiation)
+        if event not in used and any(call.generated for call in kept(event.origin, Call) if judge in call.sides)
+    ]  # fmt: skip
+
+
+def _cut_off(record: Record, side: Side, judge: Side, alone: set[Weight], events: list[Differentiation]) -> Fact:
+    calls = [call for event in events for call in kept(event.origin, Call) if judge in call.sides]
+    cuts = [cut for call in calls for cut in kept(call.inputs, Cut) if cut.behind & alone]
+    if cuts:
+        cut = min(cuts, key=lambda one: one.when)
+        text = f"what {judge.name} judged for {side.name} had been cut off by {cut.name} at {cut.place}: no gradient comes back"
+        return Fact("adversarial", side.name, "broken", text, (cut.place,))
+    after = [cut for event in events for cut in kept(event.origin, Cut) if cut.behind & alone]
+    if calls and after:
+        text = f"{judge.name}'s judgement was cut off by {after[0].name} at {after[0].place}: no gradient comes back to {side.name}"
+        return Fact("adversarial", side.name, "broken", text, (after[0].place,))
+    places = tuple(dict.fromkeys(event.place for event in events))
+    seen = f"the loss at {places[0]}" if places else f"what {side.called} stepped along"
+    what = f"judged nothing that comes from {side.name}" if calls else "is no part of it"
+    return Fact("adversarial", side.name, "broken", f"{side.name} gets no gradient through {judge.name}: in {seen} {judge.name} {what}", places)
+
+
+def reached(record: Record, side: Side) -> Iterator[Fact]:
+    """Every trainable tensor of a side gets a gradient from its loss."""
+    steps, events = record.steps(side), record.own(side)
+    held = {w for w in record.weights if side in w.sides and side in w.optimisers and w.trained}
+    frozen = {weight for step in steps for weight in held & step.frozen}
+    got = {weight for step in steps for weight in step.ledgers}
+    if frozen:
+        step = next(step for step in steps if held & step.frozen)
+        text = f"requires_grad was off at {side.called}.step() at {step.place}, and on before, in {named(frozen)}"
+        yield Fact("reached", side.name, "broken", text, (step.place,))
+    if not held & got:
+        yield Fact("reached", side.name, "untold", "no gradient was seen at all")
+        return
+    missing = held - got - frozen
+    cuts = [cut for event in events for cut in kept(event.origin, Cut) if cut.behind & missing]
+    if cuts:
+        cut = max(cuts, key=lambda one: len(one.behind & missing))
+        text = f"{named(cut.behind & missing)} get no gradient: cut off by {cut.name} at {cut.place}"
+        yield Fact("reached", side.name, "broken", text, (cut.place,))
+    elif missing:
+        yield Fact("reached", side.name, "note", f"no gradient and no part in the loss: {named(missing)}")
+    elif not frozen:
+        yield Fact("reached", side.name, "holds", f"all {len(held)} trainable tensors got a gradient")
+
+
+def terms(record: Record, side: Side) -> Iterator[Fact]:
+    """Every term of a side's loss that depends on it carries a gradient."""
+    found = [(event, term) for event in record.own(side) for term in event.terms]
+    dead = [term for _, term in found if any(call.of(side.role) for call in kept(term.origin, Call))]
+    for term in {one.place: one for one in dead}.values():
+        cuts = kept(term.origin, Cut)
+        where = f", cut off by {cuts[-1].name} at {cuts[-1].place}" if cuts else ""
+        text = f"the term {term.value:.4g} added at {term.place} depends on {side.name} and carries no gradient{where}"
+        yield Fact("terms", side.name, "broken", text, (term.place, *(cut.place for cut in cuts[-1:])))
+    moving = {place: values for place, values in _values(found).items() if place not in {one.place for one in dead}}
+    for place, values in moving.items():
+        shown = ", ".join(f"{value:.4g}" for value in values[:2])
+        text = f"the number added to the loss at {place} changes ({shown}) and carries no gradient: .item(), float or NumPy?"
+        yield Fact("terms", side.name, "broken", text, (place,))
+    if not dead and not moving:
+        yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
+
+
+def _values(found: list[tuple[Differentiation, Summand]]) -> dict[Place, list[float]]:
+    """The numbers added at each place, where they differ from time to time."""
+    values: dict[Place, list[float]] = {}
+    for _, term in found:
+        if not term.origin:
+            values.setdefault(term.place, []).append(term.value)
+    return {place: seen for place, seen in values.items() if len(set(seen)) > 1}
+
+
+def inputs(record: Record, side: Side) -> Iterator[Fact]:
+    """In its own turn a discriminator judges real and generated samples."""
+    calls = [[call for call in event.through if side in call.sides] for event in record.own(side)]
+    seen = [call for group in calls for call in group]
+    kinds = {kind for call in seen for kind in ([made for _, made in call.rows] or [call.generated])}
+    twice = [(a, b) for group in calls for a in group for b in group if a.when < b.when and a.storages & b.storages]
+    if not seen:
+        yield Fact("inputs", side.name, "untold", f"{side.name} was not called in its own turn")
+    elif kinds == {True, False}:
+        yield Fact("inputs", side.name, "holds", f"{side.name} judged real and generated samples")
+    elif kinds == {True} and sum(len(one.networks) for one in record.sides if one.role == "G") == 1:
+        text = f"all that {side.name} judged in its own turn, at {_lines(seen)}, came from the generator"
+        yield Fact("inputs", side.name, "broken", text, tuple(call.place for call in seen))
+    elif kinds == {False} and twice:
+        first, second = twice[0]
+        text = f"{side.name} judged the same samples at {first.place} and at {second.place}, and none that were generated"
+        yield Fact("inputs", side.name, "broken", text, (first.place, second.place))
+    else:
+        yield Fact("inputs", side.name, "untold", "which of the samples were generated could not be followed")
+
+
+def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
+    """A generator pulls the judgement of its samples to where the discriminator pulls that of real ones."""
+    mine, its = set(record.own(side)), set(record.own(judge))
+    real, fake = (_pulled(record, judge, its - mine, made) for made in (False, True))
+    pulled = _pulled(record, judge, mine - its, True)
+    outputs = [number for number in real if number in pulled and _clear(real[number], 0.5) and _clear(pulled[number], 0.9)]
+    against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
+    if not against:
+        text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
+        yield Fact("direction", side.name, "untold", text)
+    elif all(real[number].total * pulled[number].total > 0 for number in against):
+        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}")
+    else:
+        place = next(event.place for event in record.own(side) if any(judge in call.sides for call in event.through))
+        text = (
+            f"the backward at {place} moves {judge.name}'s judgement of generated samples away from that of real ones, as "
+            f"{judge.name} itself does: {side.name} helps {judge.name}; are the labels or the sign swapped?"
+        )
+        yield Fact("direction", side.name, "broken", text, (place,))
+
+
+def _pulled(record: Record, judge: Side, events: set[Differentiation], generated: bool) -> dict[int, Pull]:
+    """How some losses pull each output of a discriminator, added up."""
+    found: dict[int, Pull] = {}
+    for call in record.all(Call):
+        for (event, number, made), pull in call.pulls.items() if judge in call.sides else ():
+            if event in events and made == generated and event.kind == "backward":
+                total = found.setdefault(number, Pull(0.0, 0.0))
+                total.total += pull.total
+                total.size += pull.size
+    return found
+
+
+def _clear(pull: Pull, share: float) -> bool:
+    """Whether nearly all of a pull goes one way."""
+    return pull.size > 0 and abs(pull.total) >= share * pull.size
+
+
+def kept(origin: Iterable[Event], kind: type[Happened]) -> list[Happened]:
+    """The events of a kind in an origin, in the order in which they happened."""
+    return sorted((event for event in origin if isinstance(event, kind)), key=lambda event: event.when)
+
+
+def _lines(calls: list[Call]) -> str:
+    return ", ".join(dict.fromkeys(str(call.place) for call in calls))

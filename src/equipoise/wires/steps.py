@@ -1,0 +1,178 @@
+"""Facts about steps: who was moved by whom, along whose gradients, and which optimiser holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from equipoise.wires.events import Differentiation, Record, Scaling, Step
+from equipoise.wires.fact import Fact, named
+from equipoise.wires.players import Side, Weight
+
+
+def own(record: Record, side: Side) -> Iterator[Fact]:
+    """A side's step changes the side, and nothing else."""
+    steps = record.steps(side)
+    if not steps:
+        yield _never_stepped(record, side)
+        return
+    broken = [fact for step in steps for fact in _trespass(side, step)]
+    idle = [step for step in steps if not any(side in weight.sides for weight in step.changed) and not step.skipped]
+    broken += [_idle(record, side, step) for step in idle]
+    yield from dict.fromkeys(broken)
+    moved = {weight for step in steps for weight in step.changed}
+    if not broken:
+        yield Fact("own", side.name, "holds", f"{len(steps)} steps of {side.called} changed {len(moved)} tensors of "
+                                              f"{side.name} and no other")  # fmt: skip
+
+
+def _never_stepped(record: Record, side: Side) -> Fact:
+    tried = [event for event in record.all(Scaling) if event.what == "step" and event.optimiser is side.optimiser]
+    if tried:
+        text = f"the scaler skipped all {len(tried)} steps of {side.called}, as it does until its scale fits: watch more"
+        return Fact("own", side.name, "untold", text, (tried[0].place,))
+    text = f"{side.called}.step() was never called; if {side.name} moves less often than every iteration, watch more"
+    return Fact("own", side.name, "broken", text)
+
+
+def _trespass(side: Side, step: Step) -> Iterator[Fact]:
+    others = {weight for weight in step.changed if side not in weight.sides}
+    if others:
+        text = f"{side.called}.step() at {step.place} changed {named(others)}, which {side.name} does not have"
+        yield Fact("own", side.name, "broken", text, (step.place,))
+
+
+def _idle(record: Record, side: Side, step: Step) -> Fact:
+    """A step that left the side as it was, and why."""
+    start = f"{side.called}.step() at {step.place} changed nothing of {side.name}"
+    held = [weight for weight in record.weights if side in weight.optimisers and side in weight.sides]
+    cleared = [weight.cleared for weight in held if weight.cleared is not None]
+    if not held:
+        return Fact("own", side.name, "broken", f"{start}: {side.called} holds none of its tensors", (step.place,))
+    if step.ledgers and step.rates and not any(step.rates):
+        return Fact("own", side.name, "note", f"{start}: the learning rate is 0", (step.place,))
+    if step.frozen >= set(held):
+        return Fact("own", side.name, "broken", f"{start}: requires_grad is False on all its tensors", (step.place,))
+    if not step.ledgers and cleared and _written_before(record, held, step):
+        text = f"{start}: its gradients were cleared at {cleared[-1]}, after backward and before the step"
+        return Fact("own", side.name, "broken", text, (step.place, cleared[-1]))
+    why = "though gradients were there" if step.ledgers else "no gradient had reached it"
+    return Fact("own", side.name, "broken", f"{start}: {why}", (step.place,))
+
+
+def _written_before(record: Record, held: list[Weight], step: Step) -> bool:
+    """Whether a backward pass between the last step and this one wrote any of these gradients."""
+    last = max((s.when for s in record.steps(step.side) if s.when < step.when), default=-1)
+    return any(last < e.when < step.when and e.written & set(held) for e in record.all(Differentiation))
+
+
+def stale(record: Record, side: Side) -> Iterator[Fact]:
+    """A side steps along its own loss's gradients of this time, and along nothing else."""
+    steps = record.steps(side)
+    found = _reused(side, steps) or _foreign(record, side, steps)
+    if found is not None:
+        yield found
+    elif len(steps) < 2:
+        yield Fact("stale", side.name, "untold", f"{len(steps)} steps of {side.called} seen; it takes two to see what is left over")
+    else:
+        yield Fact("stale", side.name, "holds", f"nothing was left over in the gradients that {side.called} stepped along")
+    yield from _wasted(record, side)
+
+
+def _reused(side: Side, steps: list[Step]) -> Fact | None:
+    """A gradient that was stepped along before, by the same optimiser."""
+    for number, step in enumerate(steps):
+        for earlier in steps[:number]:
+            again = {w: set(ledger) & set(earlier.ledgers.get(w, ())) for w, ledger in step.ledgers.items()}
+            weights = {weight for weight, events in again.items() if events}
+            if weights:
+                event = next(iter(set().union(*again.values())))
+                text = (
+                    f"{side.called}.step() at {step.place} used the gradient of the backward at {event.place} again, "
+                    f"in {named(weights)}: it had been used and not been cleared; call {side.called}.zero_grad() each time"
+                )
+                return Fact("stale", side.name, "broken", text, (step.place, event.place))
+    return None
+
+
+def _foreign(record: Record, side: Side, steps: list[Step]) -> Fact | None:
+    """A gradient that the other role stepped along as well."""
+    for step in steps:
+        for weight, ledger in step.ledgers.items():
+            mine = [event for event in ledger if _roles(record, event) == {side.role}]
+            both = [event for event in ledger if len(_roles(record, event)) == 2]
+            if both and (mine or len(both) > 1):
+                return _mixed(side, step, both[0], [w for w, events in step.ledgers.items() if both[0] in events])
+            if both and _entangled(record, both[0]) and not both[0].reversed:
+                text = (
+                    f"one backward, at {both[0].place}, filled the gradients of both G and D, through the same call of D: "
+                    f"in {weight.name} the losses of both players are added up; go backward apart, or through a reversal"
+                )
+                return Fact("stale", side.name, "broken", text, (step.place, both[0].place))
+    return None
+
+
+def _mixed(side: Side, step: Step, event: Differentiation, weights: list[Weight]) -> Fact:
+    other = "D" if side.role == "G" else "G"
+    text = (
+        f"{side.called}.step() at {step.place} used the gradient of the backward at {event.place}, which is {other}'s, "
+        f"added to its own in {named(weights)}: call {side.called}.zero_grad() between the two"
+        + ("" if side.role == "D" else ", or detach the fakes that D learns from")
+    )
+    return Fact("stale", side.name, "broken", text, (step.place, event.place))
+
+
+def _roles(record: Record, event: Differentiation) -> set[str]:
+    """The roles that stepped along a backward pass."""
+    return {step.side.role for step in record.all(Step) if event in step.consumed()}
+
+
+def _entangled(record: Record, event: Differentiation) -> bool:
+    """Whether one call of a discriminator gave both roles all the gradient they stepped along."""
+    ledgers = [ledger for step in record.all(Step) for ledger in step.ledgers.values() if event in ledger]
+    return all(len(ledger) == 1 for ledger in ledgers) and any(
+        call.of("D") and {"G", "D"} <= {s.role for w in behind & event.written if len(w.sides) == 1 for s in w.sides}
+        for call, behind in event.through.items()
+    )
+
+
+def _wasted(record: Record, side: Side) -> Iterator[Fact]:
+    """A discriminator's backward that runs on into the generator: cleared in time, and work for nothing."""
+    for event in record.own(side) if side.role == "D" else ():
+        into = {weight for weight in event.written if all(one.role == "G" for one in weight.sides)}
+        if into and _roles(record, event) == {"D"}:
+            text = f"the backward at {event.place} runs on into {named(into)}: detach the fakes and save that work"
+            yield Fact("detached", side.name, "note", text, (event.place,))
+            return
+
+
+def optimisers(record: Record) -> Iterator[Fact]:
+    """Every trainable tensor is in exactly one optimiser, and in one of its own side."""
+    trained = [weight for weight in record.weights if weight.trained or weight.tensor.requires_grad]
+    broken = []
+    for side in record.sides:
+        lost = [weight for weight in trained if side in weight.sides and not weight.optimisers]
+        strangers = [tensor for tensor in side.holds() if id(tensor) not in record.by_id]
+        if lost:
+            text = f"no optimiser holds {named(lost)}"
+            wrong = {one for w in trained for one in w.optimisers if one is side and side not in w.sides}
+            text += f"; {side.called} holds tensors of another player instead" if wrong else ""
+            text += (f"; {side.called} holds {len(strangers)} tensors of none of the networks: was {side.name} copied, "
+                     "replaced or moved after the optimiser was made?") if strangers else ""  # fmt: skip
+            broken.append(Fact("optimisers", side.name, "broken", text))
+        elif strangers:
+            text = f"{side.called} also holds {len(strangers)} tensors of networks not given: hand over a list to have them watched"
+            yield Fact("optimisers", side.name, "note", text)
+    twice = [weight for weight in trained if len(weight.optimisers) > 1]
+    if twice:
+        holders = " and ".join(dict.fromkeys(side.called for weight in twice for side in weight.optimisers))
+        broken.append(Fact("optimisers", "", "broken", f"{holders} both hold {named(twice)}"))
+    for side in record.sides:
+        astray = [w for w in trained if len(w.optimisers) == 1 and w.optimisers[0] is side and side not in w.sides]
+        if astray:
+            text = f"{side.called} moves {named(astray)}, which {side.name} does not have"
+            broken.append(Fact("optimisers", side.name, "broken", text))
+    yield from broken
+    if not broken:
+        frozen = len(record.weights) - len(trained)
+        yield Fact("optimisers", "", "holds", f"each of {len(trained)} trainable tensors is in one optimiser, its own"
+                                              + (f"; {frozen} tensors are frozen" if frozen else ""))  # fmt: skip

@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from loops_common import BATCH, LATENT, Broken, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
 from torch import nn
 from torch.nn import functional as F
+
+from loops_common import BATCH, LATENT, Broken, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
 
 BROKEN: dict[str, Broken] = {}
 

@@ -22,7 +22,8 @@ class Average:
         pairs = list(zip(network.parameters(), live.named_parameters(), strict=False))
         if len(pairs) != len(list(live.parameters())) or any(a.shape != p.shape for a, (_, p) in pairs):
             raise InputError(
-                "wiring: the averaged network given as `ema` does not have the parameters of the generator, in their order"
+                "wiring: the network given as `ema` does not have the generator's parameters, in the same order; "
+                "give the averaged copy of the generator"
             )
         self.same = network is live
         self.pairs = {name: (averaged, own) for averaged, (name, own) in pairs}
@@ -46,7 +47,9 @@ class Average:
         elif min(shares) > 0.5:
             yield Fact("ema", "", "note", f"the average went {min(shares):.0%} of the way at once: it hardly averages")
         else:
-            yield Fact("ema", "", "holds", f"the average followed {self.side.name} in all {len(shares)} tensors that moved")
+            yield Fact(
+                "ema", "", "holds", f"the average followed {self.side.name} in all {len(shares)} tensors that moved"
+            )
         stuck = [n for n, (a, b, a0, b0) in self.buffers.items() if bool((b != b0).any()) and not bool((a != a0).any())]
         if stuck:
             text = f"buffers that change in {self.side.name} stand still in the average: {several(stuck)}"
@@ -65,7 +68,9 @@ class Average:
         away = [name for name, share in shares.items() if share is not None and share < 0]
         if still:
             rest = "" if len(still) < len([s for s in shares.values() if s is not None]) else ": it is never updated"
-            return Fact("ema", "", "broken", f"{self.side.name} moved and the average did not in {several(still)}{rest}")
+            return Fact(
+                "ema", "", "broken", f"{self.side.name} moved and the average did not in {several(still)}{rest}"
+            )
         if away:
             return Fact("ema", "", "broken", f"the average moved away from {self.side.name} in {several(away)}")
         return None
@@ -88,7 +93,9 @@ def storage(tensor: Tensor) -> int:
 def module_of(average: Any) -> nn.Module:
     """The network inside an average: itself, or what `average`, `module` or `ema_model` holds."""
     for inner in ("average", "ema_model", "module"):
-        average = getattr(average, inner, average) if not isinstance(getattr(average, inner, None), type(None)) else average
+        average = (
+            getattr(average, inner, average) if not isinstance(getattr(average, inner, None), type(None)) else average
+        )
     if not isinstance(average, nn.Module):
         raise InputError(f"wiring: ema is {type(average).__name__}; give the averaged network, a torch.nn.Module")
     return average

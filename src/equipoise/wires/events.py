@@ -1,4 +1,4 @@
-"""What happened in the loop, in order: forward calls, backward passes, steps, and what was done to values between them."""
+"""What happened in the loop, in order: forward calls, backward passes, steps, and what was done between them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Call(Event):
     storages: frozenset[int]  # addresses of what went in
     rows: tuple[tuple[int, bool], ...] = ()  # what was joined along the first axis: how many, and whether generated
     pulls: dict[tuple[Differentiation, int, bool], Pull] = field(default_factory=dict)  # by output and generated or not
-    slopes: dict[Differentiation, Tensor] = field(default_factory=dict)  # at a generator's output, a discriminator's input
+    slopes: dict[Differentiation, Tensor] = field(
+        default_factory=dict
+    )  # at a generator's output, a discriminator's input
 
     def of(self, role: str) -> bool:
         return any(side.role == role for side in self.sides)

@@ -44,26 +44,35 @@ def _cut_off(record: Record, side: Side, judge: Side, alone: set[Weight], events
     cuts = [cut for call in calls for cut in kept(call.inputs, Cut) if cut.behind & alone]
     if cuts:
         cut = min(cuts, key=lambda one: one.when)
-        text = f"what {judge.name} judged for {side.name} had been cut off by {cut.name} at {cut.place}: no gradient comes back"
+        text = (
+            f"what {judge.name} judged for {side.name} was cut off by {cut.name} at {cut.place}: no gradient comes back"
+        )
         return Fact("adversarial", side.name, "broken", text, (cut.place,))
     after = [cut for event in events for cut in kept(event.origin, Cut) if cut.behind & alone]
     if calls and after:
-        text = f"{judge.name}'s judgement was cut off by {after[0].name} at {after[0].place}: no gradient comes back to {side.name}"
+        text = f"{judge.name}'s judgement was cut off by {after[0].name} at {after[0].place}: no gradient comes back"
         return Fact("adversarial", side.name, "broken", text, (after[0].place,))
     places = tuple(dict.fromkeys(event.place for event in events))
     seen = f"the loss at {places[0]}" if places else f"what {side.called} stepped along"
     what = f"judged nothing that comes from {side.name}" if calls else "is no part of it"
-    return Fact("adversarial", side.name, "broken", f"{side.name} gets no gradient through {judge.name}: in {seen} {judge.name} {what}", places)
+    return Fact(
+        "adversarial",
+        side.name,
+        "broken",
+        f"{side.name} gets no gradient through {judge.name}: in {seen} {judge.name} {what}",
+        places,
+    )
 
 
 def reached(record: Record, side: Side) -> Iterator[Fact]:
     """Every trainable tensor of a side gets a gradient from its loss."""
     steps, events = record.steps(side), record.own(side)
     held = {w for w in record.weights if side in w.sides and side in w.optimisers and w.trained}
-    frozen = {weight for step in steps for weight in held & step.frozen}
-    got = {weight for step in steps for weight in step.ledgers}
+    stopped = {step: (held & step.frozen) - set(step.ledgers) for step in steps}
+    frozen = set().union(*stopped.values())
+    got = {weight for event in events for weight in event.written}
     if frozen:
-        step = next(step for step in steps if held & step.frozen)
+        step = next(step for step in steps if stopped[step])
         text = f"requires_grad was off at {side.called}.step() at {step.place}, and on before, in {named(frozen)}"
         yield Fact("reached", side.name, "broken", text, (step.place,))
     if not held & got:
@@ -93,7 +102,9 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
     moving = {place: values for place, values in _values(found).items() if place not in {one.place for one in dead}}
     for place, values in moving.items():
         shown = ", ".join(f"{value:.4g}" for value in values[:2])
-        text = f"the number added to the loss at {place} changes ({shown}) and carries no gradient: .item(), float or NumPy?"
+        text = (
+            f"the number added to the loss at {place} changes ({shown}) and has no gradient: .item(), float or NumPy?"
+        )
         yield Fact("terms", side.name, "broken", text, (place,))
     if not dead and not moving:
         yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
@@ -123,7 +134,9 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("inputs", side.name, "broken", text, tuple(call.place for call in seen))
     elif kinds == {False} and twice:
         first, second = twice[0]
-        text = f"{side.name} judged the same samples at {first.place} and at {second.place}, and none that were generated"
+        text = (
+            f"{side.name} judged the same samples at {first.place} and at {second.place}, and none that were generated"
+        )
         yield Fact("inputs", side.name, "broken", text, (first.place, second.place))
     else:
         yield Fact("inputs", side.name, "untold", "which of the samples were generated could not be followed")
@@ -134,7 +147,9 @@ def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
     mine, its = set(record.own(side)), set(record.own(judge))
     real, fake = (_pulled(record, judge, its - mine, made) for made in (False, True))
     pulled = _pulled(record, judge, mine - its, True)
-    outputs = [number for number in real if number in pulled and _clear(real[number], 0.5) and _clear(pulled[number], 0.9)]
+    outputs = [
+        number for number in real if number in pulled and _clear(real[number], 0.5) and _clear(pulled[number], 0.9)
+    ]
     against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
     if not against:
         text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
@@ -144,8 +159,8 @@ def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
     else:
         place = next(event.place for event in record.own(side) if any(judge in call.sides for call in event.through))
         text = (
-            f"the backward at {place} moves {judge.name}'s judgement of generated samples away from that of real ones, as "
-            f"{judge.name} itself does: {side.name} helps {judge.name}; are the labels or the sign swapped?"
+            f"the backward at {place} moves {judge.name}'s judgement of generated samples away from that of real ones, "
+            f"as {judge.name} itself does: {side.name} helps {judge.name}; are the labels or the sign swapped?"
         )
         yield Fact("direction", side.name, "broken", text, (place,))
 

@@ -18,11 +18,9 @@ from equipoise.wires.events import (
     Record,
     Scaling,
     Step,
-    explore,
     tensors_in,
-    weights_in,
 )
-from equipoise.wires.origins import GRAPH, Origins
+from equipoise.wires.origins import Origins, notes
 from equipoise.wires.players import Side, Weight
 from equipoise.wires.where import NOWHERE, caller
 
@@ -111,7 +109,7 @@ class Ear:
             for number, tensor in enumerate(outputs):
                 if tensor.grad_fn is None:
                     continue
-                tensor.grad_fn.metadata.setdefault(GRAPH, []).append(call)
+                notes(tensor.grad_fn).append(call)
                 if call.of("D"):
                     self.handles.append(tensor.register_hook(functools.partial(self._pull, call, number)))
                 elif number == 0:
@@ -162,6 +160,7 @@ class Ear:
                                 through={}, terms=[])
             )  # fmt: skip
         event.written.add(weight)
+        weight.trained = True
         weight.ledger = (*(one for one in weight.ledger if one is not event), event)
 
     # ------------------------------------------------------------------------------------------------ steps
@@ -298,7 +297,9 @@ def is_empty(weight: Weight) -> bool:
     return gradient is None or not bool(gradient.any())
 
 
-def _hooked(own: Callable[..., Any], before: Callable[..., Any], after: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _hooked(
+    own: Callable[..., Any], before: Callable[..., Any], after: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
     """A step between two hooks, for optimisers that know of none."""
     before(None, (), {})
     result = own(*args, **kwargs)

@@ -35,10 +35,11 @@ from equipoise.wires.where import caller
 
 NOTHING: Origin = frozenset()
 SUMS = frozenset(["add", "add_", "sub", "sub_", "rsub", "__add__", "__radd__", "__rsub__", "__iadd__", "__isub__"])
-OVERWRITES = frozenset("copy_ zero_ fill_ normal_ uniform_ empty_like empty new_empty set_ detach_".split())
+OVERWRITES = frozenset(
+    ["copy_", "zero_", "fill_", "normal_", "uniform_", "empty_like", "empty", "new_empty", "set_", "detach_"]
+)
 LINEAR = ("Add", "Sub", "Rsub", "Mul", "Div", "Neg", "Mean", "Sum", "Stack", "Cat", "ToCopy", "Unsqueeze", "Squeeze",
           "View", "Select", "Clone", "Alias")  # fmt: skip
-GRAPH = "equipoise.wires"  # the key of what is written on nodes of the graph
 
 
 class Origins(TorchFunctionMode):
@@ -140,7 +141,7 @@ class Origins(TorchFunctionMode):
             if float(part) != 0:
                 origin = self.origin([part]) if isinstance(part, Tensor) else NOTHING
                 term = self.record.add(Summand(place=caller(), value=float(part), origin=origin))
-                result.grad_fn.metadata.setdefault(GRAPH, []).append(term)
+                notes(result.grad_fn).append(term)
 
     def _sound(
         self, name: str, origin: Origin, inputs: list[Tensor], outputs: list[Tensor], unsound: list[Tensor]
@@ -205,7 +206,7 @@ class Origins(TorchFunctionMode):
         nodes = explore(roots)
         through: dict[Call, set[Weight]] = {}
         for node in nodes:
-            for call in node.metadata.get(GRAPH, []):
+            for call in notes(node):
                 if isinstance(call, Call):
                     through.setdefault(call, set()).update(weights_in(explore([node]), self.record.by_id))
         return Differentiation(
@@ -215,7 +216,7 @@ class Origins(TorchFunctionMode):
             finite=all(bool(torch.isfinite(loss).all()) for loss in losses),
             reachable=weights_in(nodes, self.record.by_id),
             through=through,
-            terms=[t for n in _linear(roots) for t in n.metadata.get(GRAPH, []) if isinstance(t, Summand)],
+            terms=[t for n in _linear(roots) for t in notes(n) if isinstance(t, Summand)],
         )
 
     def _finish(self, event: Differentiation) -> None:
@@ -240,6 +241,9 @@ class Origins(TorchFunctionMode):
         elif weight is not None:
             made = [e for e in self.known.get(gradient, NOTHING) if isinstance(e, Differentiation) and e.kind == "grad"]
             weight.ledger = tuple(sorted(made, key=lambda event: event.when)[-1:])
+            for event in weight.ledger:
+                event.written.add(weight)
+                weight.trained = True
         return result
 
     def _edited(self, name: str, args: tuple[Any, ...]) -> list[Weight]:
@@ -256,6 +260,12 @@ class Origins(TorchFunctionMode):
                 weight.cleared = place
         else:
             self.record.add(Edit(place=place, name=place.called or name, weights=weights))
+
+
+def notes(node: torch.autograd.graph.Node) -> list[Event]:
+    """What is written on a node of the graph."""
+    metadata: dict[str, list[Event]] = node.metadata  # type: ignore[assignment]  # a property, declared as a method
+    return metadata.setdefault("equipoise.wires", [])
 
 
 def _names(func: Callable[..., Any]) -> tuple[str, str]:

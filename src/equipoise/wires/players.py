@@ -46,7 +46,7 @@ class Weight:
     optimisers: list[Side] = field(default_factory=list)  # those whose optimiser moves it
     ledger: tuple[Differentiation, ...] = ()  # summed up in `.grad`
     cleared: Place | None = None  # where `.grad` was last emptied
-    trained: bool = True  # it required a gradient when the context began
+    trained: bool = True  # it required a gradient when the context began, or got one since
 
     @property
     def name(self) -> str:
@@ -79,12 +79,15 @@ def _named(role: Role, networks: Networks) -> dict[str, nn.Module]:
         return {role: networks}
     if isinstance(networks, (Mapping, nn.ModuleDict)):
         named = {str(name): network for name, network in networks.items()}
-    else:
+    elif isinstance(networks, (Sequence, nn.ModuleList)):
         named = {f"{role}{number}": network for number, network in enumerate(networks, 1)}
+    else:
+        named = {role: networks}
     for name, network in named.items():
         if not isinstance(network, nn.Module):
             raise InputError(
-                f"wiring: {name} is {type(network).__name__}, no torch.nn.Module; the order is wiring(G, D, opt_G, opt_D)"
+                f"wiring: {name} is {type(network).__name__}, no torch.nn.Module; "
+                "the order is wiring(G, D, opt_G, opt_D)"
             )
     return named
 
@@ -114,9 +117,9 @@ def weights_of(sides: list[Side]) -> list[Weight]:
                 if side not in weight.sides:
                     weight.sides.append(side)
     for side in sides:
-        for tensor in side.holds():
-            if id(tensor) in weights:
-                weights[id(tensor)].optimisers.append(side)
+        for held in side.holds():
+            if id(held) in weights:
+                weights[id(held)].optimisers.append(side)
     return list(weights.values())
 
 

@@ -28,7 +28,9 @@ def own(record: Record, side: Side) -> Iterator[Fact]:
 def _never_stepped(record: Record, side: Side) -> Fact:
     tried = [event for event in record.all(Scaling) if event.what == "step" and event.optimiser is side.optimiser]
     if tried:
-        text = f"the scaler skipped all {len(tried)} steps of {side.called}, as it does until its scale fits: watch more"
+        text = (
+            f"the scaler skipped all {len(tried)} steps of {side.called}, as it does until its scale fits: watch more"
+        )
         return Fact("own", side.name, "untold", text, (tried[0].place,))
     text = f"{side.called}.step() was never called; if {side.name} moves less often than every iteration, watch more"
     return Fact("own", side.name, "broken", text)
@@ -72,9 +74,16 @@ def stale(record: Record, side: Side) -> Iterator[Fact]:
     if found is not None:
         yield found
     elif len(steps) < 2:
-        yield Fact("stale", side.name, "untold", f"{len(steps)} steps of {side.called} seen; it takes two to see what is left over")
+        yield Fact(
+            "stale",
+            side.name,
+            "untold",
+            f"{len(steps)} steps of {side.called} seen; it takes two to see what is left over",
+        )
     else:
-        yield Fact("stale", side.name, "holds", f"nothing was left over in the gradients that {side.called} stepped along")
+        yield Fact(
+            "stale", side.name, "holds", f"nothing was left over in the gradients that {side.called} stepped along"
+        )
     yield from _wasted(record, side)
 
 
@@ -88,7 +97,7 @@ def _reused(side: Side, steps: list[Step]) -> Fact | None:
                 event = next(iter(set().union(*again.values())))
                 text = (
                     f"{side.called}.step() at {step.place} used the gradient of the backward at {event.place} again, "
-                    f"in {named(weights)}: it had been used and not been cleared; call {side.called}.zero_grad() each time"
+                    f"in {named(weights)}: it had not been cleared; call {side.called}.zero_grad() each time"
                 )
                 return Fact("stale", side.name, "broken", text, (step.place, event.place))
     return None
@@ -104,8 +113,8 @@ def _foreign(record: Record, side: Side, steps: list[Step]) -> Fact | None:
                 return _mixed(side, step, both[0], [w for w, events in step.ledgers.items() if both[0] in events])
             if both and _entangled(record, both[0]) and not both[0].reversed:
                 text = (
-                    f"one backward, at {both[0].place}, filled the gradients of both G and D, through the same call of D: "
-                    f"in {weight.name} the losses of both players are added up; go backward apart, or through a reversal"
+                    f"one backward, at {both[0].place}, filled the gradients of G and D through the same call of D: "
+                    f"in {weight.name} both players' losses are added up; go backward apart, or through a reversal"
                 )
                 return Fact("stale", side.name, "broken", text, (step.place, both[0].place))
     return None
@@ -160,7 +169,7 @@ def optimisers(record: Record) -> Iterator[Fact]:
                      "replaced or moved after the optimiser was made?") if strangers else ""  # fmt: skip
             broken.append(Fact("optimisers", side.name, "broken", text))
         elif strangers:
-            text = f"{side.called} also holds {len(strangers)} tensors of networks not given: hand over a list to have them watched"
+            text = f"{side.called} also holds {len(strangers)} tensors of networks not given; a list is watched whole"
             yield Fact("optimisers", side.name, "note", text)
     twice = [weight for weight in trained if len(weight.optimisers) > 1]
     if twice:

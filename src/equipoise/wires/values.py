@@ -60,14 +60,18 @@ def _losses(record: Record) -> Iterator[Fact]:
     for event in _once([one for one in record.all(Differentiation) if not one.finite and not _scale(one)]):
         source = kept(event.origin, Unsound)
         where = f"; NaN arose in {source[0].name} at {source[0].place}" if source else ""
-        yield Fact("finite", "", "broken", f"the loss differentiated at {event.place} is not finite{where}", (event.place,))
+        yield Fact(
+            "finite", "", "broken", f"the loss differentiated at {event.place} is not finite{where}", (event.place,)
+        )
 
 
 def _gradients(record: Record) -> Iterator[Fact]:
     for event in _once([one for one in record.all(Differentiation) if one.unsound and one.finite]):
         text = f"the backward at {event.place} left gradients that are not finite in {named(event.unsound)}"
         if _scale(event):
-            yield Fact("finite", "", "note", f"{text}: the scaler skips such steps until its scale fits", (event.place,))
+            yield Fact(
+                "finite", "", "note", f"{text}: the scaler skips such steps until its scale fits", (event.place,)
+            )
         else:
             yield Fact("finite", "", "broken", f"{text}, from a loss that is", (event.place,))
 
@@ -96,7 +100,7 @@ def scaler(record: Record) -> Iterator[Fact]:
         yield Fact("scaler", "", "untold", "no GradScaler was used")
         return
     broken = [fact for step in record.all(Step) for fact in _wrong_step(record, step)]
-    broken += _clipped(record) + _updates(record, calls)
+    broken += _clipped(record) + _updates(calls)
     yield from {(fact.side, fact.places): fact for fact in broken}.values()
     if not broken:
         yield Fact("scaler", "", "holds", "scale, backward, step and update came in the right order")
@@ -107,7 +111,7 @@ def _wrong_step(record: Record, step: Step) -> Iterator[Fact]:
     scaled = [event for event in step.consumed() if _scale(event)]
     plain = [event for event in step.consumed() if not _scale(event)]
     if scaled and plain and not step.unscaled:
-        text = f"{call}: scaled and unscaled gradients are added up (backward at {scaled[0].place} and at {plain[0].place})"
+        text = f"{call}: scaled gradients (of {scaled[0].place}) and unscaled ones (of {plain[0].place}) are added up"
         yield Fact("scaler", step.side.name, "broken", text, (step.place, scaled[0].place, plain[0].place))
     elif scaled and step.scaled_by is None and not step.unscaled:
         text = f"{call} used gradients still multiplied by the scale: call scaler.step({name}) instead"
@@ -129,9 +133,8 @@ def _clipped(record: Record) -> list[Fact]:
     for edit in [one for one in record.all(Edit) if "clip" in one.name]:
         side = edit.weights[0].sides[0]
         last = [one for one in record.all(Differentiation) if one.when < edit.when and one.written & set(edit.weights)]
-        undone = [
-            one for one in record.all(Scaling) if one.what == "unscale_" and last and last[-1].when < one.when < edit.when
-        ]  # fmt: skip
+        since = last[-1].when if last else edit.when
+        undone = any(one.what == "unscale_" and since < one.when < edit.when for one in record.all(Scaling))
         if last and _scale(last[-1]) and not undone:
             text = f"{edit.name} at {edit.place} clipped {named(edit.weights)} while still multiplied by the scale: "
             text += f"call scaler.unscale_({side.called}) before"
@@ -139,12 +142,10 @@ def _clipped(record: Record) -> list[Fact]:
     return found
 
 
-def _updates(record: Record, calls: list[Scaling]) -> list[Fact]:
+def _updates(calls: list[Scaling]) -> list[Fact]:
     """Scalers that step and are never updated."""
     stepping = {id(one.scaler): one for one in calls if one.what == "step"}
     updated = {id(one.scaler) for one in calls if one.what == "update"}
     text = "scaler.step at {} and no scaler.update: the scale can never adapt"
-    return [
-        Fact("scaler", "", "broken", text.format(one.place), (one.place,)) for key, one in stepping.items() if key not in updated
-    ]  # fmt: skip
-
+    never = [one for key, one in stepping.items() if key not in updated]
+    return [Fact("scaler", "", "broken", text.format(one.place), (one.place,)) for one in never]

@@ -7,7 +7,7 @@ import sys
 from typing import NamedTuple
 
 LIBRARIES = frozenset(
-    "torch lightning pytorch_lightning lightning_fabric accelerate ignite contextlib functools typing".split()
+    ["torch", "lightning", "pytorch_lightning", "lightning_fabric", "accelerate", "ignite", "contextlib", "functools"]
 )
 WRAPPERS = frozenset(["decorate_context", "wrapper", "inner"])
 OWN = __name__.rpartition(".")[0]

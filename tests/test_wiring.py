@@ -1,0 +1,207 @@
+"""The wiring check finds what is wrong with broken loops, nothing with correct ones, and leaves no trace."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import equipoise
+from equipoise.errors import InputError
+from equipoise.wires import Fact, Miswired
+from loops_broken import BROKEN
+from loops_common import BATCH, Broken, Loop, adam, d_loss, g_loss, noise, players, reals
+from loops_correct import CORRECT
+
+SIX = (
+    "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
+    "two_discriminators", "shared_backbone",
+)  # fmt: skip
+
+
+def watched(loop: Loop) -> Any:
+    """The check of a loop, after it has run."""
+    checks = []
+
+    def wiring(*args: Any, **kwargs: Any) -> Any:
+        checks.append(equipoise.wiring(*args, **kwargs))
+        return checks[0]
+
+    loop(wiring)
+    return checks[0]
+
+
+def names_it(fact: Fact, case: Broken) -> bool:
+    lines = [f".py:{line}" for line in case.lines]
+    return fact.name == case.fact and all(word in str(fact) for word in [*case.names, *lines])
+
+
+@pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN)
+def test_a_broken_loop_is_found_and_the_fault_named(case: Broken) -> None:
+    check = watched(case.run)
+    assert any(names_it(fact, case) for fact in check.findings), str(check)
+    assert check.exit_code == 1
+    with pytest.raises(Miswired, match=case.fact):
+        check.raise_for_errors()
+
+
+@pytest.mark.parametrize("loop", CORRECT.values(), ids=CORRECT)
+def test_nothing_is_found_in_a_correct_loop(loop: Loop) -> None:
+    check = watched(loop)
+    assert check.findings == [], str(check)
+    assert check.exit_code == 0
+    check.raise_for_errors()
+
+
+@pytest.mark.parametrize("name", SIX)
+def test_all_that_can_be_told_of_a_plain_loop_is_told(name: str) -> None:
+    untold = {fact.name for fact in watched(CORRECT[name]).facts if fact.state != "holds"}
+    assert untold <= {"ema", "scaler"}
+
+
+@pytest.mark.parametrize("loop", CORRECT.values(), ids=CORRECT)
+def test_the_loop_computes_the_same_numbers(loop: Loop) -> None:
+    plain = loop(lambda *args, **kwargs: contextlib.nullcontext())
+    seen = loop(equipoise.wiring)
+    for one, other in zip(plain, seen, strict=True):
+        for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+def traces(G: nn.Module, D: nn.Module, opt_G: Any, opt_D: Any) -> list[Any]:
+    """Everything the check hangs its hooks on."""
+    modules = [*G.modules(), *D.modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules]
+    hooks += [len(o._optimizer_step_pre_hooks) + len(o._optimizer_step_post_hooks) for o in (opt_G, opt_D)]
+    hooks += [
+        len(p._backward_hooks or ()) + len(p._post_accumulate_grad_hooks or ())
+        for p in [*G.parameters(), *D.parameters()]
+    ]
+    scaler = torch.amp.GradScaler
+    return [
+        hooks,
+        scaler.scale,
+        scaler.step,
+        scaler.unscale_,
+        scaler.update,
+        torch.overrides._len_torch_function_stack(),
+    ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_stays_behind_and_errors_pass(fails: bool) -> None:
+    G, D = players()
+    opt_G, opt_D = adam(G), adam(D)
+    before = traces(G, D, opt_G, opt_D)
+    error = KeyError("mine")
+    kept = []
+    check = equipoise.wiring(G, D, opt_G, opt_D)
+    with pytest.raises(KeyError) if fails else contextlib.nullcontext() as caught, check:
+        kept.append(D(G(noise())))
+        assert traces(G, D, opt_G, opt_D) != before
+        if fails:
+            raise error
+    assert traces(G, D, opt_G, opt_D) == before
+    assert not kept[0]._backward_hooks
+    if fails:
+        assert caught.value is error
+        assert check.exit_code == 1  # it did not run to its end
+
+
+def test_a_failed_forward_is_survived() -> None:
+    """A loop that catches an error in D goes on being watched."""
+    G, D = players()
+    opt_G, opt_D = adam(G), adam(D)
+    with equipoise.wiring(G, D, opt_G, opt_D) as check:
+        for real in reals():
+            with contextlib.suppress(RuntimeError):
+                D(torch.zeros(1, 77))
+            opt_D.zero_grad()
+            d_loss(D(real), D(G(noise()).detach())).backward()
+            opt_D.step()
+            opt_G.zero_grad()
+            g_loss(D(G(noise()))).backward()
+            opt_G.step()
+    assert {fact.state for fact in check.facts if fact.name in ("own", "stale", "adversarial", "modes")} == {"holds"}
+
+
+def test_too_short_a_watch_is_told() -> None:
+    G, D = players()
+    opt_G, opt_D = adam(G), adam(D)
+    with equipoise.wiring(G, D, opt_G, opt_D) as check:
+        for real in reals(2):
+            opt_D.zero_grad()
+            d_loss(D(real), D(G(noise()).detach())).backward()
+            opt_D.step()
+        opt_G.zero_grad()
+        g_loss(D(G(noise()))).backward()
+        opt_G.step()
+    stale = {fact.side: fact for fact in check.facts if fact.name == "stale"}
+    assert stale["D"].state == "holds"
+    assert stale["G"].state == "untold" and "takes two" in stale["G"].text
+
+
+def test_lightning() -> None:
+    lightning = pytest.importorskip("pytorch_lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.G, self.D = players()
+            self.pair = [adam(self.G), adam(self.D)]
+
+        def configure_optimizers(self) -> list[Any]:
+            return self.pair
+
+        def training_step(self, batch: list[torch.Tensor], index: int) -> None:
+            opt_G, opt_D = self.optimizers()
+            for optimiser, loss in (
+                (opt_G, lambda: g_loss(self.D(self.G(noise())))),
+                (opt_D, lambda: d_loss(self.D(batch[0]), self.D(self.G(noise()).detach()))),
+            ):
+                self.toggle_optimizer(optimiser)
+                self.manual_backward(loss())
+                optimiser.step()
+                optimiser.zero_grad()
+                self.untoggle_optimizer(optimiser)
+
+    module = Module()
+    data = torch.utils.data.TensorDataset(torch.cat(list(reals(2))))
+    trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+                                enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    with equipoise.wiring(module.G, module.D, *module.pair) as check:
+        trainer.fit(module, torch.utils.data.DataLoader(data, batch_size=BATCH))
+    assert {fact.name for fact in check.facts if fact.state != "holds"} == {"ema", "scaler"}, str(check)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda G, D, g, d: (G, D, "adam", g), "opt_G is str, no optimiser"),
+        (lambda G, D, g, d: (g, D, G, d), "wiring\\(G, D, opt_G, opt_D\\)"),
+        (lambda G, D, g, d: (G, [D, D], g, [d]), "2 networks for D .* 1 optimisers"),
+        (lambda G, D, g, d: (G, {"a": D}, g, {"b": d}), "by the same names"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused(change: Any, said: str) -> None:
+    G, D = players()
+    with pytest.raises(InputError, match=said):
+        equipoise.wiring(*change(G, D, adam(G), adam(D)))
+
+
+def test_an_average_of_another_network_is_refused() -> None:
+    G, D = players()
+    with pytest.raises(InputError, match="generator's parameters"):
+        equipoise.wiring(G, D, adam(G), adam(D), ema=D).__enter__()
+
+
+def test_it_imports_nothing_heavy_of_the_package() -> None:
+    program = "import sys, equipoise; equipoise.wiring; print([m for m in sys.modules if m.startswith('equipoise.')])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert {name for name in eval(found) if not name.startswith("equipoise.wires")} == {"equipoise.errors"}

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from equipoise.errors import InputError
 
 Scale = Literal["linear", "log"]
+SLACK = 1e-9  # of rounding, in a scale's units
 
 
 class Moved(NamedTuple):
@@ -80,6 +81,10 @@ class Actuator:
             self.set(position)
         return Moved(self.name, now, position)
 
+    def above(self, start: float) -> float:
+        """How far it stands above `start`, in the scale's units."""
+        return self._inner(self.read()) - self._inner(start)
+
     def _inner(self, value: float) -> float:
         return math.log(value) if self.scale == "log" else value
 
@@ -100,16 +105,19 @@ class Handover:
 
     def read(self) -> float:
         """Where the last one stands that has left its start; else the first."""
-        away = [one for one, start in zip(self.actuators, self.start, strict=True) if one.read() != start]
+        away = [one for one, start in zip(self.actuators, self.start, strict=True) if abs(one.above(start)) > SLACK]
         return away[-1].read() if away else self.actuators[0].read()
 
     def move(self, delta: float, act: bool = True) -> Moved:
         """Move the first that can."""
         order = range(len(self.actuators)) if delta > 0 else reversed(range(len(self.actuators)))
         for number in order:
-            if delta < 0 and number > 0 and self.actuators[number].read() <= self.start[number]:
-                continue  # it has nothing to give back
-            moved = self.actuators[number].move(delta, act)
+            own = delta
+            if delta < 0 and number > 0:
+                own = max(delta, -self.actuators[number].above(self.start[number]))
+                if own > -SLACK:
+                    continue  # it has nothing to give back
+            moved = self.actuators[number].move(own, act)
             if moved.before != moved.after:
                 return moved
         return Moved(self.name, self.read(), self.read())

@@ -1,0 +1,179 @@
+"""Loops and the balancer: signs, cascades, freezing, exhaustion said once, refusals, and going on from plain data."""
+
+import json
+import math
+
+import pytest
+
+from equipoise import loops
+from equipoise.actuators import Handover, attribute
+from equipoise.balancer import Balancer, Loop
+from equipoise.controllers import PID, Hold, Sign
+from equipoise.diagnosis import Finding, Severity
+from equipoise.errors import InputError
+from test_actuators import made
+
+
+def run(balancer, readings, signal="x", every=1000):
+    return [balancer.decide(every * (i + 1), {signal: value}) for i, value in enumerate(readings)]
+
+
+@pytest.mark.parametrize(("acting", "after"), [(1, 0.6), (-1, 0.4)])
+def test_the_direction_in_which_a_loop_acts(acting, after):
+    owner, p = made()
+    run(Balancer(Loop("x", 1.0, Sign(0.1), p, acting), mode="act"), [2.0])
+    assert owner.value == pytest.approx(after)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "said"), [("act", 0.6, 1), ("advise", 0.5, 1), ("watch", 0.5, 1), ("off", 0.5, 0)]
+)
+def test_only_acting_moves(mode, value, said):
+    owner, p = made()
+    (decision,) = run(Balancer(Loop("x", 1.0, Sign(0.1), p), mode=mode), [2.0])
+    assert owner.value == pytest.approx(value) and len(decision.moves) == said
+    assert decision.judged == (mode != "off")
+
+
+def test_a_closed_loop_reaches_its_target_and_stays():
+    owner, p = made(0.0, 0.0, 10.0)
+    balancer = Balancer(Loop("x", 3.0, PID(ki=0.5), p, -1), mode="act")
+    for i in range(60):
+        balancer.decide(1000 * (i + 1), {"x": 0.5 * owner.value + 1.0})
+    assert owner.value == pytest.approx(4.0, abs=1e-3)
+
+
+def test_the_time_that_has_passed_counts_and_not_the_number_of_looks():
+    (one, p), (two, q) = made(0.0), made(0.0)
+    for actuator, every in ((p, 1000), (q, 250)):
+        balancer = Balancer(Loop("x", 1.0, Sign(0.1), actuator), mode="act")
+        for samples in range(every, 4001, every):
+            balancer.decide(samples, {"x": 2.0})
+    assert one.value == pytest.approx(0.4) and two.value == pytest.approx(0.4)
+
+
+def test_no_reading_no_move():
+    owner, p = made()
+    balancer = Balancer(Loop("x", 1.0, Sign(0.1), p), mode="act")
+    run(balancer, [2.0])
+    assert not balancer.decide(2000, {"y": 5.0}).moves and owner.value == pytest.approx(0.6)
+    assert not balancer.decide(3000, {"x": math.nan}).moves and owner.value == pytest.approx(0.6)
+
+
+def test_a_frozen_loop_and_one_that_has_not_begun():
+    owner, p = made()
+    loop = Loop("x", 1.0, Sign(0.1), p, begin_kimg=2.0)
+    balancer = Balancer(loop, mode="act")
+    run(balancer, [2.0])
+    assert owner.value == 0.5
+    balancer.decide(2000, {"x": 2.0})
+    assert owner.value == pytest.approx(0.7)  # the error has stood for two thousand
+    loop.frozen = True
+    balancer.decide(3000, {"x": 2.0})
+    assert owner.value == pytest.approx(0.7)
+
+
+def test_exhaustion_is_said_once_and_again_after_a_move():
+    _, p = made(0.95)
+    decisions = run(Balancer(Loop("x", 1.0, Sign(0.1), p), mode="act"), [2.0, 2.0, 2.0, 0.0, 2.0, 2.0])
+    assert ["nothing left" in d.moves[0].why if d.moves else None for d in decisions] == [
+        False, True, None, False, False, True]  # fmt: skip
+
+
+def test_hand_over_is_in_the_log():
+    (_, a), (_, b) = made(0.95, label="a"), made(0.0, label="b")
+    decisions = run(Balancer(Loop("x", 1.0, Sign(0.1), Handover(a, b)), mode="act"), [2.0, 2.0])
+    assert [d.moves[0].actuator for d in decisions] == ["a", "b"]
+
+
+def test_an_outer_loop_sets_the_target_of_an_inner_one():
+    _, p = made()
+    inner = Loop("x", 1.0, Sign(0.1), p)
+    outer = Loop("y", 0.0, Sign(1.0), attribute(inner, "target", 0.0, 5.0), name="outer")
+    Balancer(inner, outer, mode="act").decide(1000, {"x": 1.0, "y": 2.0})
+    assert inner.target == 2.0
+
+
+def test_two_loops_on_one_actuator_are_refused_through_a_hand_over_too():
+    (_, a), (_, b) = made(), made()
+    with pytest.raises(InputError, match="both turn value"):
+        Balancer(Loop("x", 1.0, Sign(), Handover(a, b)), Loop("y", 1.0, Sign(), b, name="other"))
+
+
+def test_every_move_says_which_reading_caused_it():
+    _, p = made()
+    (decision,) = run(Balancer(Loop("x", 1.0, Sign(0.1), p), mode="act"), [2.5])
+    assert decision.moves[0].text() == "1 kimg: value 0.5 -> 0.6, since x is 2.5 and 1 is aimed at"
+
+
+def test_rules_are_asked_at_every_tick_and_heard():
+    def loud(history):
+        finding = Finding("loud", Severity.WARNING, "x is high", (), ("lower x",))
+        return finding if history.now("x") > 1 else None
+
+    heard = []
+    run(Balancer(rules=[loud], on_tick=heard.append), [0.0, 0.0, 5.0, 5.0])
+    assert [d.verdict.severity for d in heard] == [Severity.GOOD] * 3 + [Severity.WARNING]
+
+
+def test_it_goes_on_from_plain_data_as_if_it_had_not_stopped():
+    def fresh():
+        owner, p = made(0.2)
+        return owner, Balancer(Loop("x", 1.0, Hold(PID(kp=0.1, ki=0.05), 2.0), p), mode="act", facts={"loss": "hinge"})
+
+    readings = [2.0, 0.3, 1.7, 0.2, 1.1, 0.9, 1.4]
+    whole, balancer = fresh()
+    run(balancer, readings)
+    owner, first = fresh()
+    for i, value in enumerate(readings[:3]):
+        first.decide(1000 * (i + 1), {"x": value})
+    kept = json.loads(json.dumps(first.state_dict()))
+    again, second = fresh()
+    again.value = owner.value  # the position is the owner's own
+    second.load_state_dict(kept)
+    for i, value in enumerate(readings[3:], start=3):
+        second.decide(1000 * (i + 1), {"x": value})
+    assert again.value == whole.value and second.history == balancer.history
+
+
+@pytest.mark.parametrize("wrong", [{"acting": 2}, {"target": math.nan}, {"target": 0.0, "log": True}])
+def test_loops_that_cannot_work(wrong):
+    settings = {"target": 1.0, "acting": 1} | wrong
+    with pytest.raises(InputError, match="cannot work"):
+        Loop("x", controller=Sign(), actuator=made()[1], **settings)
+
+
+# --------------------------------------------------------------------------------------------- the known loops
+
+CASES = [  # loop, start, limits, scale, reading, expected direction
+    (loops.ada, 0.2, (0.0, 0.8), "linear", {"sign_real": 0.9}, 1),
+    (loops.ada, 0.2, (0.0, 0.8), "linear", {"sign_real": 0.3}, -1),
+    (loops.ada_heldout, 0.2, (0.0, 0.8), "linear", {"memory": 0.7}, 1),
+    (loops.apa, 0.2, (0.0, 0.8), "linear", {"sign_real": 0.9}, 1),
+    (loops.gap_aware, 1e-3, (1e-4, 1e-2), "log", {"loss_D": 0.5}, -1),
+    (loops.gap_aware, 1e-3, (1e-4, 1e-2), "log", {"loss_D": 1.3}, 1),
+    (loops.gap_aware, 1e-3, (1e-4, 1e-2), "log", {"loss_D": 0.95}, 0),
+    (loops.gamma_by_slope, 0.1, (1e-3, 1e3), "log", {"slope_fake": 5.0}, 1),
+    (loops.gamma_by_slope, 0.1, (1e-3, 1e3), "log", {"slope_fake": 0.1}, -1),
+    (loops.gamma_by_slope, 0.1, (1e-3, 1e3), "log", {"slope_fake": 0.6}, 0),
+    (loops.gamma_by_swing, 0.1, (1e-3, 1e3), "log", {"swing": 0.8}, 1),
+    (loops.rates_by_wins, 1e-3, (1e-4, 1e-2), "log", {"win_rate": 0.95}, -1),
+    (loops.rates_by_wins, 1e-3, (1e-4, 1e-2), "log", {"win_rate": 0.5}, 1),
+    (loops.steps_by_gap, 2.0, (0.25, 8.0), "log", {"gap": 6.0}, -1),
+    (loops.lecam_by_memory, 0.1, (0.0, 1.0), "linear", {"memory": 0.6}, 1),
+]
+
+
+@pytest.mark.parametrize(("loop", "start", "limits", "scale", "reading", "way"), CASES)
+def test_known_loops_move_the_way_they_say(loop, start, limits, scale, reading, way):
+    owner, actuator = made(start, *limits, scale=scale)
+    Balancer(loop(actuator), mode="act").decide(1000, reading)
+    assert math.copysign(1, owner.value - start) * (owner.value != start) == way
+
+
+def test_ada_goes_from_none_to_all_in_its_time():
+    owner, p = made(0.0)
+    balancer = Balancer(loops.ada(p, kimg=500.0), mode="act")
+    for samples in range(4000, 250_001, 4000):
+        balancer.decide(samples, {"sign_real": 0.9})
+    assert owner.value == pytest.approx(248 / 500)

@@ -1,0 +1,106 @@
+"""Controllers in our own trainer: they act, say so in the journal, bring what they turn, rest, and resume exactly."""
+
+import json
+
+import pytest
+import torch
+
+from equipoise import train
+from equipoise.errors import InputError
+from equipoise.plant import Plant
+from equipoise.tempo import Tempo
+from small_runs import TINY, bits, images_file, journal, planned, run
+
+
+def moves(folder):
+    return [line for line in journal(folder) if line["event"] == "move"]
+
+
+@pytest.fixture
+def source(tmp_path):
+    return images_file(tmp_path / "images.npz")
+
+
+def acting(source, controller="rates-by-wins", settings=TINY, **asked):
+    return planned(source, settings, balance="act", controller=controller, **asked)
+
+
+def test_acting_turns_the_dial_and_says_why(tmp_path, source):
+    run(tmp_path / "run", acting(source))
+    found = moves(tmp_path / "run")
+    assert found and all(line["actuator"] == "D.lr" and line["done"] and "win_rate" in line["why"] for line in found)
+    ticks = [line for line in journal(tmp_path / "run") if line["event"] == "tick"]
+    assert ticks[-1]["dials"]["D.lr"] != ticks[0]["dials"]["D.lr"]
+
+
+def test_watching_a_controller_changes_no_bit(tmp_path, source):
+    run(tmp_path / "plain", planned(source))
+    run(tmp_path / "watched", planned(source, controller="rates-by-wins"))
+    assert bits(tmp_path / "plain") == bits(tmp_path / "watched")
+    assert moves(tmp_path / "watched") and not any(line["done"] for line in moves(tmp_path / "watched"))
+
+
+@pytest.mark.parametrize("controller", ["rates-by-wins", "steps-by-gap", "gamma-by-slope", "ada-heldout"])
+def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, source, controller):
+    asked = acting(source, controller, ("D.steps=1.5", *TINY) if controller == "steps-by-gap" else TINY)
+    run(tmp_path / "whole", asked)
+    run(tmp_path / "parts", asked, stops=(7, 23))
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+    assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
+
+
+def test_a_controller_brings_what_it_turns_only_where_it_acts(source):
+    assert acting(source, "ada").config.recipe.augmentations["ada"]["p"] == 0.0
+    assert not planned(source, controller="ada").config.recipe.augmentations
+
+
+def test_the_recipes_own_strength_stays(source):
+    assert acting(source, "ada", ("ada.p=0.3", *TINY)).config.recipe.augmentations["ada"]["p"] == 0.3
+
+
+def plant(source, *settings):
+    asked = acting(source, "ada", (*settings, *TINY))
+    step, dials, batches = train.start(asked.config, asked.dataset, None)
+    return Plant(asked.config, step, dials, Tempo(1.0), batches)
+
+
+def test_a_term_of_no_strength_rests_and_comes_back(source):
+    made = plant(source, "r1.gamma=1.0")
+    gamma = made.actuator("r1.gamma", 0.0, 10.0)
+    assert made.step.due("D") == {"r1"}
+    gamma.move(-1.0)
+    assert made.step.due("D") == frozenset()
+    gamma.move(2.0)
+    assert made.step.due("D") == {"r1"} and float(made.step.objective.terms["r1"].gamma) == 2.0
+
+
+def test_back_to_a_captured_moment(source):
+    made = plant(source)
+    kept, before = made.capture(), bits_of(made)
+    for _ in range(3):
+        images, labels = made.batches.next()
+        made.step.move("D", images, labels)
+        made.step.move("G", images, labels)
+    assert not same(bits_of(made), before)
+    made.put_back(kept)
+    assert same(bits_of(made), before)
+
+
+def bits_of(made):
+    networks = [made.step.networks["G"], made.step.networks["D"], made.step.ema.average]
+    moments = [t for role in ("D", "G") for t in made.step.optimisers[role].state_dict().values()]
+    return [t.clone() for n in networks for t in n.state_dict().values()] + [t.clone() for t in moments]
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_what_is_not_there_is_named(source):
+    with pytest.raises(InputError, match=r"nothing called 'r1.gama'"):
+        plant(source).actuator("r1.gama", 0.0, 1.0)
+
+
+def test_config_remembers_the_controller(tmp_path, source):
+    run(tmp_path / "run", acting(source))
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["controller"] == "rates-by-wins"

@@ -68,7 +68,6 @@ def test_off_reads_nothing():
 
 
 def test_the_pull_at_the_output_is_that_of_each_sample():
-    pytest.importorskip("equipoise.sensors.pull")
     monitor, output = Monitor(), torch.randn(4, 3, requires_grad=True)
     monitor.observe("G", output=output)
     (2.0 * output).sum(1).mean().backward()
@@ -169,6 +168,21 @@ def test_values_that_are_not_finite_are_counted_and_not_averaged():
     monitor.observe("D", real_logits=torch.tensor([1.0, math.nan]), fake_logits=torch.zeros(2))
     signals = monitor.step(2).signals
     assert signals["nonfinite"] > 0 and signals["win_rate"] == 1.0
+
+
+def test_probes_see_what_the_loop_shows_them():
+    generator = torch.Generator().manual_seed(0)
+    data, asked = torch.randn(200, 2, generator=generator), []
+
+    def look():
+        asked.append(monitor.steps)
+        return {"samples": 0.5 * data[:64], "training": data[:64], "heldout": data[128:]}
+
+    monitor = Monitor(look=look)
+    signals = monitor.step(64).signals
+    monitor.step(64)
+    assert asked == [1]  # at the tick only
+    assert signals["diversity"] == pytest.approx(0.5) and signals["energy"] > 0.02
 
 
 def test_what_cannot_be():

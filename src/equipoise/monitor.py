@@ -27,6 +27,7 @@ from equipoise.errors import InputError
 from equipoise.readings import Reading
 from equipoise.registry import entries, find
 from equipoise.sensors import Meter, Sensor
+from equipoise.sensors.probes import look
 from equipoise.signals import derive
 from equipoise.terms import Loss
 from equipoise.turn import Role, Turn, parameters, per_sample, score
@@ -42,6 +43,10 @@ class Monitor:
     Any number of discriminators, each under a name of its own (`"D"`, `"mpd"`, `"msd"`); players whose name begins
     with G are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh the same. Signals of
     a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the mean over all.
+
+    `look` tells what comes of the game: it returns fields of `equipoise.sensors.probes.View`, such as `samples` and
+    `heldout` [n, ...], and is called at ticks only, without gradients; networks that it uses are to be in evaluation
+    mode, and its random numbers a generator's of its own.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Monitor:
         anchored: bool = False,  # whether G is held by a reconstruction loss too: a D far ahead is normal then
         total: int | None = None,  # real samples of the whole run, where that is known
         tick_kimg: float = 4.0,  # between looks once the run has settled, thousands of real samples
+        look: Callable[[], Mapping[str, Any]] | None = None,  # fields for the probes, asked for at ticks
         rules: Sequence[Rule] | None = None,  # None: all
         on_tick: Callable[[Decision], None] | None = None,
     ) -> None:
@@ -64,7 +70,7 @@ class Monitor:
         facts |= {"relativistic": "real_logits" in parameters(self.loss.g)} if self.loss else {}
         facts = {name: value for name, value in facts.items() if value is not None}
         self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts, on_tick=on_tick)
-        self.tick_kimg = tick_kimg
+        self.tick_kimg, self.look = tick_kimg, look
         self.samples = self.steps = self.ticks = self.next_tick = 0
         self.meters: dict[str, Meter] = {}
         self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
@@ -200,8 +206,17 @@ class Monitor:
                 found |= {f"{player}/{name}": value for name, value in signals.items()}
             for name, value in signals.items():
                 told.setdefault(name, []).append(value)
+        for name, value in self._looked().items():
+            told.setdefault(name, []).append(value)
         found |= {name: max(v) if name in ("nonfinite", "skipped") else sum(v) / len(v) for name, v in told.items()}
         return found
+
+    def _looked(self) -> dict[str, float]:
+        """What the probes say of the fields that the loop gives them."""
+        if self.look is None:
+            return {}
+        with torch.no_grad():
+            return look(self.look(), tick=self.ticks - 1)
 
     def _anchored(self, readings: Mapping[str, Reading]) -> dict[str, float]:
         """Where another loss holds G: the adversarial share, and that loss over its value when D came in."""

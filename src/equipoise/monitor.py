@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from equipoise import distributed
-from equipoise.balancer import Balancer, Decision, Mode, Steering
+from equipoise.balancer import Balancer, Decision, Mode, Move, Steering
 from equipoise.diagnosis import Rule, Verdict
 from equipoise.errors import InputError
 from equipoise.readings import Reading
@@ -75,6 +75,7 @@ class Monitor:
         self.meters: dict[str, Meter] = {}
         self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
         self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
+        self._begun: list[Move] | None = None  # what those who steer set before the first update; None: not yet
         self.first: float | None = None  # what held G when the discriminator came in
         self.verdict = Verdict(())
 
@@ -96,6 +97,7 @@ class Monitor:
         """Read one update of one player. Nothing is kept of the tensors but moments."""
         if self.balancer.mode == "off":
             return
+        self.begin()
         role = role_of(player)
         known = {"real_logits": real_logits, "fake_logits": fake_logits, **fields}
         turn = Turn(player, role, **{name: _detached(value) for name, value in known.items() if value is not None})
@@ -178,18 +180,30 @@ class Monitor:
 
     # ------------------------------------------------------------------------------------------------ once per tick
 
+    def begin(self) -> None:
+        """Let those who steer set what they set before the first update.
+
+        The first `observe` or `step` does it; call it yourself where G moves before either.
+        """
+        if self._begun is None:
+            self._begun = self.balancer.begin() if self.steps == 0 else []
+
+    def finish(self) -> list[Move]:
+        """After the last update: what those who steer hand over or have left to say."""
+        return self.balancer.finish()
+
     def step(self, samples: int) -> Decision | None:
         """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due."""
         if self.balancer.mode == "off":
             return None
-        if self.steps == 0:
-            self.balancer.begin()
+        self.begin()
         self.samples, self.steps = self.samples + samples, self.steps + 1
         if self.samples < self.next_tick:
             return None
         self.next_tick = self.samples + int(min(1000 * self.tick_kimg, max(DENSE // 10 * samples, self.samples // 10)))
         self.ticks += 1
         decision = self.balancer.decide(self.samples, self._signals())
+        decision.moves[:0], self._begun = self._begun or [], []
         self.verdict = decision.verdict
         return decision
 
@@ -219,11 +233,14 @@ class Monitor:
             return look(self.look(), tick=self.ticks - 1)
 
     def _anchored(self, readings: Mapping[str, Reading]) -> dict[str, float]:
-        """Where another loss holds G: the adversarial share, and that loss over its value when D came in."""
+        """Where another loss holds G: the adversarial share, and that loss over its value when D came in.
+
+        D came in when its share in G's gradient was no longer 0; where that is not read, when D was first observed.
+        """
         found = {"adversarial_share": readings["share"].mean} if "share" in readings else {}
         if "reconstruction" in readings:
             now = readings["reconstruction"].mean
-            started = any(role_of(player) == "D" for player in self.meters)
+            started = found.get("adversarial_share", any(role_of(player) == "D" for player in self.meters))
             if self.first is None or not started or self.steps <= 1:
                 self.first = now
             found["reconstruction"] = now / self.first if self.first else math.nan

@@ -26,6 +26,7 @@ SIGNALS: dict[str, Signal] = {
     "win_rate": Signal("share of pairs in which D scores the real sample higher", "0.5 to 0.8"),
     "auc": Signal("area under D's ROC curve, real against generated", "0.5 to 0.9"),
     "gap": Signal("distance of real from fake logits in pooled standard deviations", "below 2"),
+    "logit_scale": Signal("standard deviation of D's logits over real and generated samples", "steady"),
     "sign_real": Signal("mean sign of the logits of real samples (r_t of arXiv:2006.06676)", "below 0.6"),
     "memory": Signal("part of that distance that held-out samples lose (r_v of arXiv:2006.06676)", "0 to 0.3"),
     # --- how the two move
@@ -87,6 +88,7 @@ def derive(
     if "D.real_score" in readings and "D.fake_score" in readings:
         real, fake = readings["D.real_score"], readings["D.fake_score"]
         found["gap"] = pooled_gap(real, fake)
+        found["logit_scale"] = math.sqrt(((real.mean - fake.mean) / 2) ** 2 + (real.std**2 + fake.std**2) / 2)
         heldout = readings.get("D.heldout_score")
         if heldout is not None and found["gap"] > 0.3:
             training = readings.get("D.training_score", real)

@@ -1,0 +1,82 @@
+"""Gradient shares: each loss gets a fixed part of the generator's gradient, whatever its own scale.
+
+The loss balancer of EnCodec (Defossez et al. 2022, arXiv:2210.13438, section 3.4): with g_i the gradient of loss i at
+the generator's output and <|g_i|> the moving average of its norm, the generator receives
+`R * sum_i share_i / sum_j share_j * g_i / <|g_i|>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from equipoise import distributed
+from equipoise.errors import InputError
+
+
+class GradientShares(nn.Module):
+    """`shares = GradientShares({"l1": 3, "adversarial": 1})`, then `shares.backward(losses, output)` in each step.
+
+    Losses that do not pass through `output` (a commitment loss, a weight penalty) cannot take part: call their
+    `backward(retain_graph=True)` first. A share is held even while its loss has almost nothing to say, so that a fading
+    gradient is blown up; only one that is exactly 0 stays 0. The averages are buffers and are saved with the module.
+    """
+
+    wanted: Tensor
+    norms: Tensor
+    mass: Tensor
+
+    def __init__(
+        self,
+        shares: Mapping[str, float],  # of each loss by name, above 0; only their proportions matter
+        total: float = 1.0,  # norm of the sum at the output, the paper's R
+        decay: float = 0.999,  # of the averages of the norms, per call, the paper's
+    ) -> None:
+        super().__init__()
+        if not shares or not all(share > 0 for share in shares.values()) or not total > 0 or not 0 <= decay < 1:
+            raise InputError(
+                f"gradient shares {dict(shares)} with total={total} and decay={decay} cannot work: give each loss a "
+                "share above 0, a total above 0 and a decay in [0, 1)"
+            )
+        self.names, self.decay = list(shares), decay
+        wanted = torch.tensor([float(share) for share in shares.values()])
+        self.register_buffer("wanted", total * wanted / wanted.sum())
+        self.register_buffer("norms", torch.zeros(len(wanted)))  # averages, in the order of the names
+        self.register_buffer("mass", torch.zeros(len(wanted)))  # how much of each is filled: debiases the start
+
+    def backward(
+        self,
+        losses: Mapping[str, Tensor],  # a single number each, unweighted
+        output: Tensor,  # what the generator made and the losses judge
+    ) -> None:
+        """Send each loss's share into the generator; no other network receives a gradient."""
+        gradients = self._gradients(losses, output)
+        factors = self._factors(gradients)
+        parts = [factor * g.float() for factor, g in zip(factors, gradients, strict=True)]
+        output.backward(torch.stack(parts).sum(0).to(output.dtype))
+
+    def forward(self, losses: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
+        """The losses, weighted so that the gradient of their sum is shared so; for loops that call backward themselves.
+
+        Dearer by a second backward pass from the losses to the output.
+        """
+        factors = self._factors(self._gradients(losses, output))
+        return {name: factor * losses[name] for name, factor in zip(self.names, factors, strict=True)}
+
+    def _gradients(self, losses: Mapping[str, Tensor], output: Tensor) -> list[Tensor]:
+        if set(losses) != set(self.names):
+            raise InputError(f"losses {sorted(losses)} came, and shares are given for {sorted(self.names)}: name each")
+        if not output.requires_grad:
+            raise InputError("the output carries no gradient: hand over what the generator returned, not detached")
+        return [torch.autograd.grad(losses[name], output, retain_graph=True)[0] for name in self.names]
+
+    def _factors(self, gradients: list[Tensor]) -> Tensor:
+        """What each loss is multiplied by; norms that are not finite are left out of the averages."""
+        norms = distributed.average_(torch.stack([torch.linalg.vector_norm(g.float()) for g in gradients]))
+        finite = torch.isfinite(norms)
+        share = torch.where(finite, 1 - self.decay, 0.0)
+        self.norms.lerp_(torch.where(finite, norms, 0.0), share)
+        self.mass.lerp_(torch.ones_like(self.mass), share)
+        return self.wanted * self.mass / self.norms.clamp_min(1e-12)

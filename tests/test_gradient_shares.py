@@ -1,0 +1,64 @@
+"""Gradient shares: what reaches the generator's output is shared as told, whatever the losses' own scales."""
+
+import pytest
+import torch
+from torch import nn
+
+from equipoise.errors import InputError
+from equipoise.gradient_shares import GradientShares
+
+
+def made(a=1.0, b=1.0):
+    """An output [1, 2] behind a weight, and two losses whose gradients there are (a, 0) and (0, b)."""
+    weight = torch.ones(1, 2, requires_grad=True)
+    output = weight * 1.0
+    return weight, output, {"l1": a * output[0, 0], "adversarial": b * output[0, 1]}
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (1e4, 1e-3), (1e-3, 1e4)])
+@pytest.mark.parametrize("way", ["backward", "weighted"])
+def test_each_loss_gets_its_share_whatever_its_scale(a, b, way):
+    weight, output, losses = made(a, b)
+    shares = GradientShares({"l1": 3.0, "adversarial": 1.0}, total=2.0)
+    if way == "backward":
+        shares.backward(losses, output)
+    else:
+        sum(shares(losses, output).values()).backward()
+    assert weight.grad[0].tolist() == pytest.approx([1.5, 0.5], rel=1e-5)
+
+
+def test_the_norm_is_an_average():
+    shares = GradientShares({"l1": 1.0, "adversarial": 1.0}, decay=0.5)
+    for a in (6.0, 3.0):
+        weight, output, losses = made(a)
+        shares.backward(losses, output)
+    assert weight.grad[0].tolist() == pytest.approx([0.5 * 3 / 4, 0.5])  # debiased: (6 + 2 * 3) / 3 = 4
+
+
+def test_no_other_network_gets_a_gradient():
+    torch.manual_seed(0)
+    generator, judge = nn.Linear(2, 2), nn.Linear(2, 1)
+    output = generator(torch.randn(4, 2))
+    shares = GradientShares({"l1": 1.0, "adversarial": 1.0})
+    shares.backward({"l1": output.abs().mean(), "adversarial": -judge(output).mean()}, output)
+    assert generator.weight.grad.abs().sum() > 0 and judge.weight.grad is None
+
+
+def test_a_dead_loss_stays_dead_and_what_is_not_finite_is_left_out():
+    shares = GradientShares({"l1": 1.0, "adversarial": 1.0})
+    weight, output, losses = made(1.0, 0.0)
+    shares.backward(losses, output)
+    assert weight.grad[0].tolist() == [0.5, 0.0]
+    _, output, losses = made(float("nan"), 2.0)
+    shares(losses, output)
+    assert shares.norms[0] / shares.mass[0] == pytest.approx(1.0)
+
+
+def test_what_cannot_be():
+    with pytest.raises(InputError, match="share above 0"):
+        GradientShares({"l1": 0.0})
+    _, output, losses = made()
+    with pytest.raises(InputError, match="name each"):
+        GradientShares({"l1": 1.0}).backward(losses, output)
+    with pytest.raises(InputError, match="not detached"):
+        GradientShares({"l1": 1.0, "adversarial": 1.0}).backward(losses, output.detach())

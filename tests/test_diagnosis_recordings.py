@@ -64,3 +64,65 @@ def test_a_recording_survives_its_file():
 def test_gaps_in_a_recording_are_no_readings():
     row = Recording("ring", "x", "hinge", 0, 1.0, {}, {}, (1.0, 2.0, 3.0), {"memory": (None, 0.2, None)})
     assert row.history().signals == {"memory": [(2.0, 0.2)]}
+
+
+# ------------------------------------------------------------------------------------------------ how they are made
+
+
+@pytest.fixture(scope="module")
+def bench():
+    import importlib.util
+    import sys
+    from pathlib import Path
+
+    path = Path(__file__).parents[1] / "benchmarks" / "recordings.py"
+    spec = importlib.util.spec_from_file_location("bench_recordings", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_bound_of_a_share_is_that_of_clopper_and_pearson(bench):
+    assert bench.upper(0, 60) == pytest.approx(1 - 0.05 ** (1 / 60), abs=1e-9)
+    assert bench.upper(60, 60) == 1.0
+    assert bench.upper(3, 10) == pytest.approx(0.606624, abs=1e-6)  # 3 of 10 or fewer have the chance 0.05 at it
+
+
+def test_rounds_have_every_group_and_groups_are_split_as_a_whole(bench):
+    order = bench.cells()
+    assert len(set(order)) == len(order) and len({cell.file for cell in order}) == len(order)
+    first = order[: 2 * len(bench.GROUPS)]
+    assert {cell.group for cell in first if cell.scenario == "healthy"} == set(bench.GROUPS)
+    per_group = {g: {c.scenario for c in order if c.group == g} for g in bench.GROUPS}
+    assert all(scenarios == {"healthy", *bench.FAULTS} for scenarios in per_group.values())
+    assert 0 < len(bench.CALIBRATED) < len(bench.GROUPS) and set(bench.CALIBRATED) <= set(bench.GROUPS)
+
+
+def test_a_run_is_packed_by_the_medians_of_its_looks(bench):
+    looks = [(float(k), float(k * k)) for k in range(1, 41)]
+    cfg = dict.fromkeys(("lr_g", "lr_d", "beta1", "n_dis", "batch", "r1", "r2", "updates", "loss"), 1)
+    row = {"cell": {"group": "digits, hinge", "scenario": "copies", "seed": 3}, "cfg": cfg, "facts": {"count": 9},
+           "signals": {"loss_D": looks, "memory": looks[10:11]}}  # fmt: skip
+    made = bench.packed(row, 0.8765)
+    assert (made.task, made.scenario, made.seed, made.score, made.group) == (
+        "digits",
+        "copies",
+        3,
+        0.876,
+        "digits, hinge",
+    )
+    assert made.kimg[:2] == (2.0, 4.0) and made.signals["loss_D"][1] == 12.5  # the median of 9 and 16
+    assert made.signals["memory"][5] == 121.0 and made.signals["memory"][4] is None
+
+
+def test_the_table_counts_false_alarms_and_what_was_missed(bench):
+    well = recording("healthy", loss_D=0.9, energy=0.01, diversity=1.0)
+    fine = [well] * 3
+    missed = recording("copies", 0.5, loss_D=0.9, energy=0.01, diversity=1.0)
+    caught = recording("G's rate x10", 0.1, loss_D=0.9, energy=0.01, diversity=0.1)
+    false = recording("healthy", 0.95, loss_D=0.9, energy=0.01, diversity=0.1)
+    said = bench.confusion([*fine, missed, caught, false])
+    assert "Healthy: 1 of 4 warned of; upper 95 % bound 0.751" in said
+    assert "Sick: 1 of 2 warned of; lower 95 % bound 0.025" in said
+    assert "| G's rate x10, sick | 1 | collapse (1) |" in said and "| copies, sick | 1 | healthy (1) |" in said

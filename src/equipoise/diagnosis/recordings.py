@@ -39,7 +39,7 @@ class Recording:
     facts: Mapping[str, Any]
     kimg: tuple[float, ...]
     signals: Mapping[str, tuple[float | None, ...]]
-    penalty: str = ""
+    group: str = ""  # task, loss and penalties: what thresholds are set on or tried on as a whole
 
     @property
     def healthy(self) -> bool:

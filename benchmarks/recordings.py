@@ -1,0 +1,274 @@
+"""Reference recordings: small runs, healthy and unbalanced on purpose, and how well the rules do on them.
+
+python benchmarks/recordings.py make FOLDER --minutes 50   train cells and keep what was read; the same again goes on
+python benchmarks/recordings.py pack FOLDER                label them and write src/equipoise/diagnosis/recorded/*.jsonl
+python benchmarks/recordings.py judge                      the rules on what is packed: confusion, false alarms
+
+A group is a task with a loss and its penalties. A run is healthy where its score reached 90 % of the median of its
+group's untouched runs. Thresholds were set on the groups of CALIBRATED; what is reported is of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from equipoise.diagnosis import History, Severity, diagnose
+from equipoise.diagnosis.recordings import Recording, shipped
+from equipoise.files import atomic_write
+
+HOME = Path(__file__).resolve().parents[1] / "src" / "equipoise" / "diagnosis" / "recorded"
+LOOKS = 20  # moments that a packed recording has
+SEEDS = 8  # of the untouched runs of a group
+STRONG = {"loss": "rpgan", "beta1": 0.0}
+GROUPS: dict[str, tuple[str, dict[str, Any]]] = {  # name: task, and settings laid over the task's
+    "ring5, non-saturating": ("ring5", {"r1": 0.1}),
+    "ring5, hinge": ("ring5", {"loss": "hinge", "r1": 0.1}),
+    "ring5, rpgan": ("ring5", STRONG | {"r1": 0.1, "r2": 0.1}),
+    "digits, non-saturating": ("digits", {}),
+    "digits, hinge": ("digits", {"loss": "hinge", "r1": 0.02}),
+    "digits, rpgan": ("digits", STRONG | {"r1": 0.02, "r2": 0.02}),
+    "ring8, non-saturating": ("ring8", {"r1": 0.1}),
+    "ring8, hinge": ("ring8", {"loss": "hinge", "r1": 0.1}),
+}
+CALIBRATED = ("ring5, non-saturating", "ring5, rpgan", "digits, hinge", "ring8, hinge")
+SHORT = {"ring5": 1000, "digits": 1000, "ring8": 1500}  # updates
+FAULTS = (
+    "D's rate /10", "G's rate x10", "tiny data", "ten D steps", "D far too small", "G's rate /10", "beta1 0.9",
+    "D's rate x10", "initialisation x4", "copies", "both rates x10", "long tail", "D four times as wide", "batch 8",
+)  # fmt: skip
+UNTOUCHED = "healthy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run."""
+
+    group: str
+    scenario: str
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """Where it is kept."""
+        return "".join(c if c.isalnum() else "-" for c in f"{self.group} {self.scenario} {self.seed}") + ".json"
+
+
+def cells() -> list[Cell]:
+    """All runs, in an order in which what was done is of every kind whenever it is stopped.
+
+    In each round every group has an untouched run and one fault, another for each group.
+    """
+    found = []
+    for number in range(len(FAULTS)):
+        if number < SEEDS:
+            found += [Cell(group, UNTOUCHED, number) for group in GROUPS]
+        found += [Cell(group, FAULTS[(number + 2 * k) % len(FAULTS)], 0) for k, group in enumerate(GROUPS)]
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ making them
+
+
+class Keeper:
+    """Follows a run and keeps its signals."""
+
+    def __init__(self) -> None:
+        self.history = History()
+
+    def tick(self, tick: Any) -> None:
+        """Keep a tick."""
+        self.history.add(tick.samples / 1000, tick.balance)
+
+    def say(self, text: str) -> None:
+        """What is said does not matter here."""
+
+
+def make(folder: Path, minutes: float) -> None:
+    """Run the cells that are not there yet, until the time is over."""
+    until = time.monotonic() + 60 * minutes
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, cell in enumerate(cells(), 1):
+        if (folder / cell.file).exists():
+            continue
+        if time.monotonic() > until:
+            break
+        began = time.monotonic()
+        row = run(cell)
+        atomic_write(folder / cell.file, json.dumps(row) + "\n")
+        said = f"{row['score']:.3f} in {time.monotonic() - began:.0f} s"
+        print(f"{number} {cell.group}, {cell.scenario}, seed {cell.seed}: {said}", flush=True)
+
+
+def run(cell: Cell) -> dict[str, Any]:
+    """Train and score a cell; a run that failed scores 0."""
+    import torch
+
+    from equipoise import build
+    from equipoise.errors import EquipoiseError
+    from equipoise.samples import generate
+    from equipoise.studies.balance import adapter, networks, settings
+    from equipoise.studies.balance.scenarios import SCENARIOS
+    from equipoise.train import train
+
+    torch.set_num_threads(1)
+    task, changes = task_of(cell.group)
+    scenario = SCENARIOS[cell.scenario]
+    cfg = scenario.applied(task.cfg | {"updates": SHORT[task.name]} | changes)
+    material = task.material(cell.seed, scenario.data)
+    full = settings.check(cfg)
+    dataset, keeper, score = adapter.as_dataset(material.rows, material.rows.shape[1:]), Keeper(), 0.0
+    config = adapter.configured(full, dataset, cell.seed)
+    config = dataclasses.replace(config, balance="watch", tick_kimg=config.kimg / 40)
+    build.seed_everything(cell.seed)
+    stds = full["init_std_g"], full["init_std_d"]
+    pair = networks.pair(dataset.shape, full["zdim"], full["g_widths"], full["d_widths"], full["out"] == "tanh", *stds)
+    try:
+        made = train(config, dataset, None, networks=pair, watcher=keeper).step
+        latents = torch.randn(material.samples, made.latent_dim, generator=torch.Generator().manual_seed(cell.seed))
+        score = material.score(generate(made.ema.average, latents).numpy())
+    except EquipoiseError as error:
+        print(f"{cell}: {error}", file=sys.stderr)
+    facts = {"count": len(material.rows), "batch": full["batch"], "relativistic": full["loss"] == "rpgan",
+             "total_kimg": config.kimg}  # fmt: skip
+    return {"cell": dataclasses.asdict(cell), "cfg": cfg, "facts": facts, "score": score,
+            "signals": keeper.history.signals}  # fmt: skip
+
+
+def task_of(group: str) -> tuple[Any, dict[str, Any]]:
+    """The task of a group, and what is laid over its settings."""
+    from equipoise.studies.balance import tasks
+
+    name, changes = GROUPS[group]
+    easy = dataclasses.replace(tasks.RING8, name="ring5", material=tasks._mixture(tasks.ring(5), 0.1, 4096))
+    return {"ring5": easy, **tasks.TASKS}[name], changes
+
+
+# ------------------------------------------------------------------------------------------------ packing them
+
+
+def pack(folder: Path) -> None:
+    """Label all runs and write them, a line each, a file for each task."""
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    untouched = [row for row in rows if row["cell"]["scenario"] == UNTOUCHED]
+    reference = {
+        group: statistics.median(row["score"] for row in untouched if row["cell"]["group"] == group)
+        for group in {row["cell"]["group"] for row in untouched}
+    }
+    files: dict[str, list[str]] = {}
+    for row in (row for row in rows if row["cell"]["group"] in reference):
+        group = row["cell"]["group"]
+        made = packed(row, row["score"] / reference[group])
+        files.setdefault(GROUPS[group][0], []).append(json.dumps(dataclasses.asdict(made), separators=(",", ":")))
+    HOME.mkdir(exist_ok=True)
+    for task, lines in files.items():
+        atomic_write(HOME / f"{task}.jsonl", "\n".join(lines) + "\n")
+    size = sum(path.stat().st_size for path in HOME.glob("*.jsonl"))
+    print(f"{len(rows)} recordings, {size / 1000:.0f} kB; references: {reference}")
+
+
+def packed(row: Mapping[str, Any], share: float) -> Recording:
+    """A run at a few moments: the median of the looks around each."""
+    moments = sorted({kimg for points in row["signals"].values() for kimg, _ in points})
+    bins = [moments[len(moments) * k // LOOKS : len(moments) * (k + 1) // LOOKS] for k in range(LOOKS)]
+    bins = [part for part in bins if part]
+    signals = {}
+    for name, points in sorted(row["signals"].items()):
+        known = dict(map(tuple, points))
+        values = [[known[kimg] for kimg in part if kimg in known] for part in bins]
+        signals[name] = tuple(float(f"{statistics.median(v):.3g}") if v else None for v in values)
+    cell, (task, _) = row["cell"], GROUPS[row["cell"]["group"]]
+    made = {name: row["cfg"][name] for name in ("lr_g", "lr_d", "beta1", "n_dis", "batch", "r1", "r2", "updates")}
+    kimg = tuple(float(f"{part[-1]:.4g}") for part in bins)
+    return Recording(task, cell["scenario"], row["cfg"]["loss"], cell["seed"], round(share, 3), made, row["facts"],
+                     kimg, signals, cell["group"])  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ judging the rules
+
+
+def judge(recordings: Sequence[Recording]) -> str:
+    """Tables of what the rules say of the groups that they were set on, and of the others."""
+    parts = []
+    for name, chosen in (
+        ("groups that thresholds were set on", [r for r in recordings if r.group in CALIBRATED]),
+        ("other groups", [r for r in recordings if r.group not in CALIBRATED]),
+        ("all groups", list(recordings)),
+    ):
+        parts += [f"### {name}", "", confusion(chosen), ""]
+    return "\n".join(parts)
+
+
+def confusion(recordings: Iterable[Recording]) -> str:
+    """How many healthy and sick runs are warned of, the bound of false alarms, and what is found by scenario."""
+    rows: dict[str, dict[str, int]] = {}
+    alarms = {True: [0, 0], False: [0, 0]}
+    for one in recordings:
+        verdict = diagnose(one.history())
+        worst = [found.name for found in verdict.findings if found.severity >= Severity.WARNING]
+        alarms[one.healthy][0] += bool(worst)
+        alarms[one.healthy][1] += 1
+        said = rows.setdefault(f"{one.scenario}, {'healthy' if one.healthy else 'sick'}", {})
+        for finding in worst or [f.name for f in verdict.findings if f.severity == Severity.GOOD] or ["nothing"]:
+            said[finding] = said.get(finding, 0) + 1
+        said["runs"] = said.get("runs", 0) + 1
+    (false, well), (true, ill) = alarms[True], alarms[False]
+    head = [
+        f"Healthy: {false} of {well} warned of; upper 95 % bound {upper(false, well):.3f} (Clopper and Pearson).",
+        f"Sick: {true} of {ill} warned of; lower 95 % bound {1 - upper(ill - true, ill):.3f}.",
+        "",
+        "| scenario, outcome | runs | findings (runs) |",
+        "| --- | --- | --- |",
+    ]
+    for name, said in sorted(rows.items()):
+        told = sorted(((n, f) for f, n in said.items() if f != "runs"), reverse=True)
+        head.append(f"| {name} | {said['runs']} | {', '.join(f'{f} ({n})' for n, f in told)} |")
+    return "\n".join(head)
+
+
+def upper(hits: int, trials: int, level: float = 0.95) -> float:
+    """The upper bound of a share, one-sided, of Clopper and Pearson (1934, doi:10.1093/biomet/26.4.404)."""
+    if hits >= trials:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(hits, trials, middle) > 1 - level else (low, middle)
+    return high
+
+
+def _at_most(hits: int, trials: int, share: float) -> float:
+    """The chance of so many hits or fewer."""
+    term, total = (1 - share) ** trials, 0.0
+    for k in range(hits + 1):
+        total += term
+        term *= (trials - k) / (k + 1) * share / (1 - share) if share < 1 else 0.0
+    return total
+
+
+def main() -> None:
+    """Run one command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("make", "pack"):
+        commands.add_parser(name).add_argument("folder", type=Path)
+    commands.choices["make"].add_argument("--minutes", type=float, default=50.0)
+    commands.add_parser("judge")
+    given = parser.parse_args()
+    if given.command == "make":
+        make(given.folder, given.minutes)
+    elif given.command == "pack":
+        pack(given.folder)
+    else:
+        print(judge(shipped()))
+
+
+if __name__ == "__main__":
+    main()

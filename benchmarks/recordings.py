@@ -26,6 +26,7 @@ from equipoise.files import atomic_write
 
 HOME = Path(__file__).resolve().parents[1] / "src" / "equipoise" / "diagnosis" / "recorded"
 LOOKS = 20  # moments that a packed recording has
+TICKS = 40  # looks at a run: a watched one has a hundred by itself, which is half of its time here
 SEEDS = 8  # of the untouched runs of a group
 STRONG = {"loss": "rpgan", "beta1": 0.0}
 GROUPS: dict[str, tuple[str, dict[str, Any]]] = {  # name: task, and settings laid over the task's
@@ -111,7 +112,7 @@ def run(cell: Cell) -> dict[str, Any]:
     """Train and score a cell; a run that failed scores 0."""
     import torch
 
-    from equipoise import build
+    from equipoise import build, ticks
     from equipoise.errors import EquipoiseError
     from equipoise.samples import generate
     from equipoise.studies.balance import adapter, networks, settings
@@ -126,7 +127,8 @@ def run(cell: Cell) -> dict[str, Any]:
     full = settings.check(cfg)
     dataset, keeper, score = adapter.as_dataset(material.rows, material.rows.shape[1:]), Keeper(), 0.0
     config = adapter.configured(full, dataset, cell.seed)
-    config = dataclasses.replace(config, balance="watch", tick_kimg=config.kimg / 40)
+    config = dataclasses.replace(config, balance="watch", tick_kimg=config.kimg / TICKS)
+    ticks.tick_length = lambda samples, config: int(1000 * config.tick_kimg)
     build.seed_everything(cell.seed)
     stds = full["init_std_g"], full["init_std_d"]
     pair = networks.pair(dataset.shape, full["zdim"], full["g_widths"], full["d_widths"], full["out"] == "tanh", *stds)

@@ -100,6 +100,8 @@ def test_too_little_data_is_no_matter_of_learning_rates():
     (found,) = [one for one in verdict.findings if one.severity >= Severity.WARNING]
     assert found.name == "discriminator-memorises" and found.cause == "too little data: 100 samples"
     assert "learning rate does not cure" in " ".join(found.advice)
+    (found,) = [one for one in diagnose(history(sick, count=90_000, duplicates=45_000)).findings if one.severity > 1]
+    assert found.cause.startswith("many duplicates: 45,000 of 90,000")
 
 
 @pytest.mark.parametrize(

@@ -154,13 +154,15 @@ def test_our_own_events(tmp_path):
 
 def test_our_own_runs(tmp_path):
     (tmp_path / "config.json").write_text('{"recipe": {"loss": "rpgan", "batch": 64, "augmentations": {"ada": {}}}}')
+    (tmp_path / "data.json").write_text('{"count": 900, "exact_duplicates": 3, "near_duplicates": 4}')
     tick = (
         '{"event": "tick", "kimg": %d, "total_kimg": 9, "balance": {"loss_D": 0.9, "gap": null}, "dials": {"lr": 1}}\n'
     )
     (tmp_path / "run.jsonl").write_text(tick % 1 + '{"event": "skipped", "kimg": 2}\n' + tick % 3 + '{"event": "ti')
     history = open_log(tmp_path)
     assert history.signals == {"loss_D": [(1.0, 0.9), (3.0, 0.9)]} and history.dials == {"lr": [(1.0, 1.0), (3.0, 1.0)]}
-    facts = {"loss": "rpgan", "batch": 64, "relativistic": True, "augmented": True, "total_kimg": 9}
+    facts = {"loss": "rpgan", "batch": 64, "relativistic": True, "augmented": True, "total_kimg": 9, "count": 900,
+             "duplicates": 7}  # fmt: skip
     assert facts.items() <= history.facts.items()
     assert open_log(tmp_path / "run.jsonl", Told(count=50)).facts["count"] == 50
 

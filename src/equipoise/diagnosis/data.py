@@ -8,6 +8,7 @@ from equipoise.diagnosis.limits import COPIES, HIGH_P, LEAKS, MEMORY, SIGNS
 from equipoise.diagnosis.signs import harm, held, some
 
 FEW = 5_000  # samples below which ADA's paper finds overfitting in any setting (arXiv:2006.06676, figure 1)
+DUPLICATES = 0.1  # share of the data
 
 
 @finding("discriminator-memorises", paper="arXiv:2006.06676", claim="D tells training data from held-out", treats="DF")
@@ -44,7 +45,9 @@ def memorises(history: History) -> Finding | None:
 
 
 def _why(history: History) -> str:
-    count = history.facts.get("count")
+    count, copies = history.facts.get("count"), history.facts.get("duplicates") or 0
+    if count and copies > DUPLICATES * count:
+        return f"many duplicates: {copies:,} of {count:,} samples are copies of others"
     if count is not None and count < FEW:
         return f"too little data: {count:,} samples"
     return "too little data for a discriminator of this size and a run of this length, or many duplicates"

@@ -15,7 +15,8 @@ Point = tuple[float, float]  # kimg, value
 class History:
     """Signals by name (see `equipoise.signals`), each a list of (kimg, value) in order; values are finite.
 
-    `facts` hold what does not change: `loss`, `total_kimg`, `batch`, `count` (training samples), `labelled`,
+    `facts` hold what does not change: `loss`, `total_kimg`, `batch`, `count` (training samples), `duplicates` (how
+    many of them are copies of others), `labelled`,
     `anchored` (G is held by a reconstruction loss too, so that a D far ahead is normal), `augmented`, `relativistic`
     (logits have no zero), and `source` (where the numbers come from). A fact that is missing is not known.
     """

@@ -13,7 +13,8 @@ from equipoise.logs.tables import Table, json_lines
 
 def from_journal(path: Path) -> History:
     """The history that `run.jsonl` tells."""
-    history = History(facts={"source": "equipoise", "remarks": [], "unused": []} | _config(path.parent / "config.json"))
+    facts: dict[str, Any] = {"source": "equipoise", "remarks": [], "unused": []}
+    history = History(facts=facts | _config(path.parent / "config.json") | _data(path.parent / "data.json"))
     for line in json_lines(path):
         if line.get("event") == "tick" and isinstance(line.get("kimg"), (int, float)):
             history.add(line["kimg"], line.get("balance") or {}, line.get("dials") or {})
@@ -37,5 +38,14 @@ def _config(path: Path) -> dict[str, Any]:
         recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
         found = {"loss": recipe["loss"], "batch": recipe["batch"], "relativistic": recipe["loss"] in RELATIVISTIC}
         return found | {"augmented": bool(recipe.get("augmentations"))}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _data(path: Path) -> dict[str, Any]:
+    """How many samples there were, and how many of them are copies of others; nothing where it cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {"count": int(found["count"]), "duplicates": int(found["exact_duplicates"] + found["near_duplicates"])}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from equipoise.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/recipes.md", "docs/parts.md", "docs/commands.md", "docs/diagnose.md")
+PAGES = ("README.md", "docs/recipes.md", "docs/parts.md", "docs/commands.md", "docs/diagnose.md", "docs/steering.md")
 BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 EXAMPLE = ((3, 32, 32), 50_000)  # the shape and the number of images that recipes are shown for
 
@@ -311,7 +311,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     **{
         f"parts-{kind}": parts(kind)
-        for kind in ("network", "initialisation", "schedule", "sensor", "features", "preset", "finding")
+        for kind in ("network", "initialisation", "schedule", "sensor", "features", "preset", "finding", "controller")
     },
     **{
         f"parts-{kind}": techniques(kind)

@@ -106,6 +106,12 @@ def test_every_move_says_which_reading_caused_it():
     assert decision.moves[0].text() == "1 kimg: value 0.5 -> 0.6, since x is 2.5 and 1 is aimed at"
 
 
+def test_small_moves_are_logged_and_not_said():
+    _, p = made(0.5)
+    decisions = run(Balancer(Loop("x", 1.0, Sign(0.02), p), mode="act"), [2.0] * 7)
+    assert [d.moves[0].said for d in decisions] == [False, False, True, False, False, False, True]  # .56 and .64
+
+
 def test_rules_are_asked_at_every_tick_and_heard():
     def loud(history):
         finding = Finding("loud", Severity.WARNING, "x is high", (), ("lower x",))

@@ -97,6 +97,12 @@ def test_the_python_in_the_pages_runs(pages: list[str], tmp_path: Path) -> None:
         assert '"D.offset"' in (tmp_path / "runs/drift/run.jsonl").read_text()
 
 
+def test_the_loop_in_the_page_on_steering_moves() -> None:
+    (code,) = blocks(ROOT / "docs" / "steering.md", "python")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "4 kimg: p 0 -> 0.008, since memory is 0.6 and 0.3 is aimed at\n"
+
+
 def test_comments_beside_arguments_become_descriptions() -> None:
     from equipoise.recipe import Player
 

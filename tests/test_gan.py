@@ -202,3 +202,11 @@ def test_misuse_is_one_sentence(plain):
     with pytest.raises(InputError, match="did you mean"):
         GAN("digits", settings={"G.lrr": 1}).fit(IMAGES, kimg=0.1)
     assert {e.name for e in entries("features")} >= {"pixels"}
+
+
+def test_a_verdict_after_a_fit_and_a_controller():
+    gan = GAN("ring", balance="act", controller="rates-by-wins", settings={"network.width": 8})
+    with pytest.raises(InputError, match="no record of a fit"):
+        gan.verdict()
+    gan.fit(open_dataset("ring").images[:200], kimg=1)
+    assert gan.verdict().text() and gan._config.controller == "rates-by-wins"

@@ -95,6 +95,7 @@ class Loop:
         self.frozen = False  # readings are taken and nothing is turned
         self.state: Any = controller.init()
         self.last: float | None = None  # kimg of the last step
+        self.told: float | None = None  # the position that was last worth a line in the terminal
         self.exhausted = 0  # the direction in which the actuator was last found at its limit
 
     def actuators(self) -> Sequence[Turnable]:
@@ -135,18 +136,26 @@ class Loop:
             self.exhausted, why = way, f"{why}, but there is nothing left to give"
         else:
             self.exhausted = 0
-        return [Move(kimg, self.name, *moved, why, act)]
+        return [Move(kimg, self.name, *moved, why, act, self._telling(moved.before, moved.after))]
+
+    def _telling(self, before: float, after: float) -> bool:
+        """Whether a position is a tenth away from the last one told, or an end of the way."""
+        self.told = before if self.told is None else self.told
+        if before != after and abs(after - self.told) < 0.1 * max(abs(self.told), abs(after)):
+            return False
+        self.told = after
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """Memory as plain data; the position is the actuator's own."""
         return {"state": self.state, "last": self.last, "target": self.target, "frozen": self.frozen,
-                "exhausted": self.exhausted}  # fmt: skip
+                "exhausted": self.exhausted, "told": self.told}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.state = _tuples(state["state"])
         self.last, self.target, self.frozen = state["last"], float(state["target"]), bool(state["frozen"])
-        self.exhausted = int(state["exhausted"])
+        self.exhausted, self.told = int(state["exhausted"]), state["told"]
 
 
 @dataclass

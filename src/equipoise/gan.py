@@ -19,6 +19,7 @@ from equipoise.adapters import check
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, from_arrays
 from equipoise.data.arrays import convert, find_layout
+from equipoise.diagnosis import History, Verdict, diagnose
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
@@ -52,7 +53,8 @@ class GAN:
         settings: Mapping[str, Any] | None = None,  # changes to the recipe by path, e.g. {"G.lr": 1e-4}
         seed: int = 0,
         device: str = "auto",  # auto | cpu | cuda | mps
-        balance: str = "watch",  # off | watch
+        balance: str = "watch",  # off | watch | advise | act
+        controller: str | None = None,  # what turns what; None: the autopilot, to advise or act
     ) -> None:
         if (generator is None) != (discriminator is None):
             raise InputError(
@@ -66,11 +68,13 @@ class GAN:
             seed=seed,
             device=plan.choose_device(device),
             balance=balance,
+            controller=controller,
             whence="Python",
         )
         self._config: Config | None = None
         self._step: Step | None = None
         self._samples = 0
+        self._history: History | None = None
         self._tensors = False
 
     # ------------------------------------------------------------------------------------------------ train
@@ -104,6 +108,7 @@ class GAN:
         if folder is not None:
             self._write_kind(folder)
         self._config, self._step, self._samples = settled, outcome.step, outcome.samples
+        self._history = outcome.history
         recalibrate(self._step.ema.average, settled.classes)
         return self
 
@@ -234,6 +239,12 @@ class GAN:
         layout = find_layout(array, "the array")
         return torch.from_numpy(np.concatenate([*convert(array, layout, settings.shape[-1], settings.shape[0])]))
 
+    def verdict(self) -> Verdict:
+        """What the last fit's balance says: findings with their evidence and advice, and what cannot be told."""
+        if self._history is None:
+            raise InputError("there is no record of a fit; call fit(images), or `equipoise diagnose` on a run's folder")
+        return diagnose(self._history)
+
     # ------------------------------------------------------------------------------------------------ keep
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -269,6 +280,7 @@ class GAN:
             seed=settings.seed,
             device=settings.device,
             balance=settings.balance,
+            controller=settings.controller,
         )
         if settings.own_networks and gan._own is None:
             raise InputError(

@@ -18,6 +18,7 @@ from torch import nn
 from equipoise import build, checkpoint, distributed, images, ticks
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
+from equipoise.diagnosis import History
 from equipoise.errors import EquipoiseError, InputError, TrainingFailed
 from equipoise.files import atomic_write
 from equipoise.plant import Plant, steered
@@ -37,6 +38,7 @@ class Outcome:
     step: Step
     samples: int
     interrupted: bool
+    history: History  # signals over time, for `equipoise.diagnosis.diagnose`
 
 
 def both_move(step: Step, tempo: Tempo, batches: Batches) -> int:
@@ -76,6 +78,7 @@ def loop(
     tempo, total, batch = Tempo(config.recipe.D.steps), config.total, config.recipe.batch
     plant = Plant(config, step, dials, tempo, batches)
     balancer = steered(plant)
+    ear = None if config.balance == "watch" else watcher  # who hears of moves: those that were not made are only logged
     samples, number, next_tick, next_snapshot, skipped, seconds = 0, 0, 0, 0, 0, 0.0
     if resume is not None:
         state = checkpoint.load(resume, step, counters=COUNTERS)
@@ -91,7 +94,7 @@ def loop(
     journal = Journal(out, samples) if out is not None else None
     for kimg, signals, values in journal.past if journal is not None else ():
         balancer.history.add(kimg, signals, values)
-    ticks.note(balancer.begin() if resume is None else [], samples, journal, watcher)
+    ticks.note(balancer.begin() if resume is None else [], samples, journal, ear)
     began, last_time, last_samples, interrupted = time.monotonic() - seconds, time.monotonic(), samples, False
 
     def counters() -> dict[str, object]:
@@ -119,12 +122,12 @@ def loop(
                 if journal is not None:
                     journal.tick(tick)
                 decision = balancer.decide(samples, tick.balance, tick.dials)
-                ticks.note(decision.moves, samples, journal, watcher)
+                ticks.note(decision.moves, samples, journal, ear)
                 if watcher is not None:
                     watcher.tick(tick)
                 skipped = ticks.examine(step, tick, skipped, journal, watcher)
                 if last:
-                    ticks.note(balancer.finish(), samples, journal, watcher)
+                    ticks.note(balancer.finish(), samples, journal, ear)
                     ticks.conclude(decision, samples, journal, watcher)
             pictured = samples >= next_snapshot or last
             if pictured:
@@ -144,7 +147,7 @@ def loop(
         batches.close()
         if journal is not None:
             journal.close()
-    return Outcome(step, samples, interrupted)
+    return Outcome(step, samples, interrupted, balancer.history)
 
 
 # ------------------------------------------------------------------------------------------------ before the loop

@@ -46,7 +46,7 @@ def test_too_little_in_common_or_nothing_alike_is_not_likened():
 
 def test_runs_are_compared_at_the_same_share():
     half = vector(run(6, share=0.5, loss_D=0.9))
-    whole = vector(KNOWN[0].history(), 0.5)
+    whole = vector(KNOWN[0].history(0.5))
     assert half["loss_D", 2] == pytest.approx(math.log(0.905)) and whole["loss_D", 2] == pytest.approx(
         half["loss_D", 2]
     )

@@ -22,6 +22,8 @@ from equipoise.diagnosis.limits import (
 )
 from equipoise.diagnosis.signs import first, harm, held, seen, some, stuck
 
+MOST = 0.8  # of the looks: what steps were like before the learning rates fell
+
 
 @finding("discriminator-overpowers", claim="D is far ahead, and it is not that it memorises", treats="DO")
 def overpowers(history: History) -> Finding | None:
@@ -63,7 +65,7 @@ def blind(history: History) -> Finding | None:
         "the discriminator does not see what is wrong with the samples, so its loss looks ideal"
         if bad
         else "the discriminator errs more often than one that guesses",
-        some(guessing, bad, held(history, "step_D", "below", SLOW), held(history, "slope_fake", "below", FLAT)),
+        some(guessing, bad, held(history, "slope_fake", "below", FLAT)),
         (
             "raise D's learning rate (D.lr), up to twice at a time",
             "or give D more steps (D.steps), or more width",
@@ -74,7 +76,7 @@ def blind(history: History) -> Finding | None:
 
 
 def _why_ahead(history: History, sharp: bool) -> str:
-    step_d, step_g = history.now("step_D"), history.now("step_G")
+    step_d, step_g = history.now("step_D", MOST), history.now("step_G", MOST)
     if step_g < SLOW.value and step_g < step_d / 3:
         return "G moves too little beside D: its learning rate is too low"
     if step_d > FAST.value:
@@ -85,7 +87,7 @@ def _why_ahead(history: History, sharp: bool) -> str:
 
 
 def _why_blind(history: History) -> str:
-    if held(history, "step_D", "below", SLOW):
+    if history.now("step_D", MOST) < SLOW.value:
         return "D moves too little: its learning rate is too low"
     return "D is too small, or held back too strongly" if history.has("step_D") else ""
 

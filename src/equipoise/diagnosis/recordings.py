@@ -46,11 +46,12 @@ class Recording:
         """Whether it came out well."""
         return self.score >= HEALTHY
 
-    def history(self) -> History:
-        """As a run that is over."""
+    def history(self, share: float = 1.0) -> History:
+        """As it stood when this share of the run was over."""
         made = History(facts=dict(self.facts) | {"loss": self.loss, "total_kimg": self.kimg[-1]})
         for look, kimg in enumerate(self.kimg):
-            made.add(kimg, {name: values[look] for name, values in self.signals.items()})
+            if kimg <= share * self.kimg[-1]:
+                made.add(kimg, {name: values[look] for name, values in self.signals.items()})
         return made
 
     def text(self) -> str:
@@ -83,7 +84,7 @@ def most_like(history: History, recordings: Iterable[Recording] | None = None) -
     """
     chosen = list(shipped() if recordings is None else recordings)
     share = 1.0 if history.share is None else history.share
-    mine, theirs = vector(history), [vector(one.history(), share) for one in chosen]
+    mine, theirs = vector(history), [vector(one.history(share)) for one in chosen]
     spread = _spreads(theirs)
     far = [_distance(mine, other, spread) for other in theirs]
     nearest = min(range(len(far)), key=far.__getitem__, default=None)
@@ -92,11 +93,11 @@ def most_like(history: History, recordings: Iterable[Recording] | None = None) -
     return f"{chosen[nearest].text()}; at {far[nearest]:.2f} spreads"
 
 
-def vector(history: History, share: float = 1.0) -> dict[tuple[str, int], float]:
-    """What is compared of a history, up to a share of it: signals at three moments, by name and moment."""
-    end, found = history.kimg * share, {}
+def vector(history: History) -> dict[tuple[str, int], float]:
+    """What is compared of a history: signals at three moments of it, by name and moment."""
+    end, found = history.kimg, {}
     for name in (*LEVELS, *RATIOS):
-        points = [(k, v) for k, v in history.signals.get(name, ()) if k <= end]
+        points = history.signals.get(name, [])
         for number, moment in enumerate(MOMENTS if len(points) >= 3 else ()):
             value = min(points, key=lambda point: abs(point[0] - moment * end))[1]
             found[name, number] = math.log(max(value, 1e-6)) if name in RATIOS else value

@@ -8,6 +8,7 @@ from torch import nn
 
 from equipoise import looks, metrics, ticks, train
 from equipoise.registry import find
+from equipoise.sensors import spectra
 from equipoise.sensors.probes import View, distances, features, look, probe
 from plants import Linear, Quadratic
 from small_runs import TINY, images_file, journal, planned, run
@@ -140,6 +141,27 @@ def test_slopes_are_taken_where_the_samples_lie_and_do_not_know_the_scale():
     assert judge.matrix.grad is None
 
 
+def test_the_largest_singular_value_is_that_of_the_layers():
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Linear(7, 4), nn.Embedding(9, 50), nn.LayerNorm(4))
+    matrices = [network[0].weight.detach().flatten(1), network[1].weight.detach()]
+    expected = max(float(torch.linalg.svdvals(matrix).amax()) for matrix in matrices)
+    found = tell("spectra", discriminator=network, generator=nn.Linear(2, 2, bias=False).requires_grad_(False))
+    assert found["spectrum_D"] == pytest.approx(expected, rel=0.03) and found["spectrum_D"] <= expected * 1.00001
+    diagonal = nn.Linear(3, 3)
+    diagonal.weight.data = torch.diag(torch.tensor([1.0, -7.0, 2.0]))
+    assert float(spectra.spectrum(diagonal)) == pytest.approx(7.0, rel=1e-5)
+    normed = nn.utils.parametrizations.spectral_norm(diagonal, n_power_iterations=30).eval()
+    assert float(spectra.spectrum(normed)) == pytest.approx(1.0, rel=1e-3)
+    assert spectra.spectrum(nn.ReLU()) == 0.0
+
+
+def test_churn_by_hand():
+    now = torch.tensor([[0.0, 0.0], [0.0, 8.0]])
+    assert tell("churn", fixed=now, before=now + torch.tensor([3.0, 4.0]))["churn"] == pytest.approx(5 / 8)
+    assert tell("churn", fixed=now, before=now)["churn"] == 0.0
+    assert "churn" not in tell("churn", fixed=now, before=now * math.nan)
+
+
 # ------------------------------------------------------------------------------------------------ looking
 
 
@@ -203,8 +225,10 @@ def test_a_look_disturbs_nothing_and_can_be_repeated(tmp_path, settings, classes
     assert all(torch.equal(before[r][k], v) for r, net in step.networks.items() for k, v in net.state_dict().items())
     assert all(p.grad is None and p.requires_grad for net in step.networks.values() for p in net.parameters())
     torch.rand(3)
+    step.kept["before"].fill_(math.nan)
     assert looks.probed(step, config, batches, 0, 800) == first
-    assert looks.probed(step, config, batches, 0, 808) != first
+    assert "churn" not in first and looks.probed(step, config, batches, 0, 800)["churn"] == 0.0  # nothing has moved
+    assert looks.probed(step, config, batches, 0, 808)["diversity"] != first["diversity"]
     assert {"diversity", "energy", "precision", "coverage", "recall", "nearest", "slope_real", "slope_fake"} <= set(
         first
     )
@@ -248,6 +272,8 @@ def test_ticks_carry_the_signals_and_off_has_none(tmp_path):
     for line in watched:
         assert {"auc", "pull", "agreement", "diversity", "energy", "coverage", "slope_fake"} <= set(line["balance"])
     assert [line["tick"] for line in watched if "nearest" in line["balance"]] == [0, 4]
+    assert [line["tick"] for line in watched if "churn" in line["balance"]] == [4]  # it needs a look before
+    assert [line["tick"] for line in watched if "spectrum_D" in line["balance"]] == [0]
     assert not {"auc", "pull", "diversity", "energy"} & set(off[-1]["balance"])
 
 

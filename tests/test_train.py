@@ -70,14 +70,38 @@ def test_an_older_checkpoint_ends_in_the_same_bits_too(tmp_path):
     assert journal(tmp_path / "run") == lines
 
 
-def test_watching_changes_no_bit_of_the_networks(tmp_path):
-    source = images_file(tmp_path / "images.npz", classes=2)
+READ = ("state.meter", "state.trace", "state.looks")  # what only a watched run has
+
+
+WATCHED = {  # source, settings, request
+    "conditional digits, D.steps 1.5": (None, (*TINY, "r1.gamma=1.0", "D.steps=1.5"), {}),
+    "ring": ("ring", (), {"recipe": "ring", "kimg": 1.6}),
+    "digits": ("digits", ("r1.every=2",), {"kimg": 0.64}),
+    "batch norm, spectral norm, augmentation, mirrored": (
+        None,
+        ("network.name=dcgan", "network.width=4", "network.norm_D=spectral", "batch=8", "r1=off", "ada.p=0.5",
+         "mirror=true"),
+        {"kimg": 0.3},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WATCHED)
+def test_watching_changes_no_bit_of_the_networks(what, tmp_path):
+    source, settings, request = WATCHED[what]
+    source = source or images_file(tmp_path / "images.npz", classes=2)
     for balance in ("watch", "off"):
-        run(tmp_path / balance, planned(source, (*TINY, "r1.gamma=1.0", "D.steps=1.5"), balance=balance))
+        run(tmp_path / balance, planned(source, settings, balance=balance, **request))
     watch, off = (bits(tmp_path / balance) for balance in ("watch", "off"))
-    assert {k: v for k, v in watch.items() if "meter" not in k} == {k: v for k, v in off.items() if "meter" not in k}
-    read = [set(ticks_of(tmp_path / balance)[-1]["readings"]) for balance in ("watch", "off")]
+    assert {k: v for k, v in watch.items() if not k.startswith(READ)} == {
+        k: v for k, v in off.items() if not k.startswith(READ)
+    }
+    looked = [ticks_of(tmp_path / balance) for balance in ("watch", "off")]
+    read = [set(line[-1]["readings"]) for line in looked]
     assert {"D.win_rate", "D.heldout_score"} <= read[0] and not {"D.win_rate", "D.heldout_score"} & read[1]
+    told = [set().union(*(line["balance"] for line in lines)) for lines in looked]
+    wanted = {"diversity", "precision", "slope_fake", "spectrum_G", "pull"}
+    assert wanted <= told[0] and not wanted & told[1]
 
 
 def test_the_clock_counts_real_images_and_ticks_begin_densely(tmp_path):

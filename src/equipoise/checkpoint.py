@@ -191,6 +191,9 @@ def _tensors(step: Step) -> dict[str, Tensor]:
         found |= {f"powers.{name}": tensor for name, tensor in step.powers.state_dict().items()}
     found |= {f"ema.{name}": tensor for name, tensor in step.ema.state_dict().items()}
     found |= {f"meter.{name}": tensor for name, tensor in step.meter.state_dict().items()}
+    found |= {f"looks.{name}": tensor for name, tensor in step.kept.items()}
+    if step.trace is not None:
+        found |= {f"trace.{name}": tensor for name, tensor in step.trace.state_dict().items()}
     return found
 
 

@@ -6,18 +6,22 @@ run's seed and the samples seen: a resumed run looks at the same samples, and a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from equipoise.config import Config
 from equipoise.data import Batches
+from equipoise.networks.protocols import latent_dim
+from equipoise.registry import find
 from equipoise.sensors.probes import View, look
 from equipoise.step import Step
 from equipoise.turn import score
 
+FIXED = 32  # latents whose samples are followed from look to look
 POOL = 1000  # training samples among which copies are looked for
 
 
@@ -29,41 +33,64 @@ def size_of(shape: tuple[int, ...], device: torch.device) -> int:
 def probed(step: Step, config: Config, batches: Batches, number: int, samples: int) -> dict[str, float]:
     """The signals of all probes due at tick `number`."""
     with aside(step.device, config.seed, samples), evaluating(*step.networks.values(), step.ema.average):
-        return look(view(step, config, batches, samples), tick=number)
+        fields = view(step, config, batches, samples)
+        told = look(fields, tick=number)
+        if fields.made("fixed"):
+            step.kept["before"].copy_(fields["fixed"])
+        return told
+
+
+def prepare(step: Step, config: Config) -> None:
+    """Make room for what looks keep: the samples of fixed latents."""
+    step.kept["before"] = torch.full((FIXED, *config.shape), torch.nan, device=step.device)
 
 
 def view(step: Step, config: Config, batches: Batches, samples: int) -> View:
     """The fields of a look at this moment; what no probe asks for is not made."""
-    count, at_once = size_of(config.shape, step.device), config.recipe.batch // config.recipe.accumulate
-    inside, outside = len(batches.holdout.training(batches.samples)), len(batches.holdout.heldout(batches.samples))
-    heldout, _ = batches.heldout(min(count, outside), batches.samples, seed=batches.position)
-    training, labels = batches.training(count, batches.samples, seed=batches.position)
-    source = torch.Generator().manual_seed(_seed(config.seed, samples))
-    latents = torch.randn(count, step.latent_dim, generator=source).to(next(step.networks["G"].parameters()))
+    D, G, count = step.networks["D"], step.networks["G"], size_of(config.shape, step.device)
+    out = len(batches.holdout.heldout(batches.samples))
+    drawing: dict[str, Any] = {"samples_seen": batches.samples, "seed": batches.position}
+    training, labels = batches.training(count, **drawing)
+    part = config.recipe.batch // config.recipe.accumulate
+    fixed_labels = torch.arange(FIXED, device=step.device) % config.classes if config.classes else None
 
-    def generate(generator: nn.Module) -> Tensor:
-        known = [None] * count if labels is None else list(labels.split(at_once))
-        made = [generator(part, own) for part, own in zip(latents.split(at_once), known, strict=False)]
-        return torch.cat(made).float()
+    def draw(network: nn.Module) -> Tensor:
+        return generated(network, count, _seed(config.seed, samples), labels, part)
 
-    def judge(images: Tensor) -> Tensor:
-        known = None if labels is None else labels[: len(images)]
-        return score(step.networks["D"](images, known))
-
-    fields = {
+    fields: dict[str, Any] = {
         "training": step.show(training),
-        "heldout": step.show(heldout),
+        "heldout": step.show(batches.heldout(min(count, out), **drawing)[0]),
         "labels": labels,
-        "judge": judge,
-        "discriminator": step.networks["D"],
-        "generator": step.networks["G"],
+        "judge": lambda images: score(D(images, None if labels is None else labels[: len(images)])),
+        "discriminator": D,
+        "generator": G,
+        "before": step.kept.get("before"),
+        "round_kimg": config.recipe.batch * step.moves["D"] / max(step.moves["G"], 1) / 1000,
+        "ideal": find("loss", config.recipe.loss).facts.get("ideal", (None,))[0],
     }
-    later = {
-        "pool": lambda: step.show(batches.training(min(POOL, inside), batches.samples, seed=batches.position)[0]),
-        "samples": lambda: generate(step.networks["G"]),
-        "averaged": lambda: generate(step.ema.average),
+    later: dict[str, Callable[[], Any]] = {
+        "samples": lambda: draw(G),
+        "averaged": lambda: draw(step.ema.average),
+        "fixed": lambda: generated(G, FIXED, 0, fixed_labels, part),
+        "pool": lambda: step.show(batches.training(min(POOL, len(batches.dataset) - out), **drawing)[0]),
     }
+    if step.trace is not None:
+        later["trace"] = step.trace.read
     return View(fields, later)
+
+
+def generated(
+    generator: nn.Module,
+    count: int,
+    seed: int,  # of the latents
+    labels: Tensor | None,  # [count]
+    at_once: int,  # as many as are known to fit into memory
+) -> Tensor:
+    """Samples `[count, ...]` in float32 of latents drawn from this seed, the same on every device."""
+    latents = torch.randn(count, latent_dim(generator), generator=torch.Generator().manual_seed(seed))
+    parts = latents.to(next(generator.parameters())).split(at_once)
+    wanted = [None] * len(parts) if labels is None else list(labels.split(at_once))
+    return torch.cat([generator(part, own) for part, own in zip(parts, wanted, strict=True)]).float()
 
 
 @contextmanager

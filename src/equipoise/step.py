@@ -25,6 +25,7 @@ from equipoise.optimisers import Optimiser
 from equipoise.power_ema import PowerEMA
 from equipoise.rules import Alternating, Draw, Rule
 from equipoise.sensors import Meter, Sensor
+from equipoise.sensors.trace import Trace
 from equipoise.terms import Objective, fact
 from equipoise.turn import Logits, Role, Turn, heads_of, score
 
@@ -78,9 +79,11 @@ class Step:
         self.latent_dim = latent_dim(generator)
         self.device = next(generator.parameters()).device
         self.meter = Meter(self._names(), self.device)
+        self.trace = Trace(self.device) if sensors else None
         self.moves: dict[Role, int] = {"D": 0, "G": 0}
         self.alarm = {role: torch.zeros([], dtype=torch.bool, device=self.device) for role in ROLES}
         self.failed: dict[Role, list[Tensor]] = {"D": [], "G": []}  # inputs of the first skipped move since the alarm
+        self.kept: dict[str, Tensor] = {}  # what looks at the run keep for the next look
         self.pack = pack_of(discriminator)
         self.resting: set[str] = set()  # terms left out of the moves: their strength is 0
         self.averaging = True  # whether each of the generator's moves moves the average too
@@ -365,6 +368,8 @@ class Step:
         with torch.no_grad():
             ready = [sensor for sensor in self.sensors[turn.role] if not sensor.reads("pull")]
             readings |= {sensor.name: sensor(turn) for sensor in ready}
+        if self.trace is not None:
+            self.trace.see(turn.role, values["loss"], turn["fake_score"] if turn.role == "D" else None)
         size = len(values["loss"])  # fewer than images where the discriminator judges packs of them
         self.meter.add({n: v if len(v) in (1, size) else v.mean().reshape(1) for n, v in readings.items()})
 
@@ -394,6 +399,8 @@ class Step:
             }
         )
         self._pulled = {} if role == "G" else self._pulled
+        if self.trace is not None and role == "G":
+            self.trace.close()
         if [(t.shape, t.dtype) for t in self.failed[role]] != [(t.shape, t.dtype) for t in inputs]:
             self.failed[role] = [torch.zeros_like(tensor) for tensor in inputs]
             self.alarm[role].zero_()

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from equipoise import build, checkpoint, distributed, images, ticks
+from equipoise import build, checkpoint, distributed, images, looks, ticks
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
 from equipoise.diagnosis import History
@@ -165,6 +165,8 @@ def start(
     build.seed_everything(config.seed)
     pair = networks or build.players(config.recipe, config.shape, config.classes)
     step = build.assemble(config.recipe, *pair, device, sensing=config.balance != "off")
+    if config.balance != "off":
+        looks.prepare(step, config)
     distributed.broadcast_([*step.networks["G"].state_dict().values(), *step.networks["D"].state_dict().values()])
     build.seed_everything(config.seed + distributed.rank())
     holdout = Holdout(dataset, config.seed)

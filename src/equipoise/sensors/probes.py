@@ -94,6 +94,10 @@ class View:
             self._fields[name] = self._later[name]() if name in self._later else self._distances(*self._ends(name))
         return self._fields[name]
 
+    def made(self, name: str) -> bool:
+        """Whether the field `name` is there already."""
+        return name in self._fields
+
     def features(self, name: str) -> Tensor:
         """A set's samples as they are compared, float64 `[n, d]`: those that are finite."""
         if name not in self._features:

@@ -1,0 +1,46 @@
+"""The last few hundred rounds, loss by loss, kept on the device: what averages over a tick cannot show."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from equipoise.turn import Role
+
+LENGTH = 512  # rounds
+
+
+class Trace:
+    """D's loss, G's loss and the mean score of generated samples for each of the last rounds, `[512, 3]`.
+
+    A round ends with the generator's move; of several moves of the discriminator the last counts, and where it made
+    none, the one before. `see` and `close` are pure tensor code; `read` is the only place that waits for the device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.rows = torch.zeros(LENGTH, 3, device=device)
+        self.now = torch.full((3,), torch.nan, device=device)
+        self.rounds = torch.zeros([], dtype=torch.int64, device=device)
+
+    @torch.no_grad()
+    def see(self, role: Role, loss: Tensor, fake_score: Tensor | None = None) -> None:
+        """Take in one player's move: its loss per sample, and in D's move what it said of generated samples."""
+        self.now[0 if role == "D" else 1].copy_(loss.mean())
+        if fake_score is not None:
+            self.now[2].copy_(fake_score.mean())
+
+    @torch.no_grad()
+    def close(self) -> None:
+        """Keep the round that ends here."""
+        self.rows.index_copy_(0, (self.rounds % LENGTH).reshape(1), self.now[None])
+        self.rounds += 1
+
+    def read(self) -> Tensor:
+        """The rounds in order, the oldest first, `[n, 3]` on the host; nothing is cleared."""
+        rounds = int(self.rounds)
+        rows = self.rows.cpu()
+        return rows[:rounds] if rounds < LENGTH else rows.roll(-(rounds % LENGTH), 0)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The rounds kept."""
+        return {"rows": self.rows, "now": self.now, "rounds": self.rounds}

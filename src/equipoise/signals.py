@@ -43,7 +43,7 @@ SIGNALS: dict[str, Signal] = {
     "swing": Signal("height of the first repeat of the losses' autocorrelation, 0 to 1", "below 0.5"),
     "swing_size": Signal("standard deviation of D's detrended loss over its ideal value", "below 0.2"),
     "swing_kimg": Signal("period of that repeat in thousands of real samples", "none"),
-    "lag": Signal("part of a period by which G's loss trails D's", "no fixed one; the Dirac-GAN's losses mirror: a half"),
+    "lag": Signal("part of a period by which G's loss trails D's", "no fixed one; a half in the Dirac-GAN"),
     "skipped": Signal("share of the updates that were refused since a value was not finite", "0"),
     "nonfinite": Signal("share of the values read that were not finite", "0"),
     # --- what comes of it

@@ -35,9 +35,12 @@ class Average:
             if own.is_floating_point() and own.shape == averaged.shape
         }
 
-    def facts(self, optimised: set[int]) -> Iterator[Fact]:
-        """What can be said when the context has ended; `optimised` are the tensors that an optimiser moves."""
-        found = self._broken(optimised)
+    def facts(self, optimised: set[int], changed: set[int]) -> Iterator[Fact]:
+        """What can be said when the context has ended.
+
+        `optimised` are the tensors that an optimiser moves, `changed` those that changed where none stepped, by id.
+        """
+        found = self._broken(optimised) or self._overwritten(changed)
         if found is not None:
             yield found
             return
@@ -74,6 +77,14 @@ class Average:
         if away:
             return Fact("ema", "", "broken", f"the average moved away from {self.side.name} in {several(away)}")
         return None
+
+    def _overwritten(self, changed: set[int]) -> Fact | None:
+        """The average was copied into the live network, instead of the other way round."""
+        same = [n for n, (a, b) in self.pairs.items() if id(b) in changed and bool((a == b).all())]
+        if not same:
+            return None
+        text = f"{self.side.name} was overwritten with its average, and not by a step: {several(same)}"
+        return Fact("ema", "", "broken", text)
 
     def _share(self, name: str) -> float | None:
         """How much of the way from where it was to the live tensor the average went; None where the live one rests."""

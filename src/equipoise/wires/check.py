@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from equipoise.errors import EquipoiseError
-from equipoise.wires import gradients, steps, values
+from equipoise.wires import gradients, judging, steps, values
 from equipoise.wires.averages import Average
-from equipoise.wires.events import Record
+from equipoise.wires.events import Outside, Record
 from equipoise.wires.fact import Fact
 from equipoise.wires.listening import listening
 from equipoise.wires.players import Networks, sides_of, weights_of
@@ -57,21 +57,25 @@ class Wiring:
         for side in self.sides:
             yield from steps.own(record, side)
             yield from steps.stale(record, side)
+            yield from steps.outside(record, side)
             yield from gradients.reached(record, side)
             yield from gradients.terms(record, side)
             yield from values.modes(record, side)
         for judge in judges:
-            yield from gradients.inputs(record, judge)
+            yield from judging.inputs(record, judge)
+            yield from judging.shapes(record, judge)
             for side in generators:
                 yield from gradients.adversarial(record, side, judge)
-                yield from gradients.direction(record, side, judge)
+                yield from judging.direction(record, side, judge)
         yield from steps.optimisers(record)
+        yield from steps.clipping(record)
         yield from values.finite(record)
         yield from values.scaler(record)
         if self._average is None:
             yield Fact("ema", "", "untold", "no averaged generator was given: wiring(..., ema=...)")
         else:
-            yield from self._average.facts({id(tensor) for side in self.sides for tensor in side.holds()})
+            changed = {id(weight.tensor) for event in record.all(Outside) for weight in event.weights}
+            yield from self._average.facts({id(tensor) for side in self.sides for tensor in side.holds()}, changed)
 
     @property
     def findings(self) -> list[Fact]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from equipoise.wires.players import Side, Weight
@@ -36,6 +35,8 @@ class Call(Event):
     storages: frozenset[int]  # addresses of what went in
     rows: tuple[tuple[int, bool], ...] = ()  # what was joined along the first axis: how many, and whether generated
     pulls: dict[tuple[Differentiation, int, bool], Pull] = field(default_factory=dict)  # by output and generated or not
+    ranges: dict[bool, tuple[float, float]] = field(default_factory=dict)  # of what went in, by generated or not
+    bound: tuple[float, float] | None = None  # what a generator's last layer cannot leave
     slopes: dict[Differentiation, Tensor] = field(
         default_factory=dict
     )  # at a generator's output, a discriminator's input
@@ -51,10 +52,19 @@ class Call(Event):
 
 @dataclass(eq=False)
 class Pull:
-    """The gradient of a loss at a network's output: its sum, and the sum of its absolute values."""
+    """The gradient of a loss at a network's output, and the output itself."""
 
-    total: float
-    size: float
+    total: float = 0.0  # sum of the gradient
+    size: float = 0.0  # sum of its absolute values
+    points: list[tuple[float, float]] = field(default_factory=list, repr=False)  # output and gradient, up to a thousand
+
+    def add(self, other: Pull) -> None:
+        """Both together."""
+        self.total, self.size, self.points = (
+            self.total + other.total,
+            self.size + other.size,
+            self.points + other.points,
+        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -102,10 +112,12 @@ class Cut(Event):
 
 @dataclass(eq=False, kw_only=True)
 class Summand(Event):
-    """A term without a gradient, added to one that has one."""
+    """A single number that was added to others, one of which at least has a gradient."""
 
     value: float
     origin: Origin
+    reach: set[Weight]  # where its gradient goes; empty for one without
+    live: bool  # whether it has a gradient
 
 
 @dataclass(eq=False, kw_only=True)
@@ -129,10 +141,20 @@ class Hiding(Event):
 
 @dataclass(eq=False, kw_only=True)
 class Edit(Event):
-    """Gradients changed by hand between backward and step."""
+    """Gradients, or weights themselves, changed in place by something that is no step."""
 
     name: str  # "clip_grad_norm_"
     weights: list[Weight]
+    gradients: bool  # or the weights themselves
+
+
+@dataclass(eq=False, kw_only=True)
+class Broadcast(Event):
+    """Judgements [N, 1] and targets [N] that were made to fit: every one met every other."""
+
+    name: str
+    size: int  # N
+    sides: list[Side]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -175,23 +197,6 @@ class Record:
         """The backward passes whose gradients a side stepped along."""
         consumed = {event for step in self.steps(side) for event in step.consumed()}
         return [event for event in self.all(Differentiation) if event in consumed]
-
-
-def explore(roots: list[torch.autograd.graph.Node]) -> set[torch.autograd.graph.Node]:
-    """All nodes of the graph behind some."""
-    seen, waiting = set(roots), list(roots)
-    while waiting:
-        for node, _ in waiting.pop().next_functions:
-            if node is not None and node not in seen:
-                seen.add(node)
-                waiting.append(node)
-    return seen
-
-
-def weights_in(nodes: set[torch.autograd.graph.Node], by_id: dict[int, Weight]) -> set[Weight]:
-    """The weights whose gradients a graph accumulates."""
-    found = (by_id.get(id(getattr(node, "variable", None))) for node in nodes)
-    return {weight for weight in found if weight is not None}
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

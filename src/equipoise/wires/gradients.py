@@ -1,10 +1,10 @@
-"""Facts about gradients: what reaches whom through what, which terms carry none, and which way the players pull."""
+"""Facts about gradients: what reaches whom through what, and which terms carry none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Pull, Record, Step, Summand
+from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Record, Step, Summand
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Side, Weight
 from equipoise.wires.where import Place
@@ -93,11 +93,11 @@ def reached(record: Record, side: Side) -> Iterator[Fact]:
 def terms(record: Record, side: Side) -> Iterator[Fact]:
     """Every term of a side's loss that depends on it carries a gradient."""
     found = [(event, term) for event in record.own(side) for term in event.terms]
-    dead = [term for _, term in found if any(call.of(side.role) for call in kept(term.origin, Call))]
+    dead = [term for event, term in found if _is_dead(record, side, event, term)]
     for term in {one.place: one for one in dead}.values():
-        cuts = kept(term.origin, Cut)
+        cuts = [cut for cut in kept(term.origin, Cut) if any(side in weight.sides for weight in cut.behind)]
         where = f", cut off by {cuts[-1].name} at {cuts[-1].place}" if cuts else ""
-        text = f"the term {term.value:.4g} added at {term.place} depends on {side.name} and carries no gradient{where}"
+        text = f"the term {term.value:.4g} added at {term.place} depends on {side.name} and gives it no gradient{where}"
         yield Fact("terms", side.name, "broken", text, (term.place, *(cut.place for cut in cuts[-1:])))
     moving = {place: values for place, values in _values(found).items() if place not in {one.place for one in dead}}
     for place, values in moving.items():
@@ -110,82 +110,23 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
 
 
+def _is_dead(record: Record, side: Side, event: Differentiation, term: Summand) -> bool:
+    """Whether a term depends on a role and gives a gradient neither to it nor to another side that stepped along."""
+    moved = {one.side for one in record.all(Step) if event in one.consumed()}
+    reached = {one for weight in term.reach for one in weight.sides}
+    own = {one for one in record.sides if one.role == side.role}
+    return any(call.of(side.role) for call in kept(term.origin, Call)) and not reached & (moved | own)
+
+
 def _values(found: list[tuple[Differentiation, Summand]]) -> dict[Place, list[float]]:
     """The numbers added at each place, where they differ from time to time."""
     values: dict[Place, list[float]] = {}
     for _, term in found:
-        if not term.origin:
+        if not term.origin and not term.live:
             values.setdefault(term.place, []).append(term.value)
     return {place: seen for place, seen in values.items() if len(set(seen)) > 1}
-
-
-def inputs(record: Record, side: Side) -> Iterator[Fact]:
-    """In its own turn a discriminator judges real and generated samples."""
-    calls = [[call for call in event.through if side in call.sides] for event in record.own(side)]
-    seen = [call for group in calls for call in group]
-    kinds = {kind for call in seen for kind in ([made for _, made in call.rows] or [call.generated])}
-    twice = [(a, b) for group in calls for a in group for b in group if a.when < b.when and a.storages & b.storages]
-    if not seen:
-        yield Fact("inputs", side.name, "untold", f"{side.name} was not called in its own turn")
-    elif kinds == {True, False}:
-        yield Fact("inputs", side.name, "holds", f"{side.name} judged real and generated samples")
-    elif kinds == {True} and sum(len(one.networks) for one in record.sides if one.role == "G") == 1:
-        text = f"all that {side.name} judged in its own turn, at {_lines(seen)}, came from the generator"
-        yield Fact("inputs", side.name, "broken", text, tuple(call.place for call in seen))
-    elif kinds == {False} and twice:
-        first, second = twice[0]
-        text = (
-            f"{side.name} judged the same samples at {first.place} and at {second.place}, and none that were generated"
-        )
-        yield Fact("inputs", side.name, "broken", text, (first.place, second.place))
-    else:
-        yield Fact("inputs", side.name, "untold", "which of the samples were generated could not be followed")
-
-
-def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
-    """A generator pulls the judgement of its samples to where the discriminator pulls that of real ones."""
-    mine, its = set(record.own(side)), set(record.own(judge))
-    real, fake = (_pulled(record, judge, its - mine, made) for made in (False, True))
-    pulled = _pulled(record, judge, mine - its, True)
-    outputs = [
-        number for number in real if number in pulled and _clear(real[number], 0.5) and _clear(pulled[number], 0.9)
-    ]
-    against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
-    if not against:
-        text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
-        yield Fact("direction", side.name, "untold", text)
-    elif all(real[number].total * pulled[number].total > 0 for number in against):
-        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}")
-    else:
-        place = next(event.place for event in record.own(side) if any(judge in call.sides for call in event.through))
-        text = (
-            f"the backward at {place} moves {judge.name}'s judgement of generated samples away from that of real ones, "
-            f"as {judge.name} itself does: {side.name} helps {judge.name}; are the labels or the sign swapped?"
-        )
-        yield Fact("direction", side.name, "broken", text, (place,))
-
-
-def _pulled(record: Record, judge: Side, events: set[Differentiation], generated: bool) -> dict[int, Pull]:
-    """How some losses pull each output of a discriminator, added up."""
-    found: dict[int, Pull] = {}
-    for call in record.all(Call):
-        for (event, number, made), pull in call.pulls.items() if judge in call.sides else ():
-            if event in events and made == generated and event.kind == "backward":
-                total = found.setdefault(number, Pull(0.0, 0.0))
-                total.total += pull.total
-                total.size += pull.size
-    return found
-
-
-def _clear(pull: Pull, share: float) -> bool:
-    """Whether nearly all of a pull goes one way."""
-    return pull.size > 0 and abs(pull.total) >= share * pull.size
 
 
 def kept(origin: Iterable[Event], kind: type[Happened]) -> list[Happened]:
     """The events of a kind in an origin, in the order in which they happened."""
     return sorted((event for event in origin if isinstance(event, kind)), key=lambda event: event.when)
-
-
-def _lines(calls: list[Call]) -> str:
-    return ", ".join(dict.fromkeys(str(call.place) for call in calls))

@@ -1,4 +1,4 @@
-"""What every tensor depends on, followed through each operation of the loop, and where gradients and NaNs are lost.
+"""What every tensor depends on, followed through each operation of the loop.
 
 PyTorch shows a `TorchFunctionMode` every call of its functions, `backward` and assignments to `.grad` among them. The
 mode passes each call on unchanged and looks at what went in and came out, so the loop computes the same numbers.
@@ -15,31 +15,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from equipoise.wires.events import (
-    Call,
-    Cut,
-    Differentiation,
-    Edit,
-    Event,
-    Hiding,
-    Origin,
-    Record,
-    Summand,
-    Unsound,
-    explore,
-    tensors_in,
-    weights_in,
-)
+from equipoise.wires.events import Call, Cut, Differentiation, Edit, Event, Origin, Record, Summand, tensors_in
+from equipoise.wires.graphs import explore, linear, notes, weights_in
+from equipoise.wires.operations import NOTHING, OBSERVERS, Operation, has_nan
 from equipoise.wires.players import Weight
 from equipoise.wires.where import caller
-
-NOTHING: Origin = frozenset()
-SUMS = frozenset(["add", "add_", "sub", "sub_", "rsub", "__add__", "__radd__", "__rsub__", "__iadd__", "__isub__"])
-OVERWRITES = frozenset(
-    ["copy_", "zero_", "fill_", "normal_", "uniform_", "empty_like", "empty", "new_empty", "set_", "detach_"]
-)
-LINEAR = ("Add", "Sub", "Rsub", "Mul", "Div", "Neg", "Mean", "Sum", "Stack", "Cat", "ToCopy", "Unsqueeze", "Squeeze",
-          "View", "Select", "Clone", "Alias")  # fmt: skip
 
 
 class Origins(TorchFunctionMode):
@@ -79,13 +59,15 @@ class Origins(TorchFunctionMode):
         if name in ("backward", "grad"):
             return self._differentiate(name, func, args, kwargs)
         inputs = list(tensors_in([args, kwargs]))
-        unsound = [tensor for tensor in inputs if _has_nan(tensor)]
+        unsound = [tensor for tensor in inputs if has_nan(tensor)]
         gradient = any(tensor.requires_grad for tensor in inputs)
-        edited = self._edited(name, args)
+        edits = self._edits(name, args)
         result = func(*args, **kwargs)
-        self._follow(attribute or name, args, inputs, list(tensors_in(result)), unsound, gradient)
-        if edited:
-            self._note_edit(name, edited)
+        origin = self.origin(inputs)
+        operation = Operation(attribute or name, args, inputs, list(tensors_in(result)), unsound, gradient, origin)
+        self._follow(operation)
+        for edit in edits:
+            self._note_edit(name, edit)
         return result
 
     # ------------------------------------------------------------------------------------------------ values
@@ -99,85 +81,12 @@ class Origins(TorchFunctionMode):
         for tensor in tensors:
             self.known[tensor] = self.known.get(tensor, NOTHING) | {event}
 
-    def _follow(
-        self,
-        name: str,
-        args: tuple[Any, ...],
-        inputs: list[Tensor],
-        outputs: list[Tensor],
-        unsound: list[Tensor],  # inputs with a NaN
-        gradient: bool,  # whether an input had one
-    ) -> None:
-        origin = self.origin(inputs)
-        lost = gradient and any(not o.requires_grad and not any(o is i for i in inputs) for o in outputs)
-        if lost:
-            behind = self.behind(inputs)
-            if behind:
-                how = name if torch.is_grad_enabled() else "no_grad"
-                origin |= {self.record.add(Cut(place=caller(), name=how, behind=behind))}
-        if name in SUMS or name == "stack":
-            self._note_terms(name, args, outputs)
-        origin |= self._sound(name, origin, inputs, outputs, unsound)
-        if origin:
-            for tensor in outputs:
-                self.known[tensor] = origin
-        self._keep_rows(name, args, inputs, outputs)
-
-    def behind(self, tensors: list[Tensor]) -> set[Weight]:
-        """The weights that a gradient at some tensors would reach."""
-        leaves = {self.record.by_id[id(t)] for t in tensors if t.requires_grad and id(t) in self.record.by_id}
-        return leaves | weights_in(explore([t.grad_fn for t in tensors if t.grad_fn is not None]), self.record.by_id)
-
-    def _note_terms(self, name: str, args: tuple[Any, ...], outputs: list[Tensor]) -> None:
-        """A single number without a gradient that joins one with: written on the node of the sum."""
-        parts = list(args[0]) if name == "stack" and isinstance(args[0], (list, tuple)) else list(args[:2])
-        result = outputs[0] if outputs else None
-        if result is None or result.grad_fn is None or not all(_single(part) for part in parts):
-            return
-        dead = [part for part in parts if not (isinstance(part, Tensor) and part.requires_grad)]
-        if len(dead) == len(parts):
-            return
-        for part in dead:
-            if float(part) != 0:
-                origin = self.origin([part]) if isinstance(part, Tensor) else NOTHING
-                term = self.record.add(Summand(place=caller(), value=float(part), origin=origin))
-                notes(result.grad_fn).append(term)
-
-    def _sound(
-        self, name: str, origin: Origin, inputs: list[Tensor], outputs: list[Tensor], unsound: list[Tensor]
-    ) -> Origin:
-        """Where a NaN comes into being, and where it goes out of sight."""
-        if name in OVERWRITES or not outputs:
-            return NOTHING
-        after = any(_has_nan(tensor) for tensor in outputs)
-        if after and not unsound:
-            matters = (self.inside or any(isinstance(event, Call) for event in origin)) and outputs[0].requires_grad
-            single = all(tensor.numel() == 1 for tensor in outputs)
-            return frozenset([self.record.add(Unsound(place=caller(), name=name, single=single, matters=matters))])
-        gradients = {id(weight.tensor.grad) for weight in self.record.weights if unsound}
-        gradient = any(id(tensor) in gradients for tensor in unsound)
-        sources = [event for event in origin if isinstance(event, Unsound)]
-        if unsound and not after and (gradient or sources) and any(t.is_floating_point() for t in outputs):
-            single = all(tensor.numel() == 1 for tensor in unsound)
-            self.record.add(Hiding(place=caller(), name=name, single=single, gradient=gradient, sources=sources))
-        return NOTHING
-
-    def _keep_rows(self, name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]) -> None:
-        """Which rows of a batch were generated, where real and generated ones were joined into one."""
-        if name in ("cat", "concat", "concatenate") and isinstance(args[0], (list, tuple)) and len(outputs) == 1:
-            joined = [self._rows_of(tensor) for tensor in args[0]]
-            if sum(tensor.shape[0] for tensor in args[0] if tensor.dim()) == (outputs[0].shape or (0,))[0]:
-                self.rows[outputs[0]] = tuple(row for rows in joined for row in rows)
-            return
-        kept = [self.rows[tensor] for tensor in inputs if tensor in self.rows]
-        for tensor in outputs:
-            if len(kept) == 1 and tensor.dim() and tensor.shape[0] == sum(count for count, _ in kept[0]):
-                self.rows[tensor] = kept[0]
-
-    def _rows_of(self, tensor: Tensor) -> tuple[tuple[int, bool], ...]:
-        generated = any(isinstance(event, Call) and event.of("G") for event in self.known.get(tensor, NOTHING))
-        rows: tuple[tuple[int, bool], ...] = self.rows.get(tensor, ((tensor.shape[0], generated),))
-        return rows
+    def _follow(self, operation: Operation) -> None:
+        for observer in OBSERVERS:
+            operation.origin |= observer(self, operation)
+        if operation.origin:
+            for tensor in operation.outputs:
+                self.known[tensor] = operation.origin
 
     # ------------------------------------------------------------------------------------------------ gradients
 
@@ -194,8 +103,8 @@ class Origins(TorchFunctionMode):
         outputs = list(tensors_in(result))
         origin = event.origin | {event}
         if outputs and not any(tensor.requires_grad for tensor in outputs) and event.reachable:
-            origin |= {self.record.add(Cut(place=event.place, name="autograd.grad without create_graph",
-                                           behind=event.reachable))}  # fmt: skip
+            how = "autograd.grad without create_graph"
+            origin |= {self.record.add(Cut(place=event.place, name=how, behind=event.reachable))}
         for tensor in outputs:
             self.known[tensor] = origin
         return result
@@ -216,7 +125,7 @@ class Origins(TorchFunctionMode):
             finite=all(bool(torch.isfinite(loss).all()) for loss in losses),
             reachable=weights_in(nodes, self.record.by_id),
             through=through,
-            terms=[t for n in _linear(roots) for t in notes(n) if isinstance(t, Summand)],
+            terms=[term for node in linear(roots) for term in notes(node) if isinstance(term, Summand)],
         )
 
     def _finish(self, event: Differentiation) -> None:
@@ -246,54 +155,28 @@ class Origins(TorchFunctionMode):
                 weight.trained = True
         return result
 
-    def _edited(self, name: str, args: tuple[Any, ...]) -> list[Weight]:
-        """The weights whose gradients an operation is about to change in place."""
+    def _edits(self, name: str, args: tuple[Any, ...]) -> list[Edit]:
+        """The gradients and the weights that an operation is about to change in place."""
         if not name.endswith("_") or name.endswith("__") or not args:
             return []
         targets = {id(tensor) for tensor in tensors_in(args[0])}
-        return [weight for weight in self.record.weights if id(weight.tensor.grad) in targets]
-
-    def _note_edit(self, name: str, weights: list[Weight]) -> None:
+        own = [weight for weight in self.record.weights if id(weight.tensor) in targets]
+        gradients = [weight for weight in self.record.weights if id(weight.tensor.grad) in targets]
         place = caller()
-        if name.endswith("zero_"):
-            for weight in weights:
-                weight.cleared = place
-        else:
-            self.record.add(Edit(place=place, name=place.called or name, weights=weights))
+        called = place.called or name
+        found = [Edit(place=place, name=called, weights=own, gradients=False)] if own else []
+        return found + ([Edit(place=place, name=called, weights=gradients, gradients=True)] if gradients else [])
 
-
-def notes(node: torch.autograd.graph.Node) -> list[Event]:
-    """What is written on a node of the graph."""
-    metadata: dict[str, list[Event]] = node.metadata  # type: ignore[assignment]  # a property, declared as a method
-    return metadata.setdefault("equipoise.wires", [])
+    def _note_edit(self, name: str, edit: Edit) -> None:
+        if not (edit.gradients and name.endswith("zero_")):
+            self.record.add(edit)
+            return
+        for weight in edit.weights:
+            weight.cleared = edit.place
 
 
 def _names(func: Callable[..., Any]) -> tuple[str, str]:
     """A function's name, and for the reading or writing of an attribute the attribute's."""
     name = str(getattr(func, "__name__", ""))
-    attribute = str(getattr(func.__self__, "__name__", "?")) if name in ("__get__", "__set__") else ""  # type: ignore[attr-defined]
-    return name, attribute
-
-
-def _single(value: object) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() == 1 and value.dim() <= 1 and value.is_floating_point()
-    return isinstance(value, (int, float))
-
-
-def _has_nan(tensor: Tensor) -> bool:
-    plain = tensor.layout == torch.strided and tensor.device.type != "meta" and tensor.is_floating_point()
-    return plain and bool(torch.isnan(tensor.detach()).any())
-
-
-def _linear(roots: list[torch.autograd.graph.Node]) -> set[torch.autograd.graph.Node]:
-    """The nodes that a loss is a weighted sum of: reached through sums and factors only."""
-    seen, waiting = set(roots), list(roots)
-    while waiting:
-        node = waiting.pop()
-        if node.name().startswith(LINEAR):
-            for following, _ in node.next_functions:
-                if following is not None and following not in seen:
-                    seen.add(following)
-                    waiting.append(following)
-    return seen
+    owner = getattr(func, "__self__", None) if name in ("__get__", "__set__") else None
+    return name, str(getattr(owner, "__name__", "?")) if owner is not None else ""

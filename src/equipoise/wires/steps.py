@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Differentiation, Record, Scaling, Step
+from equipoise.wires.events import Differentiation, Edit, Outside, Record, Scaling, Step
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Side, Weight
 
@@ -152,6 +152,38 @@ def _wasted(record: Record, side: Side) -> Iterator[Fact]:
             text = f"the backward at {event.place} runs on into {named(into)}: detach the fakes and save that work"
             yield Fact("detached", side.name, "note", text, (event.place,))
             return
+
+
+def clipping(record: Record) -> Iterator[Fact]:
+    """Gradients that are clipped are those of the step that follows."""
+    edits = [one for one in record.all(Edit) if one.gradients and "clip" in one.name]
+    vain = {edit.place: edit for edit in edits if not any(_uses(step, edit) for step in record.all(Step))}
+    for edit in vain.values():
+        following = next((step for step in record.all(Step) if step.when > edit.when), None)
+        if following is not None and not any(one.what == "step" for one in record.all(Scaling)):
+            text = (
+                f"{edit.name} at {edit.place} clipped gradients that no step used, of {named(edit.weights)}; "
+                f"the step that follows is {following.side.called}.step() at {following.place}"
+            )
+            yield Fact("clipping", following.side.name, "broken", text, (edit.place, following.place))
+    if edits and not vain:
+        yield Fact("clipping", "", "holds", "the gradients that were clipped are those that were stepped along")
+
+
+def _uses(step: Step, edit: Edit) -> bool:
+    """Whether a step used gradients that an edit had changed."""
+    ledgers = [step.ledgers[weight] for weight in edit.weights if weight in step.ledgers]
+    return step.when > edit.when and any(ledger and ledger[0].when < edit.when for ledger in ledgers)
+
+
+def outside(record: Record, side: Side) -> Iterator[Fact]:
+    """Weights that were changed by something that is no step."""
+    changed = {w for one in record.all(Outside) for w in one.weights if side in w.sides}
+    if changed:
+        by = [one for one in record.all(Edit) if not one.gradients and changed & set(one.weights)]
+        how = f", by {by[0].name} at {by[0].place}" if by else ""
+        text = f"changed between steps{how}: {named(changed)}"
+        yield Fact("outside", side.name, "note", text, tuple(one.place for one in by[:1]))
 
 
 def optimisers(record: Record) -> Iterator[Fact]:

@@ -130,7 +130,7 @@ def _wrong_step(record: Record, step: Step) -> Iterator[Fact]:
 def _clipped(record: Record) -> list[Fact]:
     """Gradients clipped while they are multiplied by the scale."""
     found = []
-    for edit in [one for one in record.all(Edit) if "clip" in one.name]:
+    for edit in [one for one in record.all(Edit) if one.gradients and "clip" in one.name]:
         side = edit.weights[0].sides[0]
         last = [one for one in record.all(Differentiation) if one.when < edit.when and one.written & set(edit.weights)]
         since = last[-1].when if last else edit.when

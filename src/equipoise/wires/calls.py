@@ -1,0 +1,126 @@
+"""The players' forward passes: what goes in and out, in which mode, and which way losses pull what came out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.wires.events import Call, Pull, Record, tensors_in
+from equipoise.wires.graphs import notes
+from equipoise.wires.origins import Origins
+from equipoise.wires.where import caller
+
+MOST = 1000  # gradients at an output that are kept one by one
+BOUNDS = {"TanhBackward": (-1.0, 1.0), "SigmoidBackward": (0.0, 1.0)}  # by the node of a generator's last operation
+
+
+class Calls:
+    """Hooks on every module of every player; only the outermost forward pass counts."""
+
+    def __init__(self, record: Record, mode: Origins) -> None:
+        self.record, self.mode = record, mode
+        self.running: Call | None = None
+        self.depth = 0
+        self.handles: list[Any] = []
+        self.names = {
+            module: f"{network}.{key}" if key else network
+            for side in record.sides
+            for network, net in side.networks.items()
+            for key, module in net.named_modules()
+        }
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        for module in self.names:
+            self.handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
+            self.handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+        try:
+            yield
+        finally:
+            for handle in self.handles:
+                handle.remove()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.depth += 1
+        if self.depth > 1:
+            return
+        with self.mode.quiet():
+            inputs = [tensor for tensor in tensors_in([args, kwargs]) if tensor.is_floating_point()]
+            call = Call(
+                place=caller(),
+                sides=[s for s in self.record.sides if any(module in n.modules() for n in s.networks.values())],
+                network=self.names[module],
+                training=module.training,
+                asleep=[n for n, m in module.named_modules() if restless(m) and not m.training],
+                inputs=self.mode.origin(inputs),
+                storages=frozenset(tensor.untyped_storage().data_ptr() for tensor in inputs if tensor.numel()),
+                rows=next((self.mode.rows[tensor] for tensor in inputs if tensor in self.mode.rows), ()),
+            )
+            self.running = self.record.add(call)
+            self.mode.inside = True
+            if call.of("D") and inputs:
+                call.ranges = {made: _range(parts) for made, parts in _split(call, inputs[0].detach()).items()}
+                self._hook(inputs[0], functools.partial(self._slope, call))
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        self.depth -= 1
+        if self.depth > 0 or self.running is None:
+            return
+        call, self.running, self.mode.inside = self.running, None, False
+        with self.mode.quiet():
+            outputs = [tensor for tensor in tensors_in(result) if tensor.is_floating_point()]
+            self.mode.mark(outputs, call)
+            for number, tensor in enumerate(outputs):
+                if tensor.grad_fn is not None:
+                    notes(tensor.grad_fn).append(call)
+                    call.bound = call.bound or BOUNDS.get(tensor.grad_fn.name().rstrip("0123456789"))
+                if call.of("D"):
+                    self._hook(tensor, functools.partial(self._pull, call, number, tensor.detach().clone()))
+                elif number == 0:
+                    self._hook(tensor, functools.partial(self._slope, call))
+
+    def _hook(self, tensor: Tensor, hook: Any) -> None:
+        if tensor.requires_grad:
+            self.handles.append(tensor.register_hook(hook))
+
+    def _slope(self, call: Call, gradient: Tensor) -> None:
+        if self.record.current is not None:
+            call.slopes[self.record.current] = gradient.detach().clone()
+
+    def _pull(self, call: Call, number: int, output: Tensor, gradient: Tensor) -> None:
+        """Remember which way a loss pulls a discriminator's output, for real and generated samples apart."""
+        if self.record.current is None:
+            return
+        with self.mode.quiet():
+            outputs = _split(call, output)
+            for made, part in _split(call, gradient.detach().double()).items():
+                every = max(1, part.numel() // MOST)
+                points = torch.stack([outputs[made].double().flatten(), part.flatten()], 1)[::every].tolist()
+                pull = Pull(float(part.sum()), float(part.abs().sum()), [(at, slope) for at, slope in points])
+                call.pulls.setdefault((self.record.current, number, made), Pull()).add(pull)
+
+
+def _split(call: Call, batch: Tensor) -> dict[bool, Tensor]:
+    """A batch's generated samples (True) and its others (False), where rows were joined; else all under one."""
+    counts = [count for count, _ in call.rows]
+    if not batch.dim() or not counts or sum(counts) != batch.shape[0]:
+        return {call.generated: batch}
+    parts = list(zip(batch.split(counts), call.rows, strict=True))
+    kinds = {made for _, made in call.rows}
+    return {kind: torch.cat([part for part, (_, made) in parts if made == kind]) for kind in kinds}
+
+
+def _range(values: Tensor) -> tuple[float, float]:
+    return (float(values.min()), float(values.max())) if values.numel() else (0.0, 0.0)
+
+
+def restless(module: nn.Module) -> bool:
+    """Whether a layer does something else in eval mode."""
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        return bool(module.track_running_stats)
+    return isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0

@@ -1,0 +1,52 @@
+"""The autograd graph: what lies behind a node, what a loss is a weighted sum of, and notes written on nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from equipoise.wires.events import Event
+    from equipoise.wires.players import Weight
+
+Node = torch.autograd.graph.Node
+
+LINEAR = ("Add", "Sub", "Rsub", "Mul", "Div", "Neg", "Mean", "Sum", "Stack", "Cat", "ToCopy", "Unsqueeze", "Squeeze",
+          "View", "Select", "Clone", "Alias")  # fmt: skip
+
+
+def explore(roots: list[Node], only: tuple[str, ...] = ("",)) -> set[Node]:
+    """The nodes behind some, these included; behind nodes of other names than `only` is not looked."""
+    seen, waiting = set(roots), list(roots)
+    while waiting:
+        node = waiting.pop()
+        for following, _ in node.next_functions if node.name().startswith(only) else ():
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return seen
+
+
+def linear(roots: list[Node]) -> set[Node]:
+    """The nodes that a loss is a weighted sum of: reached through sums and factors only."""
+    return explore(roots, LINEAR)
+
+
+def weights_in(nodes: set[Node], by_id: dict[int, Weight]) -> set[Weight]:
+    """The weights whose gradients a graph accumulates."""
+    found = (by_id.get(id(getattr(node, "variable", None))) for node in nodes)
+    return {weight for weight in found if weight is not None}
+
+
+def behind(tensors: list[Tensor], by_id: dict[int, Weight]) -> set[Weight]:
+    """The weights that a gradient at some tensors would reach."""
+    leaves = {by_id[id(t)] for t in tensors if t.requires_grad and id(t) in by_id}
+    return leaves | weights_in(explore([t.grad_fn for t in tensors if t.grad_fn is not None]), by_id)
+
+
+def notes(node: Node) -> list[Event]:
+    """What is written on a node; it lives as long as the graph does."""
+    metadata: dict[str, list[Event]] = node.metadata  # type: ignore[assignment]  # a property, declared as a method
+    return metadata.setdefault("equipoise.wires", [])

@@ -1,0 +1,135 @@
+"""Facts about judgements: what a discriminator is shown, what its answers are compared with, how they are pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from equipoise.wires.events import Broadcast, Call, Differentiation, Pull, Record
+from equipoise.wires.fact import Fact
+from equipoise.wires.players import Side
+from equipoise.wires.where import Place
+
+
+def inputs(record: Record, side: Side) -> Iterator[Fact]:
+    """In its own turn a discriminator judges real and generated samples."""
+    calls = [[call for call in event.through if side in call.sides] for event in record.own(side)]
+    seen = [call for group in calls for call in group]
+    kinds = {kind for call in seen for kind in call.ranges}
+    twice = [(a, b) for group in calls for a in group for b in group if a.when < b.when and a.storages & b.storages]
+    if not seen:
+        yield Fact("inputs", side.name, "untold", f"{side.name} was not called in its own turn")
+    elif kinds == {True, False}:
+        yield _scales(record, side, seen)
+    elif kinds == {True} and sum(len(one.networks) for one in record.sides if one.role == "G") == 1:
+        text = f"all that {side.name} judged in its own turn, at {_lines(seen)}, came from the generator"
+        yield Fact("inputs", side.name, "broken", text, tuple(call.place for call in seen))
+    elif kinds == {False} and twice:
+        first, second = twice[0]
+        text = f"{side.name} judged the same samples at {first.place} and {second.place}, and none that were generated"
+        yield Fact("inputs", side.name, "broken", text, (first.place, second.place))
+    else:
+        yield Fact("inputs", side.name, "untold", "which of the samples were generated could not be followed")
+
+
+def _scales(record: Record, side: Side, calls: list[Call]) -> Fact:
+    """Whether real samples are where a generator with a bounded last layer can follow."""
+    bounds = [call.bound for call in record.all(Call) if call.of("G") and call.bound is not None]
+    low, high = bounds[0] if bounds else (-float("inf"), float("inf"))
+    room = 0.5 * (high - low)  # for noise and augmentations
+    real, fake = (_extent(calls, made) for made in (False, True))
+    within = [low - room <= one[0] and one[1] <= high + room for one in (real, fake)]
+    if within[0] or not within[1]:
+        return Fact("inputs", side.name, "holds", f"{side.name} judged real and generated samples")
+    text = (
+        f"the generator's last layer keeps its samples within {low:g} and {high:g}; the real ones that {side.name} "
+        f"judged, at {_lines(calls)}, go from {real[0]:.3g} to {real[1]:.3g}"
+    )
+    return Fact("inputs", side.name, "broken", text, tuple(call.place for call in calls))
+
+
+def _extent(calls: list[Call], generated: bool) -> tuple[float, float]:
+    """The smallest and the largest value of all samples of a kind."""
+    seen = [call.ranges[generated] for call in calls if generated in call.ranges]
+    return min(one[0] for one in seen), max(one[1] for one in seen)
+
+
+def shapes(record: Record, side: Side) -> Iterator[Fact]:
+    """Judgements and targets fit each other."""
+    found = {event.place: event for event in record.all(Broadcast) if side in event.sides}
+    for event in found.values():
+        n = event.size
+        text = (
+            f"{event.name} at {event.place} compares {side.name}'s judgements [{n}, 1] with targets [{n}]: that is "
+            f"broadcast to [{n}, {n}], every sample against every target; reshape one of them"
+        )
+        yield Fact("shapes", side.name, "broken", text, (event.place,))
+    if not found:
+        yield Fact("shapes", side.name, "holds", f"no target was broadcast against {side.name}'s judgements")
+
+
+def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
+    """A generator pulls the judgement of its samples to where the discriminator pulls that of real ones."""
+    mine, its = set(record.own(side)), set(record.own(judge))
+    real, fake = (_pulled(record, judge, its - mine, made) for made in (False, True))
+    pulled = _pulled(record, judge, mine - its, True)
+    both = [number for number in real if number in fake and real[number].size and fake[number].size]
+    if both and all(_alike(real[number], fake[number]) for number in both):
+        place = _place(record, judge, judge)
+        text = (
+            f"the backward at {place} pulls {judge.name}'s judgements of real and of generated samples the same way, "
+        )
+        yield Fact("direction", judge.name, "broken", f"{text}and as hard: are both called real?", (place,))
+        return
+    outputs = [n for n in real if n in pulled and _clear(real[n], 0.5) and _clear(pulled[n], 0.9)]
+    against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
+    if not against:
+        text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
+        yield Fact("direction", side.name, "untold", text)
+    elif all(real[number].total * pulled[number].total > 0 for number in against):
+        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}")
+    else:
+        place = _place(record, side, judge)
+        text = (
+            f"the backward at {place} moves {judge.name}'s judgement of generated samples away from that of real ones, "
+            f"as {judge.name} itself does: {side.name} helps {judge.name}; are the labels or the sign swapped?"
+        )
+        yield Fact("direction", side.name, "broken", text, (place,))
+
+
+def _place(record: Record, side: Side, judge: Side) -> Place:
+    """Where a side went backward through a discriminator."""
+    return next(one.place for one in record.own(side) if any(judge in call.sides for call in one.through))
+
+
+def _pulled(record: Record, judge: Side, events: set[Differentiation], generated: bool) -> dict[int, Pull]:
+    """How some losses pull each output of a discriminator, added up."""
+    found: dict[int, Pull] = {}
+    for call in record.all(Call):
+        for (event, number, made), pull in call.pulls.items() if judge in call.sides else ():
+            if event in events and made == generated and event.kind == "backward":
+                found.setdefault(number, Pull()).add(pull)
+    return found
+
+
+def _clear(pull: Pull, share: float) -> bool:
+    """Whether nearly all of a pull goes one way."""
+    return pull.size > 0 and abs(pull.total) >= share * pull.size
+
+
+def _alike(one: Pull, other: Pull) -> bool:
+    """Whether two pulls are those of one and the same loss.
+
+    Both go the same way with nearly the same force, and a greater answer is pulled down more, or up less, whichever of
+    the two it belongs to, as any convex loss has it. Least squares with two targets pulls both the same way, too, as
+    long as D answers outside of them, but then answers of the same size are pulled with different force.
+    """
+    a, b = (pull.total / max(len(pull.points), 1) for pull in (one, other))
+    if not (_clear(one, 0.9) and _clear(other, 0.9) and a * b > 0 and min(abs(a), abs(b)) > 0.5 * max(abs(a), abs(b))):
+        return False
+    slopes = [slope for _, slope in sorted(one.points + other.points)]
+    return all(after >= before - 1e-6 * abs(before) for before, after in pairwise(slopes))
+
+
+def _lines(calls: list[Call]) -> str:
+    return ", ".join(dict.fromkeys(str(call.place) for call in calls))

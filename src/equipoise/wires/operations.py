@@ -1,0 +1,156 @@
+"""What is looked for in each operation: lost gradients, terms of a loss, NaNs, joined batches, shapes that do not fit.
+
+An observer is a function of the mode and an operation; it returns what the operation's results depend on besides what
+went in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Summand, Unsound
+from equipoise.wires.graphs import behind, notes
+from equipoise.wires.where import caller
+
+if TYPE_CHECKING:
+    from equipoise.wires.origins import Origins
+
+NOTHING: Origin = frozenset()
+SUMS = frozenset(["add", "add_", "sub", "sub_", "rsub", "__add__", "__radd__", "__rsub__", "__iadd__", "__isub__"])
+PAIRS = SUMS | {"mul", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
+OVERWRITES = frozenset(
+    ["copy_", "zero_", "fill_", "normal_", "uniform_", "empty_like", "empty", "new_empty", "set_", "detach_"]
+)
+
+
+@dataclass
+class Operation:
+    """One call of a function of PyTorch's."""
+
+    name: str
+    args: tuple[Any, ...]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    unsound: list[Tensor]  # inputs that had a NaN
+    gradient: bool  # whether an input had one
+    origin: Origin  # of the inputs
+
+    @property
+    def parts(self) -> list[Any]:
+        """What a sum adds up."""
+        first = self.args[0] if self.args else None
+        return list(first) if self.name == "stack" and isinstance(first, (list, tuple)) else list(self.args[:2])
+
+
+def cuts(mode: Origins, operation: Operation) -> Origin:
+    """Something with a gradient goes in, something without comes out."""
+    inputs = operation.inputs
+    if not operation.gradient or all(o.requires_grad or any(o is i for i in inputs) for o in operation.outputs):
+        return NOTHING
+    lost = behind(inputs, mode.record.by_id)
+    how = operation.name if torch.is_grad_enabled() else "no_grad"
+    return frozenset([mode.record.add(Cut(place=caller(), name=how, behind=lost))]) if lost else NOTHING
+
+
+def terms(mode: Origins, operation: Operation) -> Origin:
+    """Single numbers that are added up, one with a gradient among them: written on the node of the sum."""
+    if not (operation.name in SUMS or operation.name == "stack") or not operation.outputs:
+        return NOTHING
+    node = operation.outputs[0].grad_fn
+    if node is None or not all(_single(part) for part in operation.parts):
+        return NOTHING
+    for part in operation.parts:
+        held = [part] if isinstance(part, Tensor) else []
+        value = float(part.detach()) if isinstance(part, Tensor) else float(part)
+        if value != 0:
+            reach = behind(held, mode.record.by_id)
+            live = any(tensor.requires_grad for tensor in held)
+            term = Summand(place=caller(), value=value, origin=mode.origin(held), reach=reach, live=live)
+            notes(node).append(mode.record.add(term))
+    return NOTHING
+
+
+def soundness(mode: Origins, operation: Operation) -> Origin:
+    """Where a NaN comes into being, and where it goes out of sight."""
+    outputs, unsound = operation.outputs, operation.unsound
+    if operation.name in OVERWRITES or not any(tensor.is_floating_point() for tensor in outputs):
+        return NOTHING
+    after = any(has_nan(tensor) for tensor in outputs)
+    if after and not unsound:
+        played = mode.inside or any(isinstance(event, Call) for event in operation.origin)
+        born = Unsound(
+            place=caller(),
+            name=operation.name,
+            single=all(tensor.numel() == 1 for tensor in outputs),
+            matters=played and outputs[0].requires_grad,
+        )
+        return frozenset([mode.record.add(born)])
+    if unsound and not after:
+        _note_hiding(mode, operation)
+    return NOTHING
+
+
+def _note_hiding(mode: Origins, operation: Operation) -> None:
+    gradients = {id(weight.tensor.grad) for weight in mode.record.weights}
+    gradient = any(id(tensor) in gradients for tensor in operation.unsound)
+    sources = [event for event in operation.origin if isinstance(event, Unsound)]
+    if gradient or sources:
+        single = all(tensor.numel() == 1 for tensor in operation.unsound)
+        hiding = Hiding(place=caller(), name=operation.name, single=single, gradient=gradient, sources=sources)
+        mode.record.add(hiding)
+
+
+def rows(mode: Origins, operation: Operation) -> Origin:
+    """Which rows of a batch were generated, where real and generated ones are joined into one."""
+    first = operation.args[0] if operation.args else None
+    outputs = operation.outputs
+    if operation.name in ("cat", "concat", "concatenate") and isinstance(first, (list, tuple)) and len(outputs) == 1:
+        if sum(tensor.shape[0] for tensor in first) == outputs[0].shape[0]:
+            mode.rows[outputs[0]] = tuple(row for tensor in first for row in _rows_of(mode, tensor))
+        return NOTHING
+    kept = [mode.rows[tensor] for tensor in operation.inputs if tensor in mode.rows]
+    for tensor in outputs:
+        if len(kept) == 1 and tensor.dim() and tensor.shape[0] == sum(count for count, _ in kept[0]):
+            mode.rows[tensor] = kept[0]
+    return NOTHING
+
+
+def _rows_of(mode: Origins, tensor: Tensor) -> tuple[tuple[int, bool], ...]:
+    generated = any(isinstance(event, Call) and event.of("G") for event in mode.known.get(tensor, NOTHING))
+    found: tuple[tuple[int, bool], ...] = mode.rows.get(tensor, ((tensor.shape[0], generated),))
+    return found
+
+
+def shapes(mode: Origins, operation: Operation) -> Origin:
+    """Judgements [N, 1] that meet targets [N]: broadcasting makes [N, N] of them."""
+    pair = operation.inputs[:2]
+    if operation.name not in PAIRS or mode.inside or len(pair) < 2:
+        return NOTHING
+    judged, target = sorted(pair, key=lambda tensor: -tensor.dim())
+    size = judged.shape[0] if judged.dim() == 2 and target.dim() == 1 else 0
+    if size > 1 and judged.shape == (size, 1) and target.shape == (size,):
+        calls = [event for event in mode.origin([judged]) if isinstance(event, Call) and event.of("D")]
+        if calls and not target.requires_grad:
+            sides = [side for side in calls[0].sides if side.role == "D"]
+            mode.record.add(Broadcast(place=caller(), name=operation.name, size=size, sides=sides))
+    return NOTHING
+
+
+OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (cuts, terms, soundness, rows, shapes)
+
+
+def _single(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and value.dim() <= 1 and value.is_floating_point()
+    return isinstance(value, (int, float))
+
+
+def has_nan(tensor: Tensor) -> bool:
+    """Whether a tensor, of those that can be looked into, has a NaN."""
+    plain = tensor.layout == torch.strided and tensor.device.type != "meta" and tensor.is_floating_point()
+    return plain and bool(torch.isnan(tensor.detach()).any())

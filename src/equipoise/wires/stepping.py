@@ -1,0 +1,175 @@
+"""Gradients and steps: which backward passes each weight's `.grad` is the sum of, and what a step then changes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise.wires.events import Differentiation, Outside, Record, Scaling, Step
+from equipoise.wires.origins import Origins
+from equipoise.wires.players import Side, Weight
+from equipoise.wires.scaling import Scalers, replaced
+from equipoise.wires.where import NOWHERE, caller
+
+
+class Steps:
+    """Hooks on every weight and every optimiser."""
+
+    def __init__(self, record: Record, mode: Origins, scalers: Scalers) -> None:
+        self.record, self.mode, self.scalers = record, mode, scalers
+        self.pending: Step | None = None
+        self.quiet_before = False
+        self.before = {weight: weight.tensor.detach().clone() for weight in record.weights}
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for weight in self.record.weights:
+                for handle in self._on_weight(weight):
+                    stack.callback(handle.remove)
+            for side in self.record.sides:
+                stack.enter_context(self._on_steps(side))
+            yield
+        self._note_outside()
+
+    # ------------------------------------------------------------------------------------------------ gradients
+
+    def _on_weight(self, weight: Weight) -> list[Any]:
+        tensor, trained = weight.tensor, weight.tensor.requires_grad
+        if not (tensor.is_floating_point() and tensor.is_leaf):
+            return []
+        tensor.requires_grad_(True)  # hooks may be set on such only, and stay when it is frozen again
+        handles = [
+            tensor.register_hook(functools.partial(self._before_gradient, weight)),
+            tensor.register_post_accumulate_grad_hook(lambda _: self._after_gradient(weight)),
+        ]
+        tensor.requires_grad_(trained)
+        return handles
+
+    def _before_gradient(self, weight: Weight, gradient: Tensor) -> None:
+        if is_empty(weight):
+            weight.ledger = ()
+
+    def _after_gradient(self, weight: Weight) -> None:
+        event = self.record.current
+        if event is None:  # a backward pass that was started where nothing was watched
+            event = self.record.add(
+                Differentiation(place=NOWHERE, kind="backward", origin=frozenset(), finite=True, reachable=set(),
+                                through={}, terms=[])
+            )  # fmt: skip
+        event.written.add(weight)
+        weight.trained = True
+        weight.ledger = (*(one for one in weight.ledger if one is not event), event)
+
+    # ------------------------------------------------------------------------------------------------ steps
+
+    @contextmanager
+    def _on_steps(self, side: Side) -> Iterator[None]:
+        before, after = functools.partial(self._before_step, side), functools.partial(self._after_step, side)
+        if isinstance(side.optimiser, torch.optim.Optimizer):
+            handles = [side.optimiser.register_step_pre_hook(before), side.optimiser.register_step_post_hook(after)]
+            try:
+                yield
+            finally:
+                for handle in handles:
+                    handle.remove()
+        else:
+            with replaced(side.optimiser, "step", lambda own: functools.partial(_hooked, own, before, after)):
+                yield
+
+    def _before_step(
+        self, side: Side, optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        closures = [value for value in [*args, *kwargs.values()] if callable(value) and value is not optimiser]
+        if not closures:
+            self._look(side)
+        self.quiet_before = self.mode.hush(True)
+        if not closures:
+            return None
+
+        def swap(value: Any) -> Any:
+            return self._watched(side, value) if any(value is one for one in closures) else value
+
+        return tuple(map(swap, args)), {name: swap(value) for name, value in kwargs.items()}
+
+    def _watched(self, side: Side, closure: Callable[..., Any]) -> Callable[..., Any]:
+        """A closure of a step: its work belongs to the loop, and after it the gradients are there."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self.mode.quiet(False):
+                result = closure(*args, **kwargs)
+                self._look(side)
+            return result
+
+        return run
+
+    def _look(self, side: Side) -> None:
+        """What a side is about to step along."""
+        with self.mode.quiet():
+            self._note_outside()
+            weights = [weight for weight in self.record.weights if side in weight.optimisers]
+            full = {weight: weight.ledger for weight in weights if not is_empty(weight)}
+            found_inf = getattr(side.optimiser, "found_inf", None)
+            self.pending = Step(
+                place=caller(),
+                side=side,
+                ledgers=full,
+                frozen={weight for weight in weights if not weight.tensor.requires_grad},
+                unsound=[w for w in full if not bool(torch.isfinite(w.tensor.grad).all())],  # type: ignore[arg-type]
+                scaled_by=self.scalers.stepping,
+                unscaled=self._unscaled(side, full),
+                rates=[float(group.get("lr", 1)) for group in getattr(side.optimiser, "param_groups", [])],
+                skipped=found_inf is not None and bool(torch.as_tensor(found_inf).any()),
+            )
+
+    def _unscaled(self, side: Side, full: dict[Weight, tuple[Differentiation, ...]]) -> bool:
+        """Whether a scaler divided the gradients by its scale since the last backward pass."""
+        last = max((event.when for ledger in full.values() for event in ledger), default=-1)
+        calls = [one for one in self.record.all(Scaling) if one.what == "unscale_" and one.when > last]
+        return any(one.optimiser is side.optimiser for one in calls)
+
+    def _after_step(self, side: Side, optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.mode.hush(self.quiet_before)
+        step, self.pending = self.pending, None
+        if step is None:
+            return
+        with self.mode.quiet():
+            step.changed = self._changes()
+            step.broke = [weight for weight in step.changed if not bool(torch.isfinite(weight.tensor).all())]
+            self.record.add(step)
+
+    def _note_outside(self) -> None:
+        changed = self._changes()
+        if changed:
+            self.record.add(Outside(place=NOWHERE, weights=changed))
+
+    def _changes(self) -> set[Weight]:
+        """The weights that differ from when this was last asked."""
+        changed = set()
+        for weight, old in self.before.items():
+            now = weight.tensor.detach()
+            if not bool(((now == old) | (now.isnan() & old.isnan())).all()):
+                changed.add(weight)
+                self.before[weight] = now.clone()
+        return changed
+
+
+def is_empty(weight: Weight) -> bool:
+    """Whether there is no gradient, or one of zeros."""
+    gradient = weight.tensor.grad
+    return gradient is None or not bool(gradient.any())
+
+
+def _hooked(
+    own: Callable[..., Any], before: Callable[..., Any], after: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    """A step between two hooks, for optimisers that know of none."""
+    before(None, (), {})
+    result = own(*args, **kwargs)
+    after(None, (), {})
+    return result

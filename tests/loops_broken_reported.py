@@ -120,7 +120,7 @@ def fakes_called_real(wiring: Wiring) -> list[nn.Module]:
 
 @broken("direction", "G")
 def labels_swapped_in_one_place(wiring: Wiring) -> list[nn.Module]:
-    """One function makes the targets, the wrong way round, and G asks it for "fake" (https-deeplearning-ai, issue 1)."""
+    """One function makes all targets, the wrong way round; G asks it for "fake" (https-deeplearning-ai, issue 1)."""
     G, D = players()
     opt_G, opt_D = adam(G), adam(D)
 

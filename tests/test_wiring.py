@@ -14,10 +14,13 @@ from torch import nn
 import equipoise
 from equipoise.errors import InputError
 from equipoise.wires import Fact, Miswired
-from loops_broken import BROKEN
+from loops_broken import BROKEN as FIRST
+from loops_broken_reported import BROKEN as REPORTED
 from loops_common import BATCH, Broken, Loop, adam, d_loss, g_loss, noise, players, reals
-from loops_correct import CORRECT
+from loops_correct import CORRECT as USUAL
+from loops_correct_more import CORRECT as STRANGE
 
+BROKEN, CORRECT = FIRST | REPORTED, USUAL | STRANGE
 SIX = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
     "two_discriminators", "shared_backbone",

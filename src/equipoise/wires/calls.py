@@ -64,6 +64,7 @@ class Calls:
             self.running = self.record.add(call)
             self.mode.inside = True
             if call.of("D") and inputs:
+                call.mixed = len({self._made(tensor) for tensor in inputs}) > 1
                 call.ranges = {made: _range(parts) for made, parts in _split(call, inputs[0].detach()).items()}
                 self._hook(inputs[0], functools.partial(self._slope, call))
 
@@ -83,6 +84,9 @@ class Calls:
                     self._hook(tensor, functools.partial(self._pull, call, number, tensor.detach().clone()))
                 elif number == 0:
                     self._hook(tensor, functools.partial(self._slope, call))
+
+    def _made(self, tensor: Tensor) -> bool:
+        return any(isinstance(event, Call) and event.of("G") for event in self.mode.origin([tensor]))
 
     def _hook(self, tensor: Tensor, hook: Any) -> None:
         if tensor.requires_grad:

@@ -35,6 +35,7 @@ class Call(Event):
     storages: frozenset[int]  # addresses of what went in
     rows: tuple[tuple[int, bool], ...] = ()  # what was joined along the first axis: how many, and whether generated
     pulls: dict[tuple[Differentiation, int, bool], Pull] = field(default_factory=dict)  # by output and generated or not
+    mixed: bool = False  # several things went in, some generated and some not
     ranges: dict[bool, tuple[float, float]] = field(default_factory=dict)  # of what went in, by generated or not
     bound: tuple[float, float] | None = None  # what a generator's last layer cannot leave
     slopes: dict[Differentiation, Tensor] = field(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+
+import torch
+from torch import Tensor
 
 from equipoise.wires.events import Broadcast, Call, Differentiation, Pull, Record
 from equipoise.wires.fact import Fact
@@ -21,7 +23,11 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("inputs", side.name, "untold", f"{side.name} was not called in its own turn")
     elif kinds == {True, False}:
         yield _scales(record, side, seen)
-    elif kinds == {True} and sum(len(one.networks) for one in record.sides if one.role == "G") == 1:
+    elif (
+        kinds == {True}
+        and not any(call.mixed for call in seen)
+        and sum(len(one.networks) for one in record.sides if one.role == "G") == 1
+    ):
         text = f"all that {side.name} judged in its own turn, at {_lines(seen)}, came from the generator"
         yield Fact("inputs", side.name, "broken", text, tuple(call.place for call in seen))
     elif kinds == {False} and twice:
@@ -118,17 +124,34 @@ def _clear(pull: Pull, share: float) -> bool:
 
 
 def _alike(one: Pull, other: Pull) -> bool:
-    """Whether two pulls are those of one and the same loss.
+    """Whether two pulls go the same way and come from one and the same loss.
 
-    Both go the same way with nearly the same force, and a greater answer is pulled down more, or up less, whichever of
-    the two it belongs to, as any convex loss has it. Least squares with two targets pulls both the same way, too, as
-    long as D answers outside of them, but then answers of the same size are pulled with different force.
+    Going the same way is not enough: least squares with two targets pulls answers below both of them up. So a curve is
+    laid through the gradients of the one, over the answers, and must foretell those of the other.
     """
-    a, b = (pull.total / max(len(pull.points), 1) for pull in (one, other))
-    if not (_clear(one, 0.9) and _clear(other, 0.9) and a * b > 0 and min(abs(a), abs(b)) > 0.5 * max(abs(a), abs(b))):
+    if not (_clear(one, 0.9) and _clear(other, 0.9) and one.total * other.total > 0 and one.points and other.points):
         return False
-    slopes = [slope for _, slope in sorted(one.points + other.points)]
-    return all(after >= before - 1e-6 * abs(before) for before, after in pairwise(slopes))
+    (at, slope), (elsewhere, slopes) = (torch.tensor(pull.points, dtype=torch.float64).T for pull in (one, other))
+    for here, there in zip(_curves(at), _curves(elsewhere), strict=True):
+        weights = torch.linalg.lstsq(here, slope[:, None]).solution
+        fits = (here @ weights)[:, 0], (there @ weights)[:, 0]
+        if all(_close(fit, given) for fit, given in zip(fits, (slope, slopes), strict=True)):
+            return True
+    return False
+
+
+def _curves(at: Tensor) -> list[Tensor]:
+    """What the gradients of the usual losses are weighted sums of, whatever the targets.
+
+    In this order: least squares, hinge and Wasserstein; cross entropy of logits; cross entropy of probabilities.
+    """
+    one = torch.ones_like(at)
+    pairs = [(one, at), (one, torch.sigmoid(at)), (1 / at.clamp(min=1e-6), 1 / (1 - at).clamp(min=1e-6))]
+    return [torch.stack(pair, 1) for pair in pairs]
+
+
+def _close(fit: Tensor, given: Tensor) -> bool:
+    return bool(((fit - given).abs() <= 1e-3 * given.abs().max()).all())
 
 
 def _lines(calls: list[Call]) -> str:

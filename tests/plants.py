@@ -21,7 +21,7 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.tensor(weight, dtype=torch.float64))
 
-    def forward(self, images):
+    def forward(self, images, labels=None):
         return images @ self.weight
 
 

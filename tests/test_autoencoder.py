@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from equipoise.build import players
 from equipoise.errors import InputError
 from equipoise.networks import build
 from equipoise.networks.layers import count_parameters, couples_samples
 from plants import batch_of, small_step
+from small_runs import TINY, images_file, planned
 
 
 def pair(shape, **options):
@@ -108,6 +110,18 @@ def test_refusals(changes, message):
     given = {"shape": (1, 8, 8), "latent_dim": 4, "width": 4} | changes
     with pytest.raises(InputError, match=message):
         build("autoencoder", given.pop("shape"), **given)
+
+
+def test_labels_are_left_aside_unless_they_were_asked_for(tmp_path):
+    source = images_file(tmp_path / "labelled.npz", classes=3)
+    wanted = ("network.name=autoencoder", "loss=energy", "ebgan=on", "batch=8", "r1=off")
+    made = planned(source, wanted)
+    assert made.config.classes == 0 and "no place for classes" in made.config.origin["network.conditional"]
+    assert any("Trained without the data's labels" in remark for remark in made.remarks)
+    with pytest.raises(InputError, match=r"network\.conditional=false"):
+        config = planned(source, (*wanted, "network.conditional=true")).config
+        players(config.recipe, config.shape, config.classes)
+    assert planned(source, TINY).config.classes == 3
 
 
 def test_it_learns_to_tell_data_from_what_it_has_not_seen():

@@ -1,4 +1,8 @@
-"""One contract over everything registered: known by paper or claim, made with its defaults, callable by hand."""
+"""One contract over everything registered: known by paper or claim, made with its defaults, callable by hand.
+
+It goes on in test_contract_values.py (numbers worked out by hand), test_contract_steps.py (whole steps and runs),
+test_contract_effects.py (what a part does to weights in a linear case) and, on a CUDA device, test_gpu.py.
+"""
 
 import inspect
 

@@ -93,7 +93,7 @@ def test_pulling_away_spreads_codes():
 
 
 def test_alone_each_half_is_refused():
-    for changes in ({"loss": "energy"}, {"terms": {"ebgan": {}}}, {"terms": {"began": {}}}):
+    for changes in (ENERGY, {"terms": {"ebgan": {}}}, {"terms": {"began": {}}}):
         with pytest.raises(InputError, match="only half of a technique"):
             small_step(**changes)
     with pytest.raises(InputError, match="cannot stand beside"):
@@ -102,9 +102,13 @@ def test_alone_each_half_is_refused():
         small_step(terms={"ebgan": {}, "label-smoothing": {}}, **ENERGY)
 
 
-def test_an_ordinary_discriminator_is_warned_of():
-    said = compatibility.cautions(small_recipe(loss="energy", terms={"ebgan": {}}))
-    assert any("minus an energy of 0 or more" in sentence for sentence in said)
+@pytest.mark.parametrize("name", ["mlp", "dcgan", "resnet", "normfree"])
+def test_an_ordinary_discriminator_is_refused(name):
+    """Its logits have no limit: the energy of data would fall for ever."""
+    recipe = small_recipe(loss="energy", terms={"ebgan": {}}, network={"name": name, "options": {}})
+    with pytest.raises(InputError, match=r"no limit.*set network\.name=autoencoder"):
+        compatibility.refuse(recipe)
+    compatibility.refuse(recipe.with_values({"network.name": "autoencoder"}))
     assert compatibility.cautions(small_recipe(terms={"ebgan": {}}, **ENERGY)) == []
 
 

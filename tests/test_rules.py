@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from equipoise import build, checkpoint, optimisers
+from equipoise import build, optimisers
 from equipoise.ema import EMA
 from equipoise.errors import InputError
 from equipoise.recipe import Recipe
@@ -14,7 +14,7 @@ from equipoise.registry import entries, find
 from equipoise.step import Step
 from equipoise.terms import Objective
 from plants import batch_of, changed, small_recipe, small_step, snapshot
-from test_step import fake_moves, family
+from test_step import family
 
 
 class Point(nn.Module):
@@ -147,41 +147,6 @@ def test_every_rule_takes_classes_terms_and_comparing_losses(rule):
     step = whole(rule, loss="rpgan", terms={"r1": {}, "lecam": {}}, classes=3, network=family("mlp"))
     found = rounds(step, 3, classes=3).meter.read()
     assert found["D.skipped"].mean == 0 and found["G.skipped"].mean == 0 and found["D.r1"].n > 0
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_no_rule_reads_the_host(monkeypatch, rule):
-    """Whole rounds on tensors that have no values."""
-    assemble = build.assemble
-
-    def assembled(*args, **kinds):
-        step = assemble(*args, **kinds)
-        plain = step.move
-
-        def move(role, images, labels, due):
-            step.move = plain
-            step.round(1, lambda: (images, labels))
-            step.move = move
-
-        step.move = move
-        return step
-
-    monkeypatch.setattr(build, "assemble", assembled)
-    fake_moves(monkeypatch, family("mlp"), rules={rule: {}})
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_a_rule_goes_on_where_it_stopped(tmp_path, rule):
-    straight = rounds(whole(rule), 7)
-    second, first = whole(rule), rounds(whole(rule), 4)
-    saved = checkpoint.save(tmp_path, first, 0, {})
-    checkpoint.load(saved, second)
-    numbers = iter(range(4 * (2 if rule == "unrolled" else 1), 10_000))
-    for _ in range(3):
-        second.round(1, lambda: batch_of(second, next(numbers)))
-    assert changed(snapshot(straight), snapshot(second)) == set()
-    memory = zip(straight.rule.memory().values(), second.rule.memory().values(), strict=True)
-    assert all(torch.equal(a, b) for a, b in memory)
 
 
 def test_extragradient_advances_buffers_once_a_round():

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from equipoise import build
 from equipoise.errors import InputError
-from equipoise.registry import entries, find
+from equipoise.registry import entries
 from equipoise.sensors import Meter
 from plants import batch_of, changed, play, small_recipe, small_step, snapshot
 
@@ -64,15 +64,6 @@ def test_no_host_read_in_any_family(monkeypatch, name, classes):
         terms=terms,
         accumulate=2 if name in ("mlp", "normfree") else 1,
     )
-
-
-@pytest.mark.parametrize("loss", [entry.name for entry in entries("loss")])
-def test_no_host_read_in_any_loss(monkeypatch, loss):
-    network, changes = family("mlp", norm_D="spectral", norm_G="batch"), {}
-    if loss == "multi-hinge":  # which reads classes
-        network["options"]["head"], changes = "classes", {"classes": 3}
-    wanted = find("loss", loss).facts.get("wants", ())[:1]
-    fake_moves(monkeypatch, network, loss=loss, rounds=1, terms={name: {} for name in wanted}, **changes)
 
 
 def test_no_host_read_in_mixed_precision(monkeypatch):

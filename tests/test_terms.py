@@ -26,10 +26,9 @@ def test_the_terms_are_these():
     assert set(COUPLED) >= {"dragan", "lecam", "path-length"} and len(AVERAGES) == 4
 
 
-@pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("term", TERMS)
-def test_no_host_read(monkeypatch, term, classes):
-    fake_moves(monkeypatch, family("dcgan"), classes, terms={term: {"every": 2}})
+def test_no_host_read_with_classes(monkeypatch, term):
+    fake_moves(monkeypatch, family("dcgan"), 3, terms={term: {"every": 2}})
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -57,49 +56,6 @@ def test_with_no_strength_it_changes_no_gradient_and_with_some_it_does(term):
     seen = [step.optimisers[role].state["first"] for step in (plain, off, on)]
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1e-12)
     assert not torch.allclose(seen[0], seen[2], rtol=0, atol=1e-7)
-
-
-@pytest.mark.parametrize("term", TERMS)
-def test_single_precision_agrees_with_double(monkeypatch, term):
-    """With the same draws."""
-    part = find("term", term).part
-    draws = torch.Generator()
-    for name in ("rand", "randn"):
-        fill = torch.Tensor.uniform_ if name == "rand" else torch.Tensor.normal_
-
-        def draw(size, fill=fill):
-            return fill(torch.empty(size, dtype=torch.float64), generator=draws)
-
-        monkeypatch.setattr(torch, f"{name}_like", lambda x, draw=draw: draw(x.shape).to(x.dtype))
-        monkeypatch.setattr(torch, name, lambda *n, draw=draw, dtype=None, device=None: draw(*n).to(dtype))
-    sigma = {"sigma": 0.3} if term == "approximate-r1" else {}  # so that rounding is small beside it
-    values = []
-    for dtype in (torch.float64, torch.float32):
-        with monkeypatch.context() as patch:
-            patch.setattr(torch, "randn", lambda *n, **kinds: torch.zeros(*n).normal_(generator=draws))
-            draws.manual_seed(1)
-            made = turn(fact(part, "role"))
-        fields = {
-            n: f.to(dtype) if isinstance(f, torch.Tensor) or hasattr(f, "to") else f for n, f in made._fields.items()
-        }
-        fields["judge"] = fields["judge"].to(dtype)
-        for name in ("real", "fake"):
-            fields[name] = fields[name].detach().requires_grad_(True)
-            fields[f"{name}_logits"] = fields["judge"](fields[name])
-        made._fields = fields
-        draws.manual_seed(2)
-        torch.manual_seed(2)
-        values.append(made.call(part(**sigma).to(dtype)).detach().double())
-    torch.testing.assert_close(values[1], values[0], rtol=2e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("term", TERMS)
-def test_mixed_precision_runs_and_stays_finite(term):
-    step = play(small_step(network=family("dcgan"), dtype=torch.float32, terms={term: {"every": 2}}, mixed=True), 3)
-    found = step.meter.read()
-    role = fact(step.objective.terms[term], "role")
-    assert found[f"{role}.skipped"].mean == 0.0 and found[f"{role}.{term}"].n == 16
-    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in step.networks["D"].parameters())
 
 
 @pytest.mark.parametrize("term", [name for name in TERMS if name not in COUPLED])

@@ -2,16 +2,18 @@
 
 Parts say so themselves when they register: `incompatible` and `cautions` name other parts, the kinds of them, or
 settings of the networks (`network=mlp`, `norm_D=spectral`, `init=equalised`, `pack`, `lazy`), each with the reason.
+`wants` names what a part cannot do without, in the same words; of several in a bracket one is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from equipoise import networks
 from equipoise.errors import InputError
 from equipoise.paths import PARTS
 from equipoise.recipe import Recipe
-from equipoise.registry import Entry, find
+from equipoise.registry import Entry, entries, find
 
 
 def chosen(recipe: Recipe) -> dict[str, str]:
@@ -26,7 +28,8 @@ def settings(recipe: Recipe) -> dict[str, str]:
     """Settings that parts may name, with the words for them."""
     net = recipe.network
     found = {f"network={net.name}": f"network.name={net.name}"}
-    found |= {f"{key}={value}": f"network.{key}={value}" for key, value in net.options.items()}
+    options = networks.options_of(net.name) | net.options
+    found |= {f"{key}={value}": f"network.{key}={value}" for key, value in options.items()}
     if net.init:
         found |= {f"init={one.strip()}": f"network.init={one.strip()}" for one in net.init.split("+")}
     if net.pack > 1:
@@ -41,11 +44,43 @@ def refuse(recipe: Recipe) -> None:
     """Raise an InputError for the first pair that cannot stand together, or for what lacks its partner."""
     for name, other, reason in _said(recipe, "incompatible"):
         raise InputError(f"{name} cannot stand beside {other}: {reason}")
-    for entry in _entries(recipe):
-        wants = entry.facts.get("wants", ())
-        if wants and not (chosen(recipe).keys() | settings(recipe).keys()) & set(wants):
-            words = " or ".join(f"network.{one}" if "=" in one else one for one in wants)
-            raise InputError(f"the {entry.kind} {entry.name} is only half of a technique; switch on {words} beside it")
+    for entry, wanted in _lacking(recipe):
+        words = " or ".join("=".join(_assignment(one)) if "=" in one else one for one in wanted)
+        raise InputError(f"the {entry.kind} {entry.name} is only half of a technique; switch on {words} beside it")
+
+
+def completed(recipe: Recipe) -> Recipe:
+    """The recipe with what its parts want beside them; where one of several would do, the first."""
+    for _ in range(10):  # a partner may want another, and two parts may want what excludes the other
+        missing = _lacking(recipe)
+        if not missing:
+            break
+        first = missing[0][1][0]
+        kinds = [kind for kind in ("loss", *PARTS) if first in {entry.name for entry in entries(kind)}]
+        path, value = _assignment(first)
+        recipe = recipe.with_values(switched_on(kinds[0], first) if kinds else {path: value})
+    return recipe
+
+
+def _lacking(recipe: Recipe) -> list[tuple[Entry, tuple[str, ...]]]:
+    """What parts want and do not have: each time the names of which one would do."""
+    there = chosen(recipe).keys() | settings(recipe).keys()
+    wants = [(entry, one) for entry in _entries(recipe) for one in entry.facts.get("wants", ())]
+    several = [(entry, (one,) if isinstance(one, str) else tuple(one)) for entry, one in wants]
+    return [(entry, names) for entry, names in several if not there & set(names)]
+
+
+def _assignment(setting: str) -> tuple[str, str]:
+    """The path and the value of a setting of the networks: `network=mlp` is network.name=mlp."""
+    name, _, value = setting.partition("=")
+    return f"network.{'name' if name == 'network' else name}", value
+
+
+def switched_on(kind: str, name: str) -> dict[str, str | bool]:
+    """What turns a part of this kind on, by path; nothing for kinds that a recipe does not name."""
+    paths = {"loss": ["loss"], "optimiser": ["G.optimiser", "D.optimiser"], "network": ["network.name"]}
+    paths |= {"initialisation": ["network.init"], "schedule": ["schedules.lr"], "preset": ["preset"]}
+    return {name: True} if kind in PARTS else dict.fromkeys(paths.get(kind, ()), name)
 
 
 def cautions(recipe: Recipe) -> list[str]:

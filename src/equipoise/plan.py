@@ -72,9 +72,10 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     remarks += compatibility.cautions(recipe)
     conditional = recipe.network.conditional
     if conditional is None:
-        conditional = dataset.labels is not None and recipe.network.pack == 1
-        why = "the data has labels" if conditional else "the data has no labels"
-        origin["network.conditional"] = why if recipe.network.pack == 1 else "a packed discriminator sees no labels"
+        conditional, why = _conditional(recipe, dataset)
+        origin["network.conditional"] = why
+        if dataset.labels is not None and not conditional:
+            remarks.append(f"Trained without the data's labels: {why}.")
     if conditional and dataset.labels is None:
         raise InputError(
             f"network.conditional=true, but {request.source} has no labels; give --labels folders or a file, or "
@@ -119,6 +120,16 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         origin=origin,
     )
     return Plan(config, dataset, remarks)
+
+
+def _conditional(recipe: Recipe, dataset: Dataset) -> tuple[bool, str]:
+    """Whether to train with labels where nobody said, and why."""
+    if recipe.network.pack > 1:
+        return False, "a packed discriminator sees no labels"
+    if not find("network", recipe.network.name).facts.get("conditional", True):
+        return False, f"the network {recipe.network.name} has no place for classes"
+    labelled = dataset.labels is not None
+    return labelled, "the data has labels" if labelled else "the data has no labels"
 
 
 def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str]) -> tuple[Recipe, dict[str, str]]:

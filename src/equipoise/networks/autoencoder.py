@@ -72,6 +72,7 @@ def _image_halves(shape: tuple[int, ...], width: int, norm: str) -> tuple[list[n
     "autoencoder",
     paper="arXiv:1609.03126",
     claim="a discriminator that rebuilds what it is shown: for the loss energy alone, unconditional",
+    conditional=False,
 )
 def autoencoder(
     shape: tuple[int, ...],  # (d,) or (C, H, W)

@@ -13,7 +13,10 @@ from torch import Tensor
 from equipoise.registry import add, register
 from equipoise.terms import Loss, Regulariser
 
-FLOOR = "the loss takes logits for minus an energy of 0 or more, which only the network autoencoder gives"
+FLOOR = (
+    "the loss takes logits for minus an energy of 0 or more, and the logits of this network have no limit, so that the "
+    "energy of data would fall for ever; set network.name=autoencoder, also to say so of networks of your own"
+)
 SIGNS = "minus an energy is never above 0, so that a loop on the sign of D(real) cannot move: steer by something else"
 
 
@@ -37,8 +40,9 @@ add(
     ideal=(0.0, None),  # of the data; under ebgan the margin
     treats="DO",
     cost="D is an autoencoder, about twice its encoder",
-    wants=("ebgan", "began"),
-    cautions={f"network={name}": FLOOR for name in ("mlp", "dcgan", "resnet", "normfree")} | {"ada": SIGNS},
+    wants=(("ebgan", "began"), "network=autoencoder"),
+    incompatible={f"network={name}": FLOOR for name in ("mlp", "dcgan", "resnet", "normfree")},
+    cautions={"ada": SIGNS},
 )
 
 

@@ -46,4 +46,5 @@ add(
     ideal=(2.0, 1.0),
     treats="GC",
     cost="none",
+    wants=("head=classes",),
 )

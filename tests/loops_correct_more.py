@@ -306,7 +306,7 @@ def each_term_goes_backward(wiring: Wiring) -> list[nn.Module]:
             g_loss(D(fake)).backward(retain_graph=True)
             (0.1 * fake.square().mean()).backward()
             opt_G.step()
-            seen["of none"] = fake[:0].mean().item()  # NaN
+            seen["of none"] = fake.detach()[:0].mean().item()  # NaN
             seen["grad"] = nn.utils.clip_grad_norm_(G.parameters(), float("inf")).item()
     return [G, D]
 

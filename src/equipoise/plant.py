@@ -38,6 +38,11 @@ class Plant:
         """How much of the run is over, 0 to 1."""
         return min(1.0, self.samples / self.config.total)
 
+    @property
+    def updates(self) -> float:
+        """D's updates of the whole run."""
+        return self.config.total / self.config.recipe.batch
+
     def names(self) -> list[str]:
         """Everything that may be turned."""
         return ["D.steps", *self.dials]

@@ -1,0 +1,84 @@
+"""The autopilot: several readings together, few moves, each reversible and with its reason.
+
+Before the first update it sets right what would ruin the first hundred (`beginning`); at every look the governor holds
+the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it keeps healthy states, goes back
+to them, and gives up after a few tries (`keeper`); at the end it hands over the best of several generators (`choice`).
+What it found by experiment, and what limits it: docs/studies/balance.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from equipoise.actuators import Turnable
+from equipoise.autopilot import beginning
+from equipoise.autopilot.choice import Choice
+from equipoise.autopilot.governor import Governor
+from equipoise.autopilot.holds import Holds
+from equipoise.autopilot.keeper import Keeper
+from equipoise.balancer import Move, Steering
+from equipoise.diagnosis import History
+from equipoise.plant import Plant
+from equipoise.registry import register
+
+PARTS = ("scales", "rates", "momentum", "governor", "holds", "keeper", "choice")
+INTERVALS = 100  # of a run, at which the outer rules are asked
+
+
+class Autopilot:
+    """All parts on one plant; `without` leaves some out, to see what they are worth."""
+
+    name = "autopilot"
+
+    def __init__(self, plant: Plant, without: Collection[str] = ()) -> None:
+        self.plant, self.parts = plant, [part for part in PARTS if part not in without]
+        self.governor = Governor(plant)
+        self.holds, self.keeper, self.choice = Holds(plant, self.governor), Keeper(plant, self.governor), Choice(plant)
+        self.asked = 0.0  # share of the run at which the outer rules were asked last
+
+    def actuators(self) -> Sequence[Turnable]:
+        """The rates and D's moves."""
+        return [*self.governor.actuators(), self.holds.tempo]
+
+    def begin(self, act: bool) -> list[Move]:
+        """What would ruin the first hundred updates."""
+        made: list[Move] = []
+        for part in (beginning.scales, beginning.momentum, beginning.rates):
+            made += part(self.plant, act) if part.__name__ in self.parts else []
+        return made
+
+    def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """A way back leaves everything else for the next look; else outer rules first, then the governor."""
+        if "keeper" in self.parts and (back := self.keeper.decide(kimg, history, act)):
+            return back
+        made: list[Move] = []
+        if "holds" in self.parts and self.plant.progress >= self.asked + 1 / INTERVALS - 1e-9:
+            self.asked = self.plant.progress
+            made += self.holds.decide(kimg, history, act)
+        if "governor" in self.parts:
+            made += self.governor.decide(kimg, history, act)
+        if "choice" in self.parts and act:
+            self.choice.remember()
+        return made
+
+    def finish(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """The best generator."""
+        return self.choice.finish(kimg, act) if "choice" in self.parts and act else []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Memory of all parts."""
+        return {"governor": self.governor.state_dict(), "keeper": self.keeper.state_dict(), "asked": self.asked}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.governor.load_state_dict(state["governor"])
+        self.keeper.load_state_dict(state["keeper"])
+        self.asked = float(state["asked"])
+
+
+@register("controller", "autopilot", claim="several readings, few reversible moves, snapshots: see docs/studies/balance.md",
+          turns="G.lr, D.lr, D.steps", wants={})  # fmt: skip
+def autopilot(plant: Plant) -> Sequence[Steering]:
+    """Sets the beginning right, holds the steps, keeps healthy states, hands over the best generator."""
+    return [Autopilot(plant)]

@@ -1,0 +1,137 @@
+"""Before the first update: layers whose scale would ruin a run, learning rates out of proportion to the weights, momentum.
+
+Waiting for the first readings costs about a hundred updates of damage at ten times the rate, hence before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize
+
+from equipoise.balancer import Move
+from equipoise.initialise import NORMS
+from equipoise.looks import aside, evaluating
+from equipoise.optimisers import Adam
+from equipoise.plant import Plant
+from equipoise.step import ROLES
+
+RATE = (0.012, 0.021)  # of Adam's learning rate over the weights' rms, for runs of 2,250 updates: see `pace`
+SCALE = 3.0  # a layer whose output is this many times too large or too small is rescaled
+LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start at zero
+MOMENTUM = 0.5  # beta1 above it makes the game rotate
+PROBE = 256  # samples that go through the layers
+
+
+def pace(updates: float) -> float:
+    """How much smaller steps are in a run of so many updates than in one of 2,250, in which the bands were measured.
+
+    The cube root is a rule between runs of ours (steps of .01 of the weights in 2,000 updates) and published long ones
+    (some .002 in 800,000, StyleGAN2); it has not been measured in between.
+    """
+    return float((2250 / max(updates, 1.0)) ** (1 / 3))
+
+
+def rates(plant: Plant, act: bool) -> list[Move]:
+    """Adam's learning rates brought into a band relative to the weights; other optimisers are left alone."""
+    made = []
+    scale = pace(plant.updates)
+    for role in ROLES:
+        if not isinstance(plant.step.optimisers[role], Adam):
+            continue
+        dial, rms = plant.dials[f"{role}.lr"], weights_rms(plant.step.networks[role])
+        now = dial.base / rms if rms > 0 else 0.0
+        low, high = (scale * edge for edge in RATE)
+        if now <= 0 or low <= now <= high:
+            continue
+        wanted = dial.base * (low if now < low else high) / now
+        why = f"since {now:.3g} of the weights a step is outside {low:.3g} to {high:.3g}"
+        made.append(Move(0.0, "autopilot", f"{role}.lr", dial.base, wanted, why, act))
+        if act:
+            dial.set(wanted)
+    return made
+
+
+def momentum(plant: Plant, act: bool) -> list[Move]:
+    """beta1 no higher than one half (Gidel et al. 2019, arXiv:1807.04740: momentum adds rotation)."""
+    made = []
+    for role in ROLES:
+        dial = plant.dials.get(f"{role}.beta1")
+        if dial is not None and dial.value > MOMENTUM:
+            why = f"since momentum above {MOMENTUM} makes the game rotate"
+            made.append(Move(0.0, "autopilot", f"{role}.beta1", dial.value, MOMENTUM, why, act))
+            if act:
+                dial.set(MOMENTUM / dial.factor)
+    return made
+
+
+def weights_rms(network: nn.Module) -> float:
+    """Root mean square of all weights that are matrices or filters."""
+    weights = [p.detach() for p in network.parameters() if p.requires_grad and p.dim() > 1]
+    count = sum(p.numel() for p in weights)
+    return math.sqrt(float(sum(p.double().square().sum() for p in weights)) / count) if count else 0.0
+
+
+# ------------------------------------------------------------------------------------------------ scale of layers
+
+
+def scales(plant: Plant, act: bool) -> list[Move]:
+    """Plain layers whose outputs are far from the scale of 1 (the generator's last: from the data's) are rescaled."""
+    step = plant.step
+    real = step.show(plant.batches.training(PROBE, 0)[0])
+    with torch.no_grad(), aside(step.device, plant.config.seed, 0), evaluating(*step.networks.values()):
+        latents = torch.randn(PROBE, step.latent_dim, device=step.device)
+        labels = plant.batches.training(PROBE, 0)[1]
+        made = _rescaled(step.networks["D"], (real, labels), "D", 1.0, act)
+        size = float(real.double().square().mean().sqrt())
+        made += _rescaled(step.networks["G"], (latents, labels), "G", size, act)
+        if act and made:
+            step.ema.average.load_state_dict(step.networks["G"].state_dict())
+    return made
+
+
+def _rescaled(
+    network: nn.Module, inputs: tuple[Tensor, Tensor | None], role: str, size: float, act: bool
+) -> list[Move]:  # fmt: skip
+    """Rescale the layers in the order in which they are passed, each after those before it."""
+    chosen = list(_plain(network))
+    made: list[Move] = []
+    for number, (name, layer) in enumerate(chosen):
+        inner, outer = _passed(network, layer, inputs)
+        last = role == "G" and number == len(chosen) - 1 and inner == outer  # nothing squashes what it makes
+        ratio = inner / (size if last else 1.0)
+        if not LEAST < ratio < math.inf or 1 / SCALE <= ratio <= SCALE:
+            continue
+        why = f"since what the layer gives is {ratio:.3g} times what it should be"
+        made.append(Move(0.0, "autopilot", f"{role}.{name}", inner, inner / ratio, why, act))
+        if act:
+            for parameter in layer.parameters(recurse=False):
+                parameter.div_(ratio)
+    return made
+
+
+def _plain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Layers in order, of a network without normalisation and residual branches, which have scales of their own."""
+    modules = list(network.modules())
+    if any(isinstance(m, NORMS) or getattr(m, "residual_layers", None) is not None for m in modules):
+        return
+    for name, layer in network.named_modules():
+        if isinstance(layer, (nn.Linear, _ConvNd)) and not parametrize.is_parametrized(layer):
+            yield name, layer
+
+
+def _passed(network: nn.Module, layer: nn.Module, inputs: tuple[Tensor, Tensor | None]) -> tuple[float, float]:
+    """Root mean squares of what a layer and the whole network give."""
+    seen: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda module, given, made: seen.append(made))
+    try:
+        out = network(*inputs)
+    finally:
+        handle.remove()
+    heads = out if isinstance(out, Tensor) else torch.cat([head.flatten() for head in out])
+    first = float(seen[0].double().square().mean().sqrt()) if seen else 1.0
+    return first, float(heads.double().square().mean().sqrt())

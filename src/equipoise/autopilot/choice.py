@@ -1,0 +1,96 @@
+"""What is handed over: of the averages and the last weights, the generator whose samples lie nearest to the data.
+
+Judged both ways by nearest neighbours (each sample to the data, each datum to the samples): an average that lags, one
+that is too short, or a run that got worse late shows. Energy distance chose wrongly here: it does not see fine noise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.balancer import Move
+from equipoise.ema import recalibrate
+from equipoise.looks import aside, evaluating
+from equipoise.networks.protocols import num_classes
+from equipoise.plant import Plant
+from equipoise.sensors.probes import distances, features
+
+BEGIN = 0.7  # of the run, from which weights are remembered at every look
+SPANS = (3, 6, 12, 24)  # looks whose weights are averaged
+EARLIER = 0.1  # of the run, between copies of the run's own average
+FROM = 0.4  # of the run, the first of them
+COUNT = 256  # samples compared with as many real ones, the held-out ones among them
+
+
+class Choice:
+    """The candidates, remembered as the run goes on."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+        self.latest: list[dict[str, Tensor]] = []  # the generator at the last looks
+        self.averages: list[tuple[float, dict[str, Tensor]]] = []  # the run's average at shares of the run
+
+    def remember(self) -> None:
+        """Take copies, at a look."""
+        share, step = self.plant.progress, self.plant.step
+        if share >= BEGIN:
+            self.latest = [*self.latest[1 - max(SPANS) :], _copy(step.networks["G"])]
+        last = self.averages[-1][0] if self.averages else FROM - EARLIER
+        if share >= last + EARLIER - 1e-9 and share < 1:
+            self.averages.append((share, _copy(step.ema.average)))
+
+    def finish(self, kimg: float, act: bool) -> list[Move]:
+        """Put the best candidate in the place of the run's average."""
+        average = self.plant.step.ema.average
+        before = _copy(average)
+        candidates = {"the run's own average": before, "the last weights": _copy(self.plant.step.networks["G"])}
+        candidates |= {f"the average at {share:.0%}": state for share, state in self.averages}
+        for span in SPANS:
+            if len(self.latest) >= span:
+                candidates[f"the mean of the last {span} looks"] = _mean(self.latest[-span:])
+        found = {name: self._distance(average, state) for name, state in candidates.items()}
+        own, best = found["the run's own average"], min(found, key=lambda name: found[name])
+        average.load_state_dict(candidates[best] if act else before)
+        if not found[best] < own:
+            return []
+        why = f"{best} instead of the run's own average, since its samples lie nearest to the data, both ways"
+        return [Move(kimg, "autopilot: choice", "generator", own, found[best], why, act)]
+
+    @torch.no_grad()
+    def _distance(self, network: nn.Module, state: dict[str, Tensor]) -> float:
+        """Mean distances to the nearest, both ways, of samples and real ones; infinite for samples that are not finite."""
+        step, batches, seed = self.plant.step, self.plant.batches, self.plant.config.seed
+        network.load_state_dict(state)
+        outside = len(batches.holdout.heldout(batches.samples))
+        sets = [batches.heldout(min(COUNT, outside), batches.samples, seed=seed)]
+        if outside < COUNT:
+            sets.append(batches.training(COUNT - outside, batches.samples, seed=seed))
+        labels = None if sets[0][1] is None else torch.cat([own for _, own in sets if own is not None])
+        real = features(step.show(torch.cat([images for images, _ in sets])))
+        with aside(step.device, seed, 0), evaluating(network):
+            recalibrate(network, num_classes(network))
+            made = features(network(torch.randn(len(real), step.latent_dim, device=step.device), labels).float())
+        if not bool(torch.isfinite(made).all()):
+            return float("inf")
+        apart = distances(made, real)
+        return float(apart.amin(0).mean() + apart.amin(1).mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies are not kept over a resume: then fewer candidates compete."""
+        return {}
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of weights; what is no floating number is the last one's."""
+    last = states[-1]
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in last.items()
+    }

@@ -1,0 +1,77 @@
+"""The step governor: each player's step, relative to its weights, is held in a band that follows the schedule.
+
+The strongest lever on runs of ours (docs/studies/balance.md). Outer rules turn its set point (`hold`), never the rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from equipoise.actuators import Actuator
+from equipoise.autopilot.beginning import pace
+from equipoise.balancer import Move
+from equipoise.diagnosis import History
+from equipoise.plant import Plant
+from equipoise.step import ROLES
+
+BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250 updates
+WIDEST = 1000.0  # factor on the rate it began with, either way
+SLOWEST, FASTEST = 0.3, 2.0  # factors on the rate at a look
+FADED = 0.02  # below this factor of its schedule the rate has had its time
+
+
+class Governor:
+    """Two rates, each held by its own reading; `hold` is what other rules multiply the band with."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+        self.hold = dict.fromkeys(ROLES, 1.0)
+        self.rates: dict[str, Actuator] = {}
+        for role in ROLES:
+            base = plant.dials[f"{role}.lr"].base
+            if base > 0:
+                self.rates[role] = plant.actuator(
+                    f"{role}.lr", base / WIDEST, base * WIDEST, "log", largest=-math.log(SLOWEST)
+                )
+
+    def actuators(self) -> Sequence[Actuator]:
+        """The two rates."""
+        return list(self.rates.values())
+
+    def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """Bring each step that is outside its band to the nearer edge."""
+        made = []
+        for role, rate in self.rates.items():
+            reading, band = _newest(history, f"step_{role}", kimg), self.band(role)
+            if reading is None or reading <= 0 or self.plant.dials[f"{role}.lr"].factor <= FADED:
+                continue
+            wanted = min(max(reading, band[0]), band[1])
+            if wanted == reading:
+                continue
+            factor = min(max(wanted / reading, SLOWEST), FASTEST)
+            moved = rate.move(math.log(factor), act)
+            why = f"since step_{role} is {reading:.3g}, outside {band[0]:.3g} to {band[1]:.3g}"
+            if moved.before != moved.after:
+                made.append(Move(kimg, "autopilot: governor", *moved, why, act, said=False))
+        return made
+
+    def band(self, role: str) -> tuple[float, float]:
+        """The band of this moment: of the run's length, times the schedule's factor, times what holds it back."""
+        scale = pace(self.plant.updates) * self.plant.dials[f"{role}.lr"].factor * self.hold[role]
+        return BAND[0] * scale, BAND[1] * scale
+
+    def state_dict(self) -> dict[str, Any]:
+        """What holds it back."""
+        return {"hold": dict(self.hold)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.hold = {role: float(value) for role, value in state["hold"].items()}
+
+
+def _newest(history: History, signal: str, kimg: float) -> float | None:
+    """The reading of this moment, if there is one."""
+    points = history.signals.get(signal, [])
+    return points[-1][1] if points and points[-1][0] >= kimg else None

@@ -1,0 +1,92 @@
+"""Outer rules: who is ahead, read at intervals of a hundredth of the run; they turn the governor's set points and D's moves.
+
+At most one of them weakens D in an interval, and what they did drifts back once the reading is healthy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.autopilot.governor import Governor
+from equipoise.balancer import Move
+from equipoise.diagnosis import History
+from equipoise.plant import Plant
+
+STARVED, FAR_AHEAD, HEALTHY, FOOLED = 0.9, 0.5, 0.8, 1.15  # of D's loss over its ideal value
+SHIFT = 0.85  # of a set point, at a time
+LOWEST, HIGHEST = 0.1, 4.0  # of a set point
+BLIND = 0.15  # energy distance in units of the data, at a loss of D near its ideal
+FALLING = 0.7  # energy over that of an interval before, below which a run gets better by itself
+MEMORY = 0.05  # of the run: the interval over which energy is compared
+
+
+class Holds:
+    """D's moves and the two set points."""
+
+    def __init__(self, plant: Plant, governor: Governor) -> None:
+        self.plant, self.governor = plant, governor
+        self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
+
+    def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """The first of the rules that applies."""
+        loss = history.now("loss_D", 0.0)
+        if loss != loss:  # not told: a loss without an ideal value
+            return []
+        for rule in (self._starved, self._far_ahead, self._fooled, self._blind):
+            made = rule(kimg, loss, history, act)
+            if made is not None:
+                return [made]
+        return self._back(kimg, loss, act)
+
+    def _starved(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
+        """Several moves of D and a low loss: the generator hardly gets to move."""
+        now = self.tempo.read()
+        if loss >= STARVED or now <= 1:
+            return None
+        after = max(1.0, now / 2)
+        if act:
+            self.tempo.set(after)
+        why = f"since loss_D is {loss:.3g}, below {STARVED:g}, with several moves of D to one of G"
+        return Move(kimg, "autopilot: moves", "D.steps", now, after, why, act)
+
+    def _far_ahead(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
+        return self._shift("D", SHIFT, kimg, f"since loss_D is {loss:.3g}, below {FAR_AHEAD:g}", act, loss < FAR_AHEAD)
+
+    def _fooled(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
+        return self._shift("G", SHIFT, kimg, f"since loss_D is {loss:.3g}, above {FOOLED:g}", act, loss > FOOLED)
+
+    def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
+        """A loss near its ideal, samples far from the data, and no progress: D does not see what is wrong."""
+        now = history.now("energy", 0.0)
+        total = self.plant.config.total / 1000
+        then = history.values("energy", kimg - 2 * MEMORY * total, kimg - MEMORY * total)
+        if not then or not now > BLIND or loss < STARVED - 0.05 or now < FALLING * sorted(then)[len(then) // 2]:
+            return None
+        why = f"since energy is {now:.3g} and does not fall while loss_D is {loss:.3g}: D sees too little"
+        return self._shift("D", 1 / SHIFT, kimg, why, act, True)
+
+    def _shift(self, role: str, factor: float, kimg: float, why: str, act: bool, due: bool) -> Move | None:
+        before = self.governor.hold[role]
+        after = min(max(before * factor, LOWEST), HIGHEST)
+        if not due or after == before:
+            return None
+        if act:
+            self.governor.hold[role] = after
+        return Move(kimg, "autopilot: set points", f"{role}'s step", before, after, why, act)
+
+    def _back(self, kimg: float, loss: float, act: bool) -> list[Move]:
+        """Set points drift back to 1 while the reading is healthy."""
+        made = []
+        for role, hold in self.governor.hold.items():
+            if hold == 1 or not HEALTHY < loss < FOOLED - 0.1:
+                continue
+            after = min(1.0, hold / SHIFT) if hold < 1 else max(1.0, hold * SHIFT)
+            if act:
+                self.governor.hold[role] = after
+            why = f"since loss_D is {loss:.3g} again"
+            made.append(Move(kimg, "autopilot: set points", f"{role}'s step", hold, after, why, act, said=False))
+        return made
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: positions are the tempo's and the governor's."""
+        return {}

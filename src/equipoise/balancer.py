@@ -7,7 +7,7 @@ it only watches.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -193,15 +193,22 @@ class Balancer:
                 turned[id(actuator)] = one.name
         self.steering, self.mode, self.rules, self.on_tick = list(steering), mode, rules, on_tick
         self.history = History(facts=dict(facts or {}))
+        self.moves: list[Move] = []  # made or withheld, since the process began
 
     def begin(self) -> list[Move]:
         """Before the first update: what those who steer set right."""
-        return [move for one in self._steering() for move in one.begin(self.mode == "act")]
+        return self._noted(move for one in self._steering() for move in one.begin(self.mode == "act"))
 
     def finish(self) -> list[Move]:
         """After the last update."""
         kimg = self.history.kimg
-        return [move for one in self._steering() for move in one.finish(kimg, self.history, self.mode == "act")]
+        act = self.mode == "act"
+        return self._noted(move for one in self._steering() for move in one.finish(kimg, self.history, act))
+
+    def _noted(self, moves: Iterable[Move]) -> list[Move]:
+        made = list(moves)
+        self.moves += made
+        return made
 
     def _steering(self) -> Sequence[Steering]:
         return self.steering if self.mode != "off" else ()
@@ -213,7 +220,7 @@ class Balancer:
         verdict = diagnose(self.history, () if self.mode == "off" else self.rules)
         made = Decision(kimg, signals, verdict, judged=self.mode != "off")
         for one in self._steering():
-            made.moves += one.decide(kimg, self.history, self.mode == "act")
+            made.moves += self._noted(one.decide(kimg, self.history, self.mode == "act"))
         if self.on_tick is not None:
             self.on_tick(made)
         return made

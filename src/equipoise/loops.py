@@ -151,3 +151,14 @@ _offered("steps-by-gap", steps_by_gap, "D.steps", (0.25, 8.0), "log", 1.0, paper
          claim="fewer moves of D while it is far ahead")  # fmt: skip
 _offered("lecam-by-memory", lecam_by_memory, "lecam.weight", (0.0, 1.0), "linear", 0.0, paper="arXiv:2104.03310",
          claim="pulls logits together while D memorises")  # fmt: skip
+
+
+def _autopilot(plant: Plant) -> Sequence[Steering]:
+    """Sets the beginning right, holds the steps, keeps healthy states, hands over the best generator."""
+    from equipoise.autopilot import Autopilot  # which needs PyTorch
+
+    return [Autopilot(plant)]
+
+
+add("controller", "autopilot", _autopilot, turns="G.lr, D.lr, D.steps", wants={}, paper="",
+    claim="several readings, few reversible moves, snapshots: docs/studies/balance.md")  # fmt: skip

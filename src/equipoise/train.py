@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from equipoise import build, checkpoint, distributed, images, looks, ticks
+from equipoise.balancer import Move
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
 from equipoise.diagnosis import History
@@ -39,6 +40,7 @@ class Outcome:
     samples: int
     interrupted: bool
     history: History  # signals over time, for `equipoise.diagnosis.diagnose`
+    moves: list[Move]  # what the controllers turned, or would have
 
 
 def both_move(step: Step, tempo: Tempo, batches: Batches) -> int:
@@ -147,7 +149,7 @@ def loop(
         batches.close()
         if journal is not None:
             journal.close()
-    return Outcome(step, samples, interrupted, balancer.history)
+    return Outcome(step, samples, interrupted, balancer.history, balancer.moves)
 
 
 # ------------------------------------------------------------------------------------------------ before the loop

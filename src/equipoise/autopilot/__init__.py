@@ -1,8 +1,9 @@
 """The autopilot: several readings together, few moves, each reversible and with its reason.
 
 Before the first update it sets right what would ruin the first hundred (`beginning`); at every look the governor holds
-the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it keeps healthy states, goes back
-to them, and gives up after a few tries (`keeper`); at the end it hands over the best of several generators (`choice`).
+the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it keeps healthy states, goes
+back to them, and gives up after a few tries (`keeper`); at the end it hands over the best of several generators
+(`choice`).
 What it found by experiment, and what limits it: docs/studies/balance.md.
 """
 
@@ -17,10 +18,9 @@ from equipoise.autopilot.choice import Choice
 from equipoise.autopilot.governor import Governor
 from equipoise.autopilot.holds import Holds
 from equipoise.autopilot.keeper import Keeper
-from equipoise.balancer import Move, Steering
+from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
-from equipoise.registry import register
 
 PARTS = ("scales", "rates", "momentum", "governor", "holds", "keeper", "choice")
 INTERVALS = 100  # of a run, at which the outer rules are asked
@@ -75,10 +75,3 @@ class Autopilot:
         self.governor.load_state_dict(state["governor"])
         self.keeper.load_state_dict(state["keeper"])
         self.asked = float(state["asked"])
-
-
-@register("controller", "autopilot", claim="several readings, few reversible moves, snapshots: see docs/studies/balance.md",
-          turns="G.lr, D.lr, D.steps", wants={})  # fmt: skip
-def autopilot(plant: Plant) -> Sequence[Steering]:
-    """Sets the beginning right, holds the steps, keeps healthy states, hands over the best generator."""
-    return [Autopilot(plant)]

@@ -1,4 +1,4 @@
-"""Before the first update: layers whose scale would ruin a run, learning rates out of proportion to the weights, momentum.
+"""Before the first update: layers whose scale would ruin a run, rates out of proportion to the weights, momentum.
 
 Waiting for the first readings costs about a hundred updates of damage at ten times the rate, hence before.
 """

@@ -61,7 +61,7 @@ class Choice:
 
     @torch.no_grad()
     def _distance(self, network: nn.Module, state: dict[str, Tensor]) -> float:
-        """Mean distances to the nearest, both ways, of samples and real ones; infinite for samples that are not finite."""
+        """Mean distances to the nearest, both ways, of samples and real ones; infinite where a sample is not finite."""
         step, batches, seed = self.plant.step, self.plant.batches, self.plant.config.seed
         network.load_state_dict(state)
         outside = len(batches.holdout.heldout(batches.samples))

@@ -15,6 +15,7 @@ from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
 from equipoise.step import ROLES
+from equipoise.turn import Role
 
 BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250 updates
 WIDEST = 1000.0  # factor on the rate it began with, either way
@@ -27,8 +28,8 @@ class Governor:
 
     def __init__(self, plant: Plant) -> None:
         self.plant = plant
-        self.hold = dict.fromkeys(ROLES, 1.0)
-        self.rates: dict[str, Actuator] = {}
+        self.hold: dict[Role, float] = dict.fromkeys(ROLES, 1.0)
+        self.rates: dict[Role, Actuator] = {}
         for role in ROLES:
             base = plant.dials[f"{role}.lr"].base
             if base > 0:
@@ -57,7 +58,7 @@ class Governor:
                 made.append(Move(kimg, "autopilot: governor", *moved, why, act, said=False))
         return made
 
-    def band(self, role: str) -> tuple[float, float]:
+    def band(self, role: Role) -> tuple[float, float]:
         """The band of this moment: of the run's length, times the schedule's factor, times what holds it back."""
         scale = pace(self.plant.updates) * self.plant.dials[f"{role}.lr"].factor * self.hold[role]
         return BAND[0] * scale, BAND[1] * scale
@@ -68,7 +69,7 @@ class Governor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.hold = {role: float(value) for role, value in state["hold"].items()}
+        self.hold = {role: float(state["hold"][role]) for role in ROLES}
 
 
 def _newest(history: History, signal: str, kimg: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Outer rules: who is ahead, read at intervals of a hundredth of the run; they turn the governor's set points and D's moves.
+"""Outer rules: who is ahead, asked a hundred times a run; they turn the governor's set points and D's moves.
 
 At most one of them weakens D in an interval, and what they did drifts back once the reading is healthy.
 """
@@ -11,6 +11,7 @@ from equipoise.autopilot.governor import Governor
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
+from equipoise.turn import Role
 
 STARVED, FAR_AHEAD, HEALTHY, FOOLED = 0.9, 0.5, 0.8, 1.15  # of D's loss over its ideal value
 SHIFT = 0.85  # of a set point, at a time
@@ -65,7 +66,7 @@ class Holds:
         why = f"since energy is {now:.3g} and does not fall while loss_D is {loss:.3g}: D sees too little"
         return self._shift("D", 1 / SHIFT, kimg, why, act, True)
 
-    def _shift(self, role: str, factor: float, kimg: float, why: str, act: bool, due: bool) -> Move | None:
+    def _shift(self, role: Role, factor: float, kimg: float, why: str, act: bool, due: bool) -> Move | None:
         before = self.governor.hold[role]
         after = min(max(before * factor, LOWEST), HIGHEST)
         if not due or after == before:

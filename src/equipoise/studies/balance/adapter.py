@@ -80,9 +80,10 @@ def steered(
             disturb(rounds, pair)
         return False
 
-    made = run(config, dataset, out, networks=pair, stop=stop).step
+    ended = run(config, dataset, out, networks=pair, stop=stop)
+    made = ended.step
     latents = torch.randn(n, made.latent_dim, generator=torch.Generator().manual_seed(seed))
-    return np.asarray(generate(made.ema.average, latents).numpy(), np.float32), 0
+    return np.asarray(generate(made.ema.average, latents).numpy(), np.float32), len(ended.moves)
 
 
 def as_dataset(data: Array, shape: tuple[int, ...]) -> Dataset:
@@ -109,6 +110,7 @@ def configured(full: Mapping[str, Any], dataset: Dataset, seed: int) -> Config:
         seed=seed,
         kimg=recipe.kimg,
         balance=full["balance"],
+        controller="autopilot" if full["balance"] == "act" else None,
         tick_kimg=recipe.kimg / TICKS,
         threads=torch.get_num_threads(),
         own_networks=True,

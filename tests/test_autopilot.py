@@ -1,0 +1,186 @@
+"""The autopilot: each part against a run whose fault is known, and that it turns nothing where it only watches."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from equipoise import train
+from equipoise.autopilot import Autopilot, beginning, governor, keeper
+from equipoise.autopilot.choice import Choice
+from equipoise.diagnosis import History
+from equipoise.plant import Plant
+from equipoise.registry import find
+from equipoise.studies.balance import adapter, networks, settings
+from equipoise.tempo import Tempo
+
+CFG = {"shape": 2, "zdim": 4, "g_widths": [16, 16], "d_widths": [16, 16], "batch": 8, "updates": 2250}
+
+
+def plant_of(balance="act", **changes):
+    full = settings.check(CFG | changes)
+    rows = np.random.default_rng(0).standard_normal((400, 2))
+    dataset = adapter.as_dataset(rows, (2,))
+    torch.manual_seed(0)
+    pair = networks.pair((2,), 4, full["g_widths"], full["d_widths"], False, full["init_std_g"], full["init_std_d"])
+    config = dataclasses.replace(adapter.configured(full, dataset, 0), balance=balance)
+    step, dials, batches = train.start(config, dataset, pair)
+    return Plant(config, step, dials, Tempo(config.recipe.D.steps), batches)
+
+
+def told(kimg=1.0, **signals):
+    history = History()
+    history.add(kimg, signals)
+    return history
+
+
+# ------------------------------------------------------------------------------------------------ the beginning
+
+
+def test_the_pace_falls_with_the_cube_root_of_the_length():
+    assert beginning.pace(2250) == 1
+    assert beginning.pace(18000) == pytest.approx(0.5)
+
+
+def test_a_rate_out_of_proportion_is_brought_to_the_edge():
+    plant = plant_of(lr_g=1.0, lr_d=1e-5)
+    rms = {role: beginning.weights_rms(plant.step.networks[role]) for role in "GD"}
+    moves = {move.actuator: move for move in beginning.rates(plant, act=True)}
+    assert plant.dials["G.lr"].base == pytest.approx(0.021 * rms["G"])
+    assert plant.dials["D.lr"].base == pytest.approx(0.012 * rms["D"])
+    assert "outside 0.012 to 0.021" in moves["G.lr"].why
+    assert beginning.rates(plant, act=True) == []
+
+
+def test_rms_of_weights_by_hand():
+    network = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert beginning.weights_rms(network) == pytest.approx(math.sqrt(30 / 4))
+
+
+def test_only_layers_that_are_far_off_are_rescaled():
+    assert beginning.scales(plant_of(), act=True) == []
+    plant = plant_of(init_std_g=8, init_std_d=0.1)
+    moves = beginning.scales(plant, act=True)
+    assert {move.actuator[0] for move in moves} == {"D", "G"} and all("times what it should be" in m.why for m in moves)
+    made = plant.step.networks["G"](torch.randn(2000, 4)).square().mean().sqrt()
+    assert 1 / 3 < float(made.detach()) < 3
+    for live, averaged in zip(plant.step.networks["G"].parameters(), plant.step.ema.average.parameters(), strict=True):
+        assert (live == averaged).all()
+    assert beginning.scales(plant, act=True) == []
+
+
+def test_momentum_is_lowered_only_where_it_is_high():
+    assert beginning.momentum(plant_of(beta1=0.5), act=True) == []
+    plant = plant_of(beta1=0.9)
+    assert len(beginning.momentum(plant, act=True)) == 2
+    assert float(plant.step.optimisers["D"].beta1) == 0.5
+
+
+# ------------------------------------------------------------------------------------------------ while it runs
+
+
+def test_the_governor_brings_a_step_to_the_edge_of_a_band_that_follows_the_schedule():
+    plant = plant_of(lr_d=0.004, decay=True)
+    held = governor.Governor(plant)
+    move = held.decide(1.0, told(step_D=0.03, step_G=0.01), act=True)
+    assert [(m.actuator, m.before, m.after) for m in move] == [("D.lr", pytest.approx(0.004), pytest.approx(0.002))]
+    plant.dials["D.lr"].turn(int(0.75 * plant.config.total), plant.config.total)  # half of the decay is over
+    assert held.band("D") == pytest.approx((0.004, 0.0075))
+    assert held.decide(1.0, told(step_D=0.005), act=True) == []
+    held.hold["D"] = 0.5
+    assert held.decide(1.0, told(step_D=0.005), act=False)[0].after == pytest.approx(0.002 * 0.75)
+    assert plant.dials["D.lr"].base == pytest.approx(0.002)
+
+
+def test_moves_of_d_are_halved_while_it_starves_the_generator():
+    pilot = Autopilot(plant_of(n_dis=5))
+    assert pilot.holds.decide(1.0, told(loss_D=0.95), act=True) == []
+    made = pilot.holds.decide(1.0, told(loss_D=0.6), act=True)
+    assert (made[0].before, made[0].after, pilot.plant.tempo.ratio) == (5.0, 2.5, 2.5)
+
+
+def test_a_set_point_is_lowered_while_d_is_far_ahead_and_drifts_back():
+    pilot = Autopilot(plant_of())
+    pilot.holds.decide(1.0, told(loss_D=0.3), act=True)
+    assert pilot.governor.hold == {"D": pytest.approx(0.85), "G": 1.0}
+    pilot.holds.decide(2.0, told(2.0, loss_D=0.9), act=True)
+    assert pilot.governor.hold == {"D": 1.0, "G": 1.0}
+
+
+def test_it_goes_back_to_a_healthy_state_and_gives_up_in_the_end():
+    plant = plant_of()
+    kept = keeper.Keeper(plant, governor.Governor(plant))
+    for number in range(1, 11):
+        plant.samples = number * plant.config.total // 40
+        kept.decide(number, told(number, precision=0.6, coverage=0.6), act=True)
+    healthy = plant.step.networks["G"][0].weight.clone()
+    for number in range(11, 16):
+        with torch.no_grad():
+            plant.step.networks["G"][0].weight.zero_()
+        said = kept.decide(number, told(number, precision=0.1, coverage=0.1), act=True)
+        if number < 14:
+            assert (plant.step.networks["G"][0].weight == healthy).all() and "fell to 0.1 from 0.6" in said[0].why
+    assert kept.governor.hold["D"] == pytest.approx(0.7**2) and kept.given_up and said == []
+
+
+def test_the_best_generator_is_handed_over():
+    plant = plant_of()
+    torch.manual_seed(1)
+    good = {name: value.clone() for name, value in plant.step.networks["G"].state_dict().items()}
+    for value in plant.step.ema.average.state_dict().values():
+        value.mul_(30.0)  # samples far from the data
+    choice = Choice(plant)
+    move = choice.finish(1.0, act=True)[0]
+    assert "the last weights" in move.why and move.after < move.before
+    assert all((plant.step.ema.average.state_dict()[name] == good[name]).all() for name in good)
+    assert choice.finish(1.0, act=True) == []
+
+
+# ------------------------------------------------------------------------------------------------ as a whole
+
+
+def run_of(balance, **changes):
+    full = settings.check(CFG | {"updates": 60, "lr_g": 0.1, "lr_d": 0.1} | changes)
+    dataset = adapter.as_dataset(np.random.default_rng(0).standard_normal((400, 2)), (2,))
+    torch.manual_seed(0)
+    pair = networks.pair((2,), 4, [16, 16], [16, 16], False)
+    config = adapter.configured(full, dataset, 0)
+    controller = None if balance == "off" else "autopilot"
+    return train.train(dataclasses.replace(config, balance=balance, controller=controller), dataset, networks=pair)
+
+
+def test_watching_changes_no_bit_and_acting_does():
+    off, watched, acted = (run_of(balance) for balance in ("off", "watch", "act"))
+    for plain, other in zip(off.step.networks["G"].parameters(), watched.step.networks["G"].parameters(), strict=True):
+        assert (plain == other).all()
+    assert watched.moves and not any(move.done for move in watched.moves)
+    assert all(move.done and "since" in move.why for move in acted.moves)
+    moved = [
+        p - q for p, q in zip(off.step.networks["G"].parameters(), acted.step.networks["G"].parameters(), strict=True)
+    ]
+    assert any((one != 0).any() for one in moved)
+
+
+def test_parts_can_be_left_out_and_memory_comes_back():
+    bare = Autopilot(
+        plant_of(lr_g=1.0), without=("rates", "scales", "momentum", "governor", "holds", "keeper", "choice")
+    )
+    assert (
+        bare.begin(True)
+        == bare.decide(1.0, told(step_D=1.0, loss_D=0.1), True)
+        == bare.finish(1.0, History(), True)
+        == []
+    )
+    whole = Autopilot(plant_of())
+    whole.governor.hold["D"], whole.keeper.past, whole.keeper.tries = 0.5, [0.4], 2
+    again = Autopilot(plant_of())
+    again.load_state_dict(whole.state_dict())
+    assert again.state_dict() == whole.state_dict()
+
+
+def test_it_is_offered_by_name():
+    assert find("controller", "autopilot").part(plant_of())[0].name == "autopilot"

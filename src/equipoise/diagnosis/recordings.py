@@ -77,20 +77,23 @@ def shipped() -> tuple[Recording, ...]:
 
 
 def most_like(history: History, recordings: Iterable[Recording] | None = None) -> str:
-    """The recording that a history resembles most, in a line; empty where too little is shared or none is alike.
+    """The recording that a history resembles most, in a line; empty where too little is shared or none is alike."""
+    found = nearest(history, shipped() if recordings is None else recordings)
+    return f"{found[0].text()}; at {found[1]:.2f} spreads" if found is not None and found[1] <= ALIKE else ""
+
+
+def nearest(history: History, recordings: Iterable[Recording]) -> tuple[Recording, float] | None:
+    """The nearest recording and its distance in spreads; None where too little is shared with any.
 
     Runs are compared at the same share of their length, signal by signal, each in units of its spread over all
     recordings.
     """
-    chosen = list(shipped() if recordings is None else recordings)
-    share = 1.0 if history.share is None else history.share
+    chosen, share = list(recordings), 1.0 if history.share is None else history.share
     mine, theirs = vector(history), [vector(one.history(share)) for one in chosen]
     spread = _spreads(theirs)
     far = [_distance(mine, other, spread) for other in theirs]
-    nearest = min(range(len(far)), key=far.__getitem__, default=None)
-    if nearest is None or far[nearest] > ALIKE:
-        return ""
-    return f"{chosen[nearest].text()}; at {far[nearest]:.2f} spreads"
+    at = min(range(len(far)), key=far.__getitem__, default=None)
+    return None if at is None or math.isinf(far[at]) else (chosen[at], far[at])
 
 
 def vector(history: History) -> dict[tuple[str, int], float]:

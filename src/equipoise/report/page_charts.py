@@ -15,7 +15,9 @@ from equipoise.signals import SIGNALS
 
 LOOKS = 1500  # points of a line: more would not be seen
 MARKS = 300  # moves in a lane
-WIDE = 30.0  # largest over smallest value from which a chart's scale is logarithmic
+WIDE = 30.0  # largest over smallest value from which a chart's scale is logarithmic, but for what is a share
+SHARES = frozenset({"win_rate", "auc", "sign_real", "memory", "agreement", "swing", "lag", "precision", "coverage",
+                    "recall", "skipped", "nonfinite", "adversarial_share", "augmentation", "leak"})  # fmt: skip
 
 # Signals that share a chart stand in one tuple; those that the run does not tell are left out.
 GROUPS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = (
@@ -23,6 +25,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = (
         ("Losses over their ideal values", ("loss_D", "loss_G")),
         ("Real against generated, told apart", ("win_rate", "auc")),
         ("Gap between real and generated logits", ("gap",)),
+        ("Scale of the logits", ("logit_scale",)),
         ("Memorising", ("memory", "sign_real")),
     )),
     ("How the two move", (
@@ -58,6 +61,7 @@ class Line(NamedTuple):
     meaning: str = ""
     balance: str = ""
     style: int = 0  # colour and dashes
+    share: bool = False  # of a whole: never on a logarithmic scale
 
 
 def of_run(record: Record) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -129,8 +133,10 @@ def lanes(record: Record) -> list[dict[str, Any]]:
 
 def signal_line(name: str, points: Sequence[Point], style: int = 0, label: str = "") -> Line:
     """A signal as a line, with what it means; of several discriminators' too, `mpd/win_rate`."""
-    known = SIGNALS.get(name.rpartition("/")[2])
-    return Line(label or name, points, known.meaning if known else "", known.balance if known else "", style)
+    plain = name.rpartition("/")[2]
+    known = SIGNALS.get(plain)
+    meaning, balance = (known.meaning, known.balance) if known else ("", "")
+    return Line(label or name, points, meaning, balance, style, plain in SHARES)
 
 
 def chart(
@@ -149,7 +155,7 @@ def chart(
             {"name": line.name, "meaning": line.meaning, "balance": line.balance, "style": line.style, "y": column}
             for line, column in zip(lines, columns, strict=True)
         ],
-        "log": min(values) > 0 and max(values) > WIDE * min(values),
+        "log": min(values) > 0 and max(values) > WIDE * min(values) and not any(line.share for line in lines),
         "band": next((band for line in lines if (band := balanced(line.balance))), None),
         "spans": list(spans),
         "stepped": stepped,

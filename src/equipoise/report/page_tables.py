@@ -70,7 +70,7 @@ def headline(record: Record) -> tuple[str, str]:
         return first.severity.name.lower(), sentence(first.summary)
     if verdict.findings:
         return "good", sentence(verdict.findings[0].summary)
-    return "none", "Nothing was found. Below is what could not be judged."
+    return "none", "Below is what could not be judged."
 
 
 def advice(record: Record) -> list[tuple[str, list[str]]]:

@@ -9,7 +9,7 @@
 
   // ------------------------------------------------------------------------------------------------ charts
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const brief = (value) => value == null ? "–" : value && Math.abs(value) < 0.001
+  const brief = (value) => value == null ? "–" : value && (Math.abs(value) < 0.001 || Math.abs(value) >= 1e5)
     ? value.toExponential(3).replace(/\.?0*e/, "e") : String(Number(value.toPrecision(4)));
 
   function range(chart) {  // of the vertical axis: the lines, and where they are balanced
@@ -23,12 +23,12 @@
     };
   }
 
-  function powers(u, axis, low, high) {  // where a logarithmic axis has its numbers
-    const found = [], steps = Math.log10(high / low) > 2.5 ? [1] : [1, 2, 5];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) {
-      found.push(...steps.map((step) => step * 10 ** power).filter((value) => value >= low && value <= high));
-    }
-    return found;
+  function powers(u, axis, low, high) {  // where a logarithmic axis has its numbers: six at most
+    const first = Math.floor(Math.log10(low)), last = Math.ceil(Math.log10(high));
+    const every = Math.ceil((last - first) / 6), steps = last - first > 2 ? [1] : [1, 2, 5];
+    const found = [];
+    for (let power = first; power <= last; power += every) found.push(...steps.map((step) => step * 10 ** power));
+    return found.filter((value) => value >= low && value <= high);
   }
 
   function behind(chart) {  // the stretches where findings hold, and the band where the signal is balanced
@@ -105,6 +105,9 @@
       tell(plot);
       plot.over.addEventListener("mousemove", (event) => explain(plot, chart, event));
       plot.over.addEventListener("mouseleave", () => { tip.hidden = true; });
+      for (const kind of ["touchstart", "touchmove"]) {  // a finger reads as a mouse does, and still scrolls the page
+        plot.over.addEventListener(kind, (event) => touch(plot, chart, event.touches[0]), { passive: true });
+      }
       return plot;
     });
   }
@@ -120,6 +123,12 @@
     const room = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(6, Math.min(event.clientX + 14, innerWidth - room.width - 6))}px`;
     tip.style.top = `${Math.max(6, event.clientY - room.height - 14)}px`;
+  }
+
+  function touch(plot, chart, finger) {
+    const box = plot.over.getBoundingClientRect();
+    plot.setCursor({ left: finger.clientX - box.left, top: finger.clientY - box.top }, true);
+    explain(plot, chart, finger);
   }
 
   function fit() {

@@ -118,7 +118,8 @@ def test_why_a_discriminator_is_ahead(signals, cause):
 
 
 def test_a_generator_held_by_a_reconstruction_raises_no_alarm_for_a_discriminator_far_ahead():
-    told = {"loss_D": 0.05, "win_rate": 1.0, "reconstruction": (1.0, 0.6), "adversarial_share": 0.3}
+    ahead = {"loss_D": 0.05, "win_rate": 1.0, "sign_real": 1.0}
+    told = ahead | {"reconstruction": (1.0, 0.6), "adversarial_share": 0.3}
     assert diagnose(history(told, anchored=True)).severity == Severity.GOOD
     lost = told | {"reconstruction": (0.8, 1.6), "adversarial_share": 0.8}
     assert names(diagnose(history(lost, anchored=True)), Severity.WARNING) == {"anchor-lost"}

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from equipoise.diagnosis import Severity, Verdict
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -60,3 +62,41 @@ def test_the_preview_has_two_pixels_a_character() -> None:
     text = load("show_run").preview(upper_red_lower_blue, columns=3)
     assert text.plain == "▀▀▀\n"
     assert {str(span.style) for span in text.spans} == {"#ff0000 on #0000ff"}
+
+
+def alarms(verdict: Verdict) -> set[str]:
+    return {one.name for one in verdict.findings if one.severity >= Severity.WARNING}
+
+
+def test_super_resolution_is_sharper_than_bicubic_and_raises_no_alarm() -> None:
+    found = load("super_resolution").main(steps=250)
+    assert found.psnr > found.bicubic + 0.5  # dB
+    assert found.share == pytest.approx(0.2, abs=0.08)  # of G's gradient, as told
+    assert alarms(found.verdict) == set()
+
+
+@pytest.mark.parametrize(("broken", "alarm"), [("explodes", "anchor-lost"), ("dies", "gradient-vanishes")])
+def test_super_resolution_broken_half_way_is_seen(broken: str, alarm: str) -> None:
+    assert alarm in alarms(load("super_resolution").main(steps=160, broken=broken).verdict)
+
+
+def test_the_vq_autoencoders_discriminator_comes_in_when_it_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
+    found = load("vq_autoencoder").main(steps=250)
+    assert found.started_kimg is not None and 0 < found.started_kimg < 4
+    assert f"came in at {found.started_kimg:.1f}" in (said := capsys.readouterr().out)
+    assert "on held-out samples" in said
+    assert found.after < found.before and 0.03 < found.share < 0.5
+    assert alarms(found.verdict) == set()
+
+
+def test_a_blind_discriminator_never_comes_in(capsys: pytest.CaptureFixture[str]) -> None:
+    found = load("vq_autoencoder").main(steps=80, blind=True)
+    assert found.started_kimg is None and not found.share > 0
+    assert "D is not ready to judge" in capsys.readouterr().out
+
+
+def test_the_vocoder_learns_and_its_discriminators_are_told_apart() -> None:
+    found = load("vocoder").main(steps=80)
+    assert found.after < 0.8 * found.before
+    assert set(found.win_rates) == {"D2", "D3", "D5"} and len(set(found.win_rates.values())) == 3
+    assert 0 < found.share < 1 and alarms(found.verdict) == set()

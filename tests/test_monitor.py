@@ -91,6 +91,19 @@ def test_share_of_the_adversarial_gradient_and_what_it_costs():
     assert monitor.balancer.history.facts["anchored"] is True
 
 
+def test_the_cost_is_told_from_where_the_adversarial_loss_came_in():
+    monitor, told = Monitor(anchored=True), []
+    for weight, reconstruction in ((0.0, 8.0), (0.0, 4.0), (1.0, 2.0), (1.0, 3.0), (0.0, 5.0)):
+        output = torch.ones(4, 3).requires_grad_(True)
+        held = reconstruction * output.mean()
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+        monitor.observe("G", output=output, adversarial=weight * output.sum(), reconstruction=held)
+        told.append(monitor.step(4000).signals["reconstruction"])
+    shares = monitor.balancer.history.signals["adversarial_share"]
+    assert [kimg for kimg, _ in shares] == [12, 16, 20] and shares[-1][1] == 0
+    assert told == pytest.approx([1, 1, 1, 1.5, 2.5])  # over 2.0, where it came in; that it went again changes nothing
+
+
 def test_steps_relative_to_the_weights_and_the_loop_undisturbed():
     def trained(monitor):
         torch.manual_seed(0)

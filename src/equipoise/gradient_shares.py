@@ -60,10 +60,12 @@ class GradientShares(nn.Module):
     def forward(self, losses: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
         """The losses, weighted so that the gradient of their sum is shared so; for loops that call backward themselves.
 
-        Dearer by a second backward pass from the losses to the output.
+        The loss named first keeps its own scale, and `total` has no say. Dearer by a second backward pass from the
+        losses to the output.
         """
         factors = self._factors(self._gradients(losses, output))
-        return {name: factor * losses[name] for name, factor in zip(self.names, factors, strict=True)}
+        weights = factors / factors[0]
+        return {name: weight * losses[name] for name, weight in zip(self.names, weights, strict=True)}
 
     def _gradients(self, losses: Mapping[str, Tensor], output: Tensor) -> list[Tensor]:
         if set(losses) != set(self.names):

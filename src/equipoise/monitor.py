@@ -77,6 +77,7 @@ class Monitor:
         self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
         self._begun: list[Move] | None = None  # what those who steer set before the first update; None: not yet
         self.first: float | None = None  # what held G when the discriminator came in
+        self.joined: bool | None = None  # whether it has, by its share; None: no share was read
         self.verdict = Verdict(())
 
     # ------------------------------------------------------------------------------------------------ sensing
@@ -236,15 +237,22 @@ class Monitor:
         """Where another loss holds G: the adversarial share, and that loss over its value when D came in.
 
         D came in when its share in G's gradient was no longer 0; where that is not read, when D was first observed.
+        Before, no share is told: that it is 0 then is no sign of anything.
         """
-        found = {"adversarial_share": readings["share"].mean} if "share" in readings else {}
+        found: dict[str, float] = {}
         if "reconstruction" in readings:
             now = readings["reconstruction"].mean
-            started = found.get("adversarial_share", any(role_of(player) == "D" for player in self.meters))
-            if self.first is None or not started or self.steps <= 1:
+            if self.first is None or not (self._watched() if self.joined is None else self.joined):
                 self.first = now
             found["reconstruction"] = now / self.first if self.first else math.nan
+        if "share" in readings:
+            self.joined = bool(self.joined) or readings["share"].mean > 0
+            found |= {"adversarial_share": readings["share"].mean} if self.joined else {}
         return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _watched(self) -> bool:
+        """Whether a discriminator has been observed."""
+        return any(role_of(player) == "D" for player in self.meters)
 
     def _window(self, meter: Meter) -> dict[str, Reading]:
         if distributed.world_size() > 1:
@@ -257,13 +265,19 @@ class Monitor:
         """Everything needed to go on, open windows included; plain data and tensors."""
         counts = {"samples": self.samples, "steps": self.steps, "ticks": self.ticks, "next_tick": self.next_tick}
         meters = {player: meter.state_dict()["moments"].clone() for player, meter in self.meters.items()}
-        return {**counts, "first": self.first, "meters": meters, "balancer": self.balancer.state_dict()}
+        return {
+            **counts,
+            "first": self.first,
+            "joined": self.joined,
+            "meters": meters,
+            "balancer": self.balancer.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         for name in ("samples", "steps", "ticks", "next_tick"):
             setattr(self, name, int(state[name]))
-        self.first = state["first"]
+        self.first, self.joined = state["first"], state["joined"]
         for player, moments in state["meters"].items():
             meter = self._meter(player, moments.device)
             meter.load_state_dict({"moments": moments.to(meter.moments.device)})

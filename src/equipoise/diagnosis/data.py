@@ -16,10 +16,11 @@ def memorises(history: History) -> Finding | None:
     """Held-out samples lose the half of what training samples have over generated ones, or samples are copies.
 
     A gap that stays is common in good runs; it is one that goes with worse samples that costs. Signs alone (r_t) cannot
-    tell memory from a D that is merely ahead, so they are no more than a note.
+    tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored.
     """
     memory, copies = held(history, "memory", "above", MEMORY), held(history, "nearest", "below", COPIES)
-    signs = None if history.facts.get("relativistic") else held(history, "sign_real", "above", SIGNS)
+    unfit = history.facts.get("relativistic") or history.facts.get("anchored")  # no zero; or D ahead is normal
+    signs = None if unfit else held(history, "sign_real", "above", SIGNS)
     if memory is None and copies is None and (signs is None or history.has("memory")):
         return None
     known = memory is not None or copies is not None

@@ -6,6 +6,7 @@ the generator; no sensors, no dials, no guard against non-finite values.
 
     python benchmarks/step.py                      # baseline at 32x32 and digits, on the CPU or the GPU that is there
     python benchmarks/step.py --recipe dcgan --pairs 50
+    OMP_NUM_THREADS=1 python benchmarks/step.py --cpu-time     # on a machine with other work
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def our_loop(recipe: Recipe, pair: tuple[nn.Module, nn.Module], images: Tensor, 
     return iteration
 
 
-def measure(loops: dict[str, Move], pairs: int, block: int, device: str) -> dict[str, Times]:
+def measure(
+    loops: dict[str, Move], pairs: int, block: int, device: str, clock: Callable[[], float]
+) -> dict[str, Times]:
     """Seconds per iteration of each loop in each round, the loops in random order within a round."""
     order, times = list(loops), {name: np.zeros(pairs) for name in loops}
     for name in order:
@@ -111,12 +114,12 @@ def measure(loops: dict[str, Move], pairs: int, block: int, device: str) -> dict
     for one in range(pairs):
         random.shuffle(order)
         for name in order:
-            began = time.perf_counter()
+            began = clock()
             for _ in range(block):
                 loops[name]()
             if device == "cuda":
                 torch.cuda.synchronize()
-            times[name][one] = (time.perf_counter() - began) / block
+            times[name][one] = (clock() - began) / block
     return times
 
 
@@ -128,7 +131,9 @@ def interval(ratios: Times) -> tuple[float, float, float]:
     return float(np.median(ratios)), float(low), float(high)
 
 
-def compare(name: str, settings: list[str], shape: tuple[int, ...], pairs: int, block: int, device: str) -> None:
+def compare(
+    name: str, settings: list[str], shape: tuple[int, ...], pairs: int, block: int, device: str, cpu: bool
+) -> None:
     """Print the cost of the step beside the bare loop for one recipe."""
     pixels = np.random.default_rng(0).integers(0, 256, (256, *shape), dtype=np.uint8)
     request = plan.Request("benchmark", name, settings, device=device)
@@ -146,16 +151,16 @@ def compare(name: str, settings: list[str], shape: tuple[int, ...], pairs: int, 
         "step": our_loop(recipe, pair(), images, sensing=False),
         "step with sensors": our_loop(recipe, pair(), images, sensing=True),
     }
-    times = measure(loops, pairs, block, device)
+    times = measure(loops, pairs, block, device, time.process_time if cpu else time.perf_counter)
     base = times["bare"]
     what = f"{name} {'x'.join(map(str, shape))}, batch {recipe.batch}"
-    print(f"{what}, {pairs} pairs of {block} on {device}, {torch.get_num_threads()} threads")
+    print(f"{what}, {pairs} pairs of {block} on {device}, {torch.get_num_threads()} threads{', CPU time' * cpu}")
     print(f"  {'bare':18} {np.median(base) * 1e3:9.3f} ms  {recipe.batch / np.median(base):8.0f} images/s")
-    for other in ("step", "step with sensors"):
-        ratio, low, high = interval(times[other] / base)
-        extra, least, most = interval((times[other] - base) * 1e6)
+    for other, beside in (("step", "bare"), ("step with sensors", "bare"), ("step with sensors", "step")):
+        ratio, low, high = interval(times[other] / times[beside])
+        extra, least, most = interval((times[other] - times[beside]) * 1e6)
         print(
-            f"  {other:18} {np.median(times[other]) * 1e3:9.3f} ms  "
+            f"  {other:18} {np.median(times[other]) * 1e3:9.3f} ms  beside {beside:5}"
             f"{100 * (ratio - 1):+6.2f} % [{100 * (low - 1):+.2f}, {100 * (high - 1):+.2f}]  "
             f"{extra:+8.0f} us [{least:+.0f}, {most:+.0f}]"
         )
@@ -168,10 +173,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="path=value, for every recipe")
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--cpu-time", action="store_true", help="of this process alone: for a machine that is busy")
     chosen = parser.parse_args()
     for name in chosen.recipe or ["baseline", "digits"]:
         shape, pairs, block = ((1, 8, 8), 4 * chosen.pairs, 25) if name == "digits" else ((3, 32, 32), chosen.pairs, 1)
-        compare(name, chosen.set, shape, pairs, block, chosen.device)
+        compare(name, chosen.set, shape, pairs, block, chosen.device, chosen.cpu_time)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,36 @@ def test_churn_by_hand():
     assert "churn" not in tell("churn", fixed=now, before=now * math.nan)
 
 
+class Player(nn.Module):
+    """A number within -1 and 1."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+    def forward(self):
+        return self.value.clamp(-1, 1)
+
+
+def test_the_duality_gap_of_a_bilinear_game():
+    """f(x, y) = x y, x minimises and y maximises: from (x, y) they could gain |y| + xy and |x| - xy."""
+    x, y = Player(0.3), Player(-0.4)
+    told = look(
+        {"generator": x, "discriminator": y, "losses": lambda g, d, unseen: (g() * d(), -g() * d()), "lr": 0.05},
+        probes=[find("probe", "duality_gap").part],
+    )
+    assert told["duality_gap"] == pytest.approx(0.7)
+    assert (float(x.value.detach()), float(y.value.detach())) == (0.3, -0.4) and x.value.grad is None
+
+
+def test_the_duality_gap_is_0_at_the_equilibrium_and_judged_on_unseen_data():
+    gap = find("probe", "duality_gap").part.function
+    none = gap(Player(0.0), Player(0.0), lambda g, d, unseen: (g() * d(), -g() * d()), lr=0.05)
+    assert float(none) == 0.0
+    useless = gap(Player(0.3), Player(-0.4), lambda g, d, unseen: (g() * d() * (1 - unseen), -g() * d() * (1 - unseen)))
+    assert float(useless) == 0.0  # what is learnt there is worth nothing here
+
+
 # ------------------------------------------------------------------------------------------------ looking
 
 
@@ -245,6 +275,17 @@ def test_the_fields_of_a_look_are_those_of_this_moment(tmp_path):
         alone = step.networks["D"](view["training"][:5], view["labels"][:5])
         torch.testing.assert_close(view["judge"](view["training"])[:5], alone)
     assert not torch.equal(view["samples"], View({}, {"samples": lambda: view["averaged"] + 1})["samples"])
+
+
+@pytest.mark.parametrize("settings", [TINY, (*TINY, "network.pack=2"), (*TINY, "loss=rpgan")])
+def test_the_duality_gap_of_a_run_when_asked(tmp_path, settings):
+    config, step, batches = started(tmp_path, settings)
+    before = {r: {k: v.clone() for k, v in net.state_dict().items()} for r, net in step.networks.items()}
+    asked = [find("probe", "duality_gap").part]
+    gap = looks.probed(step, config, batches, 0, 800, asked)["duality_gap"]
+    assert gap > 0.01 and looks.probed(step, config, batches, 0, 800, asked)["duality_gap"] == gap
+    assert all(torch.equal(before[r][k], v) for r, net in step.networks.items() for k, v in net.state_dict().items())
+    assert "duality_gap" not in looks.probed(step, config, batches, 0, 800)
 
 
 def test_a_rotating_split_is_followed(tmp_path):

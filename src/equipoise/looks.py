@@ -6,7 +6,7 @@ run's seed and the samples seen: a resumed run looks at the same samples, and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,9 +17,9 @@ from equipoise.config import Config
 from equipoise.data import Batches
 from equipoise.networks.protocols import latent_dim
 from equipoise.registry import find
-from equipoise.sensors.probes import View, look
+from equipoise.sensors.probes import Probe, View, look
 from equipoise.step import Step
-from equipoise.turn import score
+from equipoise.turn import Turn, score
 
 FIXED = 32  # latents whose samples are followed from look to look
 POOL = 1000  # training samples among which copies are looked for
@@ -30,11 +30,18 @@ def size_of(shape: tuple[int, ...], device: torch.device) -> int:
     return 128 if device.type == "cpu" and len(shape) > 1 and shape[-1] > 16 else 256
 
 
-def probed(step: Step, config: Config, batches: Batches, number: int, samples: int) -> dict[str, float]:
-    """The signals of all probes due at tick `number`."""
+def probed(
+    step: Step,
+    config: Config,
+    batches: Batches,
+    number: int,
+    samples: int,
+    probes: Sequence[Probe] | None = None,  # None: all that need not be asked for
+) -> dict[str, float]:
+    """The signals of the probes due at tick `number`."""
     with aside(step.device, config.seed, samples), evaluating(*step.networks.values(), step.ema.average):
         fields = view(step, config, batches, samples)
-        told = look(fields, tick=number)
+        told = look(fields, tick=number, probes=probes)
         if fields.made("fixed"):
             step.kept["before"].copy_(fields["fixed"])
         return told
@@ -51,6 +58,7 @@ def view(step: Step, config: Config, batches: Batches, samples: int) -> View:
     out = len(batches.holdout.heldout(batches.samples))
     drawing: dict[str, Any] = {"samples_seen": batches.samples, "seed": batches.position}
     training, labels = batches.training(count, **drawing)
+    heldout, heldout_labels = batches.heldout(min(count, out), **drawing)
     part = config.recipe.batch // config.recipe.accumulate
     fixed_labels = torch.arange(FIXED, device=step.device) % config.classes if config.classes else None
 
@@ -59,7 +67,7 @@ def view(step: Step, config: Config, batches: Batches, samples: int) -> View:
 
     fields: dict[str, Any] = {
         "training": step.show(training),
-        "heldout": step.show(batches.heldout(min(count, out), **drawing)[0]),
+        "heldout": step.show(heldout),
         "labels": labels,
         "judge": lambda images: score(D(images, None if labels is None else labels[: len(images)])),
         "discriminator": D,
@@ -74,6 +82,12 @@ def view(step: Step, config: Config, batches: Batches, samples: int) -> View:
         "fixed": lambda: generated(G, FIXED, 0, fixed_labels, part),
         "pool": lambda: step.show(batches.training(min(POOL, len(batches.dataset) - out), **drawing)[0]),
     }
+
+    def losses(generator: nn.Module, discriminator: nn.Module, unseen: bool) -> tuple[Tensor, Tensor]:
+        real, known = (heldout, heldout_labels) if unseen else (training, labels)
+        return _losses(step, generator, discriminator, step.show(real), known, samples if unseen else None)
+
+    fields["losses"] = losses
     if step.trace is not None:
         later["trace"] = step.trace.read
     return View(fields, later)
@@ -91,6 +105,25 @@ def generated(
     parts = latents.to(next(generator.parameters())).split(at_once)
     wanted = [None] * len(parts) if labels is None else list(labels.split(at_once))
     return torch.cat([generator(part, own) for part, own in zip(parts, wanted, strict=True)]).float()
+
+
+def _losses(
+    step: Step,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    real: Tensor,
+    labels: Tensor | None,
+    seed: int | None,  # of the latents; None: fresh ones
+) -> tuple[Tensor, Tensor]:
+    """Both players' adversarial losses, without augmentation."""
+    count = len(real) - len(real) % step.pack
+    known = None if labels is None else labels[:count]
+    source = None if seed is None else torch.Generator().manual_seed(seed)
+    latents = torch.randn(count, step.latent_dim, generator=source).to(next(generator.parameters()))
+    fake = generator(latents, known)
+    judged = {"real_logits": discriminator(real[:count], known), "fake_logits": discriminator(fake, known)}
+    turn = Turn("D", "D", real=real[:count], fake=fake, labels=known, latents=latents, **judged)
+    return turn.call(step.objective.loss.g).mean(), turn.call(step.objective.loss.d).mean()
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Which parts may stand together: one test for each pair that is known to matter."""
+"""Which parts may stand together: one test for each pair that is known to matter.
+
+Three more stand with the part that they are about: extragradient and buffers in test_rules.py, mixed precision and
+penalties in test_step.py, labels in the buffers of CLC in test_clc.py.
+"""
 
 import math
 
@@ -9,10 +13,12 @@ from torch import nn
 from equipoise import build, compatibility, plan
 from equipoise.ema import EMA
 from equipoise.errors import InputError
+from equipoise.initialise import is_spectral
 from equipoise.networks import build as pair
 from equipoise.networks.packing import Packed, packed, unpacked
 from equipoise.recipe import Recipe
-from equipoise.registry import find
+from equipoise.registry import entries, find
+from equipoise.terms import fact
 from plants import batch_of, play, small_recipe, small_step
 from small_runs import TINY, images_file, planned
 
@@ -33,7 +39,17 @@ def test_relativistic_losses_with_lecam_may_drift_together():
     torch.testing.assert_close(plain(real, fake), moved(real + 7, fake + 7))
 
 
-@pytest.mark.parametrize("term", ["r1", "r2", "wgan-gp", "0-gp", "dragan", "approximate-r1"])
+@pytest.mark.parametrize("loss", ["rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares"])
+def test_a_loop_on_the_sign_of_d_is_refused_beside_relativistic_losses(loss):
+    """CHAIN turns its probability by the sign of D(real), which these losses leave without a zero."""
+    with pytest.raises(InputError, match="sign means"):
+        compatibility.refuse(small_recipe(loss=loss, terms={"chain": {}}))
+
+
+PENALTIES = [entry.name for entry in entries("term") if fact(entry.part, "differentiates")]
+
+
+@pytest.mark.parametrize("term", PENALTIES)
 def test_penalties_with_batch_norm_in_the_discriminator_are_refused(term):
     with pytest.raises(InputError, match="batch normalisation in the discriminator"):
         small_step(terms={term: {}}, network={"options": {"norm_D": "batch"}})
@@ -45,6 +61,25 @@ def test_r1_with_minibatch_standard_deviation_is_allowed():
 
 def test_spectral_norm_with_a_gradient_penalty_is_cautioned():
     assert "lower the weight" in cautions(terms={"wgan-gp": {}}, network={"options": {"norm_D": "spectral"}})
+
+
+def test_the_spectral_norm_that_a_network_has_by_itself_is_cautioned_too():
+    resnet = {"network": {"name": "resnet", "options": {}}}
+    assert "network.norm_D=spectral" in cautions(terms={"wgan-lp": {}}, **resnet)
+    assert cautions(terms={"wgan-lp": {}}, network={"name": "resnet", "options": {"norm_D": "none"}}) == ""
+
+
+def test_gradient_normalisation_takes_the_place_of_spectral_norm():
+    _, D = build.players(small_recipe(network={"name": "resnet", "options": {"norm_D": "gradient"}}), (1, 8, 8), 0)
+    assert D.__class__.__name__ == "GradientNormalised" and not any(map(is_spectral, D.modules()))
+
+
+def test_the_sign_of_d_falls_with_noise_on_the_images():
+    """D(x) = x of images at 1: all judged real; with noise of width 1 the mean sign is 2 Phi(1) - 1 = 0.682689."""
+    images, sign = torch.ones(100_000, 1), find("sensor", "D.sign_real").part.function
+    torch.manual_seed(0)
+    noisy, _ = find("augmentation", "instance-noise").part(std=1.0)(images, None, True)
+    assert float(sign(images).mean()) == 1.0 and float(sign(noisy).mean()) == pytest.approx(0.682689, abs=0.01)
 
 
 def test_an_equalised_learning_rate_under_spectral_norm_changes_only_what_is_stored():
@@ -148,6 +183,24 @@ def test_packing_refuses_classes_and_odd_batches(tmp_path):
     source = images_file(tmp_path / "some.npz", classes=2)
     made = planned(source, settings=(*TINY, "network.pack=2"))
     assert made.config.classes == 0 and "packed" in made.config.origin["network.conditional"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss": "multi-hinge"}, "network.head=classes"),
+        ({"terms": {"chain": {}}}, "network.norm_D=chain"),
+        ({"terms": {"zcr-generator": {}}}, "zcr-discriminator"),
+        ({"terms": {"began": {}}}, "energy"),
+        ({"loss": "energy", "network": {"name": "autoencoder", "options": {}}}, "ebgan or began"),
+    ],
+)
+def test_half_of_a_technique_says_what_the_other_half_is(changes, words):
+    with pytest.raises(InputError, match=f"only half of a technique; switch on {words} beside it"):
+        compatibility.refuse(small_recipe(**changes))
+    made = compatibility.completed(small_recipe(**changes))
+    compatibility.refuse(made)
+    assert compatibility.completed(made) == made
 
 
 def test_cautions_are_said_before_training(tmp_path):

@@ -1,8 +1,9 @@
-"""On a CUDA device: each kind of move can be captured, and a deterministic run repeats bit by bit."""
+"""On a CUDA device: each kind of move and each part can be captured, and a deterministic run repeats bit by bit."""
 
 import pytest
 import torch
 
+from contract import COMPUTING, batches, each, step_of
 from equipoise import build, plan, runs
 from equipoise.data import open_dataset
 from plants import small_recipe
@@ -44,6 +45,32 @@ def test_each_kind_of_move_can_be_captured_and_replayed(mixed):
     frozen = [p.clone() for p in captured.networks["G"].parameters()]
     graphs["G", frozenset()].replay()
     assert all(torch.equal(old, new) for old, new in zip(frozen, captured.networks["G"].parameters(), strict=True))
+
+
+@each(*COMPUTING)
+def test_each_part_can_be_captured_and_replayed(entry):
+    """A whole round with the part as one graph: what reads the host, or allocates out of turn, fails to be captured."""
+    step, recipe = step_of(entry, torch.float32, "cuda")
+    images, labels = (None if t is None else t.cuda() for t in batches(entry, recipe)())
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(4):  # so that the captured round is lookahead's fifth, which goes back
+            step.round(1, lambda: (images, labels))
+    torch.cuda.current_stream().wait_stream(aside)
+    step.meter.read()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step.round(1, lambda: (images, labels))
+    before = {role: [p.clone() for p in net.parameters()] for role, net in step.networks.items()}
+    for _ in range(3):
+        graph.replay()
+    for role, network in step.networks.items():
+        pairs = list(zip(before[role], network.parameters(), strict=True))
+        assert all(torch.isfinite(new).all() for _, new in pairs)
+        assert sum(not torch.equal(old, new) for old, new in pairs) > 0.5 * len(pairs)
+    seen = step.meter.read()
+    assert seen["D.skipped"].mean == 0 == seen["G.skipped"].mean and seen["D.skipped"].n == 3
 
 
 def test_a_deterministic_run_repeats_bit_by_bit(tmp_path):

@@ -66,14 +66,13 @@ class Average:
         moved = [name for name, (averaged, _) in self.pairs.items() if id(averaged) in optimised]
         if moved:
             return Fact("ema", "", "broken", f"an optimiser holds tensors of the average: {several(moved)}")
-        shares = {name: self._share(name) for name in self.pairs}
-        still = [name for name, share in shares.items() if share is not None and share == 0]
-        away = [name for name, share in shares.items() if share is not None and share < 0]
+        shares = {name: share for name in self.pairs if (share := self._share(name)) is not None}
+        still = [name for name, share in shares.items() if share == 0]
+        away = [name for name, share in shares.items() if share < 0]
         if still:
-            rest = "" if len(still) < len([s for s in shares.values() if s is not None]) else ": it is never updated"
-            return Fact(
-                "ema", "", "broken", f"{self.side.name} moved and the average did not in {several(still)}{rest}"
-            )
+            never = ": it was never updated (if that is done every so many steps only, watch that long)"
+            text = f"{self.side.name} moved and the average did not in {several(still)}"
+            return Fact("ema", "", "broken", text + (never if len(still) == len(shares) else ""))
         if away:
             return Fact("ema", "", "broken", f"the average moved away from {self.side.name} in {several(away)}")
         return None

@@ -78,6 +78,7 @@ class Differentiation(Event):
     reachable: set[Weight]  # by the graph
     through: dict[Call, set[Weight]]  # discriminators' calls in the graph, and what lies behind each
     terms: list[Summand]
+    targets: set[Weight] = field(default_factory=set)  # the weights that autograd.grad was asked about
     written: set[Weight] = field(default_factory=set)
     unsound: list[Weight] = field(default_factory=list)  # gradients that are not finite
     reversed: bool = False  # whether a gradient changed its sign between a discriminator and a generator
@@ -147,6 +148,11 @@ class Edit(Event):
     name: str  # "clip_grad_norm_"
     weights: list[Weight]
     gradients: bool  # or the weights themselves
+
+
+@dataclass(eq=False, kw_only=True)
+class Mixture(Event):
+    """Something generated was mixed with something that was not, or not as far as could be seen."""
 
 
 @dataclass(eq=False, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Broadcast, Call, Differentiation, Pull, Record
+from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Pull, Record
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side
 from equipoise.wires.where import Place
@@ -25,7 +25,7 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
         yield _scales(record, side, seen)
     elif (
         kinds == {True}
-        and not any(call.mixed for call in seen)
+        and all(_pure(call) for call in seen)
         and sum(len(one.networks) for one in record.sides if one.role == "G") == 1
     ):
         text = f"all that {side.name} judged in its own turn, at {_lines(seen)}, came from the generator"
@@ -36,6 +36,11 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("inputs", side.name, "broken", text, (first.place, second.place))
     else:
         yield Fact("inputs", side.name, "untold", "which of the samples were generated could not be followed")
+
+
+def _pure(call: Call) -> bool:
+    """Whether all that went in was generated, and nothing else had gone into that."""
+    return not call.mixed and not any(isinstance(event, Mixture) for event in call.inputs)
 
 
 def _scales(record: Record, side: Side, calls: list[Call]) -> Fact:
@@ -62,7 +67,9 @@ def _extent(calls: list[Call], generated: bool) -> tuple[float, float]:
 
 def shapes(record: Record, side: Side) -> Iterator[Fact]:
     """Judgements and targets fit each other."""
-    found = {event.place: event for event in record.all(Broadcast) if side in event.sides}
+    differentiated = {event for one in record.all(Differentiation) for event in one.origin}
+    broadcasts = [event for event in record.all(Broadcast) if side in event.sides and event in differentiated]
+    found = {event.place: event for event in broadcasts}
     for event in found.values():
         n = event.size
         text = (

@@ -126,6 +126,13 @@ def _rows_of(mode: Origins, tensor: Tensor) -> tuple[tuple[int, bool], ...]:
     return found
 
 
+def mixtures(mode: Origins, operation: Operation) -> Origin:
+    """Generated samples that something else goes into: noise, other samples, an interpolation's end."""
+    parts = [tensor for tensor in operation.inputs if tensor.is_floating_point() and tensor.numel() > 1]
+    made = [any(isinstance(event, Call) and event.of("G") for event in mode.origin([tensor])) for tensor in parts]
+    return NOTHING if mode.inside or len(set(made)) < 2 else frozenset([mode.mixture])
+
+
 def shapes(mode: Origins, operation: Operation) -> Origin:
     """Judgements [N, 1] that meet targets [N]: broadcasting makes [N, N] of them."""
     pair = operation.inputs[:2]
@@ -137,11 +144,12 @@ def shapes(mode: Origins, operation: Operation) -> Origin:
         calls = [event for event in mode.origin([judged]) if isinstance(event, Call) and event.of("D")]
         if calls and not target.requires_grad:
             sides = [side for side in calls[0].sides if side.role == "D"]
-            mode.record.add(Broadcast(place=caller(), name=operation.name, size=size, sides=sides))
+            fitted = Broadcast(place=caller(), name=operation.name, size=size, sides=sides)
+            return frozenset([mode.record.add(fitted)])
     return NOTHING
 
 
-OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (cuts, terms, soundness, rows, shapes)
+OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (cuts, terms, soundness, rows, mixtures, shapes)
 
 
 def _single(value: object) -> bool:

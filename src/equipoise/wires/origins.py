@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from equipoise.wires.events import Call, Cut, Differentiation, Edit, Event, Origin, Record, Summand, tensors_in
+from equipoise.wires.events import Call, Cut, Differentiation, Edit, Event, Mixture, Origin, Record, Summand, tensors_in
 from equipoise.wires.graphs import explore, linear, notes, weights_in
 from equipoise.wires.operations import NOTHING, OBSERVERS, Operation, has_nan
 from equipoise.wires.players import Weight
-from equipoise.wires.where import caller
+from equipoise.wires.where import NOWHERE, caller
 
 
 class Origins(TorchFunctionMode):
@@ -30,6 +30,7 @@ class Origins(TorchFunctionMode):
         self.record = record
         self.known = WeakTensorKeyDictionary()  # tensor -> Origin
         self.rows = WeakTensorKeyDictionary()  # tensor -> ((how many, generated or not), ...) along its first axis
+        self.mixture = Mixture(place=NOWHERE)
         self.inside = False  # a player's forward pass
         self._quiet = False
 
@@ -94,6 +95,8 @@ class Origins(TorchFunctionMode):
         first = args[0] if args else kwargs.get("tensors", kwargs.get("outputs"))
         losses = list(tensors_in(first))
         event = self.record.add(self._looked_into(kind, losses))
+        asked = tensors_in(args[1:2] if kind == "grad" else [])
+        event.targets = {self.record.by_id[id(tensor)] for tensor in asked if id(tensor) in self.record.by_id}
         self.record.current = event
         try:
             result = func(*args, **kwargs)
@@ -130,9 +133,8 @@ class Origins(TorchFunctionMode):
 
     def _finish(self, event: Differentiation) -> None:
         """Judge the gradients that a backward pass left, and let go of what was kept for that."""
-        for weight in event.written:
-            if weight.tensor.grad is not None and not bool(torch.isfinite(weight.tensor.grad).all()):
-                event.unsound.append(weight)
+        gradients = ((weight, weight.gradient) for weight in event.written)
+        event.unsound += [w for w, g in gradients if g is not None and not bool(torch.isfinite(g).all())]
         calls = [call for call in self.record.all(Call) if event in call.slopes]
         for judged in calls:
             for made in calls:

@@ -49,6 +49,12 @@ class Weight:
     trained: bool = True  # it required a gradient when the context began, or got one since
 
     @property
+    def gradient(self) -> Tensor | None:
+        """The values of its gradient, of a sparse one those that are there."""
+        gradient = self.tensor.grad
+        return gradient.coalesce().values() if gradient is not None and gradient.is_sparse else gradient
+
+    @property
     def name(self) -> str:
         return " = ".join(self.names)
 

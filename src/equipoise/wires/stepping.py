@@ -120,7 +120,7 @@ class Steps:
                 side=side,
                 ledgers=full,
                 frozen={weight for weight in weights if not weight.tensor.requires_grad},
-                unsound=[w for w in full if not bool(torch.isfinite(w.tensor.grad).all())],  # type: ignore[arg-type]
+                unsound=[weight for weight in full if not is_finite(weight)],
                 scaled_by=self.scalers.stepping,
                 unscaled=self._unscaled(side, full),
                 rates=[float(group.get("lr", 1)) for group in getattr(side.optimiser, "param_groups", [])],
@@ -161,8 +161,14 @@ class Steps:
 
 def is_empty(weight: Weight) -> bool:
     """Whether there is no gradient, or one of zeros."""
-    gradient = weight.tensor.grad
+    gradient = weight.gradient
     return gradient is None or not bool(gradient.any())
+
+
+def is_finite(weight: Weight) -> bool:
+    """Whether there is no gradient, or one of finite numbers."""
+    gradient = weight.gradient
+    return gradient is None or bool(torch.isfinite(gradient).all())
 
 
 def _hooked(

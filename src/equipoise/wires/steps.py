@@ -108,7 +108,7 @@ def _foreign(record: Record, side: Side, steps: list[Step]) -> Fact | None:
     for step in steps:
         for weight, ledger in step.ledgers.items():
             mine = [event for event in ledger if _roles(record, event) == {side.role}]
-            both = [event for event in ledger if len(_roles(record, event)) == 2]
+            both = [event for event in ledger if len(_roles(record, event)) == 2 and not _of_gradients(event)]
             if both and (mine or len(both) > 1):
                 return _mixed(side, step, both[0], [w for w, events in step.ledgers.items() if both[0] in events])
             if both and _entangled(record, both[0]) and not both[0].reversed:
@@ -128,6 +128,11 @@ def _mixed(side: Side, step: Step, event: Differentiation, weights: list[Weight]
         + ("" if side.role == "D" else ", or detach the fakes that D learns from")
     )
     return Fact("stale", side.name, "broken", text, (step.place, event.place))
+
+
+def _of_gradients(event: Differentiation) -> bool:
+    """Whether a loss is made of weights' gradients, as in consensus optimisation: it is meant for both players."""
+    return any(isinstance(one, Differentiation) and one.targets for one in event.origin)
 
 
 def _roles(record: Record, event: Differentiation) -> set[str]:

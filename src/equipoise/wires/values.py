@@ -74,6 +74,12 @@ def _gradients(record: Record) -> Iterator[Fact]:
             )
         else:
             yield Fact("finite", "", "broken", f"{text}, from a loss that is", (event.place,))
+    for step in _once([one for one in record.all(Step) if one.unsound and one.scaled_by is None]):
+        if not any(event.unsound or not event.finite for event in step.consumed()):
+            text = (
+                f"the gradients of {named(step.unsound)} were not finite at {step.side.called}.step() at {step.place}"
+            )
+            yield Fact("finite", "", "broken", text, (step.place,))
 
 
 def _weights(record: Record) -> Iterator[Fact]:

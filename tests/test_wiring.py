@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -13,12 +14,15 @@ from torch import nn
 
 import equipoise
 from equipoise.errors import InputError
+from equipoise.recipe import Player
+from equipoise.registry import entries
 from equipoise.wires import Fact, Miswired
 from loops_broken import BROKEN as FIRST
 from loops_broken_reported import BROKEN as REPORTED
 from loops_common import BATCH, Broken, Loop, adam, d_loss, g_loss, noise, players, reals
 from loops_correct import CORRECT as USUAL
 from loops_correct_more import CORRECT as STRANGE
+from plants import batch_of, small_step
 
 BROKEN, CORRECT = FIRST | REPORTED, USUAL | STRANGE
 SIX = (
@@ -74,6 +78,35 @@ def test_the_loop_computes_the_same_numbers(loop: Loop) -> None:
     for one, other in zip(plain, seen, strict=True):
         for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
             assert torch.equal(a, b)
+
+
+PARTS = [
+    (kind, entry.name) for kind in ("loss", "term", "augmentation", "rule", "optimiser") for entry in entries(kind)
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_nothing_is_found_in_the_packages_own_step(kind: str, name: str) -> None:
+    """Its optimisers are not PyTorch's; eight rounds, since some rules move the average every so many only."""
+    player = Player(optimiser=name) if kind == "optimiser" else Player()
+    changes = {
+        "loss": {"loss": name},
+        "term": {"terms": {name: {}}},
+        "augmentation": {"augmentations": {name: {}}},
+        "rule": {"rules": {name: {}}},
+        "optimiser": {"G": player, "D": player},
+    }
+    try:
+        step = small_step(**changes[kind])
+    except InputError:
+        pytest.skip("needs another part beside it")
+    networks, optimisers, numbers = step.networks, step.optimisers, itertools.count()
+    with equipoise.wiring(networks["G"], networks["D"], optimisers["G"], optimisers["D"], ema=step.ema) as check:
+        for _ in range(8):
+            step.round(2, lambda: batch_of(step, next(numbers)))
+    assert check.findings == [], str(check)
+    assert {fact.state for fact in check.facts if fact.name in ("own", "adversarial", "stale")} == {"holds"}
 
 
 def traces(G: nn.Module, D: nn.Module, opt_G: Any, opt_D: Any) -> list[Any]:

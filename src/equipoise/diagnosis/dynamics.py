@@ -12,7 +12,6 @@ from equipoise.diagnosis.limits import (
     EXPLODED,
     NO_STEP,
     OUTWEIGHS,
-    QUARTER,
     RISES,
     SATURATED,
     SKIPS,
@@ -32,7 +31,6 @@ def oscillation(history: History) -> Finding | None:
     steady = history.persists("swing", lambda value: value > SWINGS.value)
     if height is None or size is None or not steady:
         return None
-    turns = QUARTER[0] < history.now("lag") < QUARTER[1]
     period = history.now("swing_kimg")
     every = f", every {period:.3g} kimg" if period > 0 else ""
     return Finding(
@@ -45,7 +43,6 @@ def oscillation(history: History) -> Finding | None:
             "or strengthen the penalty (r1.gamma), at generated samples too (r2.gamma)",
             "or lower both learning rates; or an update rule for games: extragradient, optimistic Adam, lookahead",
         ),
-        "rotation: G's loss trails D's by a quarter of the period" if turns else "",
     )
 
 

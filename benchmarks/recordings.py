@@ -26,7 +26,7 @@ from equipoise.files import atomic_write
 
 HOME = Path(__file__).resolve().parents[1] / "src" / "equipoise" / "diagnosis" / "recorded"
 LOOKS = 20  # moments that a packed recording has
-TICKS = 40  # looks at a run: a watched one has a hundred by itself, which is half of its time here
+TICKS = 30  # looks at a run: a watched one has a hundred by itself, which is half of its time here
 SEEDS = 8  # of the untouched runs of a group
 STRONG = {"loss": "rpgan", "beta1": 0.0}
 GROUPS: dict[str, tuple[str, dict[str, Any]]] = {  # name: task, and settings laid over the task's
@@ -40,8 +40,8 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {  # name: task, and settings la
     "ring8, hinge": ("ring8", {"loss": "hinge", "r1": 0.1}),
 }
 CALIBRATED = ("ring5, non-saturating", "digits, hinge")
-SHORT = {"ring5": 1000, "digits": 1000, "ring8": 1200}  # updates
-EMA = 0.99  # of the average that is scored: the tasks' own .998 would still hold the first weights of so short a run
+SHORT = {"ring5": 700, "digits": 700, "ring8": 900}  # updates
+EMA = 0.985  # of the average that is scored: the tasks' own .998 would still hold the first weights of so short a run
 FAULTS = (
     "D's rate /10", "G's rate x10", "tiny data", "ten D steps", "D far too small", "G's rate /10", "beta1 0.9",
     "D's rate x10", "initialisation x4", "copies", "both rates x10", "long tail", "D four times as wide", "batch 8",

@@ -16,6 +16,7 @@ from equipoise.errors import InputError
 from equipoise.logs import events, run, tables
 from equipoise.logs.convert import IDEAL, RELATIVISTIC, Convert, Logged, over_ideal, same
 from equipoise.logs.families import FAMILIES, Family
+from equipoise.logs.swings import add_swings
 from equipoise.registry import suggest
 from equipoise.signals import SIGNALS
 
@@ -66,6 +67,7 @@ def open_log(path: str | Path, told: Told | None = None) -> History:
         history.facts |= told.facts()
     else:
         history = _foreign(_table(path, told), told)
+    add_swings(history)
     if not any(history.signals.values()):
         raise InputError(f"{path} holds no reading of the balance between generator and discriminator")
     if history.facts.get("loss") in RELATIVISTIC:

@@ -6,6 +6,7 @@ period, or not at all.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 
 from equipoise.diagnosis.history import History
@@ -35,5 +36,5 @@ def add_swings(history: History) -> None:
 
 def _even(times: list[float]) -> bool:
     """Whether hardly any two neighbours are further apart than others."""
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     return max(gaps) < 2 * statistics.median(gaps)

@@ -100,3 +100,21 @@ def test_the_vocoder_learns_and_its_discriminators_are_told_apart() -> None:
     assert found.after < 0.8 * found.before
     assert set(found.win_rates) == {"D2", "D3", "D5"} and len(set(found.win_rates.values())) == 3
     assert 0 < found.share < 1 and alarms(found.verdict) == set()
+
+
+def test_lightning_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    example = load("lightning_loop")
+    first = example.main(steps=30, folder=tmp_path)
+    monitor = example.main(steps=60, folder=tmp_path, resume=True)
+    looks = [monitor.balancer.history.signals["win_rate"] for monitor in (first, monitor)]
+    assert monitor.samples == 60 * 64 and looks[1][: len(looks[0])] == looks[0] and len(looks[1]) > len(looks[0])
+
+
+def test_accelerate_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    example = load("accelerate_loop")
+    first = example.main(epochs=1, folder=tmp_path)
+    monitor = example.main(epochs=1, folder=tmp_path, resume=True)
+    looks = [monitor.balancer.history.signals["win_rate"] for monitor in (first, monitor)]
+    assert monitor.samples == 2 * 4096 and looks[1][: len(looks[0])] == looks[0] and len(looks[1]) > len(looks[0])

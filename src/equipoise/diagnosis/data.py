@@ -7,7 +7,7 @@ from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import COPIES, HIGH_P, LEAKS, MEMORY, SIGNS
 from equipoise.diagnosis.signs import harm, held, some
 
-FEW = 5_000  # samples below which ADA's paper finds overfitting in any setting (arXiv:2006.06676, figure 1)
+FEW = 5_000  # samples; chosen by us. Memorising starts the sooner the fewer there are (arXiv:2006.06676)
 DUPLICATES = 0.1  # share of the data
 
 

@@ -35,18 +35,20 @@ FOOLED = Limit(1.15, SMALL)  # loss_D above: D errs more than one that guesses
 FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
 FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers
-SLOW = Limit(0.002, SMALL)
+SLOW = Limit(0.002, SMALL)  # the same, too small to follow
 
 # --- the data
-MEMORY = Limit(0.5, "arXiv:2006.06676, the target of r_v")
-SIGNS = Limit(0.6, "arXiv:2006.06676, the target of r_t")
+MEMORY = Limit(
+    0.5, "target of r_v in the TensorFlow code of arXiv:2006.06676"
+)  # half of the gap is lost on unseen data
+SIGNS = Limit(0.6, "arXiv:2006.06676, the target of r_t")  # sign_real above
 COPIES = Limit(0.8, CHOSEN)  # nearest below: samples lie closer to training data than held-out ones do
-LEAKS = Limit(0.2, CHOSEN)
-HIGH_P = Limit(0.8, "arXiv:2006.06676: transforms are safe up to about 0.8")
+LEAKS = Limit(0.2, CHOSEN)  # leak above: samples are told from data by their transforms
+HIGH_P = Limit(0.8, "arXiv:2006.06676: transforms are safe up to about 0.8")  # augmentation above
 
 # --- the motion
-SWINGS = Limit(0.5, CHOSEN)
-SWING_SIZE = Limit(0.2, CHOSEN)
+SWINGS = Limit(0.5, CHOSEN)  # swing above: the losses repeat themselves
+SWING_SIZE = Limit(0.2, CHOSEN)  # and by more than this, over the ideal loss
 VANISHED = Limit(0.01, CHOSEN)  # of its own early median
 EXPLODED = Limit(10.0, CHOSEN)  # times its own early median
 DOUBLED = Limit(10.0, CHOSEN)  # times the early singular value

@@ -40,6 +40,15 @@ def test_logs_that_are_thin_or_uneven_tell_nothing(tmp_path):
     assert not set(NAMES) & set(uneven.signals)
 
 
+def test_the_extremes_of_thousands_of_batches_are_no_event(tmp_path):
+    path, noise = tmp_path / "log.csv", np.random.default_rng(1).uniform(0.4, 0.6, 5000)
+    path.write_text("step,reconstruction\n" + "".join(f"{n},{value:.4f}\n" for n, value in enumerate(noise)))
+    history = open_log(path)
+    assert len(history.signals["reconstruction"]) == 60 and history.kimg == 4999
+    assert max(history.values("reconstruction")) < 0.55
+    assert judge(path).exit_code == 0
+
+
 def test_what_a_run_tells_itself_stays():
     told = History(signals={"loss_D": [(float(n), math.sin(n / 4)) for n in range(300)], "swing": [(1.0, 0.1)]})
     add_swings(told)

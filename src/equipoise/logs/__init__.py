@@ -68,6 +68,8 @@ def open_log(path: str | Path, told: Told | None = None) -> History:
     else:
         history = _foreign(_table(path, told), told)
     add_swings(history)
+    if history.facts["source"] != "equipoise":
+        history.signals = {name: tables.thinned(points) for name, points in history.signals.items()}
     if not any(history.signals.values()):
         raise InputError(f"{path} holds no reading of the balance between generator and discriminator")
     if history.facts.get("loss") in RELATIVISTIC:

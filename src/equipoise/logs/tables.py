@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from equipoise.errors import InputError
 from equipoise.logs import events
 
 Series = list[tuple[float, float]]  # step, value
+LOOKS = 60  # to which a series is thinned that has more than twice as many entries
 CLOCKS = ("kimg", "step", "steps", "_step", "global_step", "iteration", "iter", "niter", "epoch")  # names of time
 
 
@@ -38,6 +40,16 @@ class Table:
             for name, points in store.items():
                 store[name] = sorted(dict(points).items())
         return self
+
+
+def thinned(series: Series) -> Series:
+    """A long series as 60 looks, each the median of its share: entries are single batches in most programs' logs, and
+    the extremes of thousands of them would pass for events."""
+    size = len(series)
+    if size <= 2 * LOOKS:
+        return series
+    parts = [series[size * look // LOOKS : size * (look + 1) // LOOKS] for look in range(LOOKS)]
+    return [(part[-1][0], statistics.median(value for _, value in part)) for part in parts]
 
 
 def from_events(folder: Path) -> Table:

@@ -176,3 +176,9 @@ def test_updates_that_are_lost():
 def test_a_verdict_is_plain_data():
     found = json.loads(json.dumps(diagnose(history(HEALTHY | SICK["collapse"])).as_dict(), allow_nan=False))
     assert found["findings"][0]["name"] == "collapse" and found["findings"][0]["severity"] == "alarm"
+
+
+def test_gradients_that_grow_are_a_note_where_nothing_is_told_of_the_samples_and_nothing_where_these_are_good():
+    grown = {"gradient_G": (0.1, 40.0)}
+    assert [(f.name, f.severity) for f in diagnose(history(grown)).findings] == [("gradient-explodes", Severity.NOTE)]
+    assert names(diagnose(history(HEALTHY | grown)), Severity.GOOD) == {"healthy"}

@@ -21,7 +21,7 @@ from equipoise.diagnosis.limits import (
     VANISHED,
     Limit,
 )
-from equipoise.diagnosis.signs import against_past, first, harm, held, some
+from equipoise.diagnosis.signs import against_past, first, harm, held, seen, some
 
 
 @finding("oscillation", claim="the losses come and go with a period: the two chase each other", treats="OSC")
@@ -82,11 +82,11 @@ def explodes(history: History) -> Finding | None:
     bad = harm(history)
     if lost is None and not grown:
         return None
-    if lost is None and not bad and history.has("energy"):
+    if lost is None and not bad and seen(history):
         return None  # gradients grow in good runs too, as networks sharpen
     return Finding(
         "gradient-explodes",
-        Severity.ALARM if lost is not None or bad else Severity.WARNING,
+        Severity.ALARM if lost is not None or bad else Severity.NOTE,
         "updates are lost since values are not finite" if lost else "gradients have grown out of all proportion",
         (*some(lost), *grown, *bad),
         (

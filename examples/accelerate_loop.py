@@ -64,7 +64,7 @@ def main(epochs: int = 12, folder: str | Path = "runs/accelerate", resume: bool 
             monitor.step(len(real) * accelerator.num_processes)  # added
 
     accelerator.save_state(str(folder))
-    history = monitor.balancer.history
+    history = monitor.history
     accelerator.print(f"{monitor.samples / 1000:.1f} thousand points; "
                       f"D tells {history.now('win_rate'):.0%} of the pairs apart")  # fmt: skip
     accelerator.print("\n".join(one.text() for one in monitor.verdict.findings) or "Nothing is out of balance.")

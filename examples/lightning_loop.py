@@ -81,7 +81,7 @@ def main(steps: int = 800, folder: str | Path = "runs/lightning", resume: bool =
     last = Path(folder) / "last.ckpt"
     trainer.fit(Ring(monitor), loader, ckpt_path=last if resume else None)
     trainer.save_checkpoint(last)
-    history = monitor.balancer.history
+    history = monitor.history
     print(f"{monitor.samples / 1000:.1f} thousand points; D tells {history.now('win_rate'):.0%} of the pairs apart")
     print("\n".join(one.text() for one in monitor.verdict.findings) or "Nothing is out of balance.")
     return monitor

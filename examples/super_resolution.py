@@ -111,7 +111,7 @@ def judged(generator: nn.Module, test: Tensor, monitor: equipoise.Monitor) -> Re
     made, plain = generator(small), enlarge(small)
     psnr, bicubic = (float(-10 * (x - test).square().mean().log10()) for x in (made, plain))
     detail = float(roughness(made) / roughness(test))
-    history = monitor.balancer.history
+    history = monitor.history
     result = Result(psnr, bicubic, detail, history.now("adversarial_share"), monitor.verdict)
     print(f"PSNR {psnr:.1f} dB, bicubic {bicubic:.1f} dB; detail {detail:.0%} of the true images' "
           f"(bicubic {float(roughness(plain) / roughness(test)):.0%})")  # fmt: skip

@@ -138,7 +138,7 @@ def fresh_loss(generator: nn.Module) -> float:
 
 def judged(before: float, after: float, monitor: equipoise.Monitor, names: list[str]) -> Result:
     """Say what came of it."""
-    history = monitor.balancer.history
+    history = monitor.history
     wins = {name: history.now(f"{name}/win_rate") for name in names}
     result = Result(before, after, wins, history.now("adversarial_share"), monitor.verdict)
     print(f"spectral loss {before:.2f} -> {after:.2f}; the discriminators have {result.share:.0%} of G's gradient")

@@ -118,7 +118,7 @@ def cost(generator: Autoencoder, images: Tensor) -> float:
 
 def judged(start: Readiness, before: float, after: float, monitor: equipoise.Monitor) -> Result:
     """Say what came of it."""
-    history = monitor.balancer.history
+    history = monitor.history
     result = Result(start.on_kimg, before, after, history.now("adversarial_share"), monitor.verdict)
     when = "never came in" if start.on_kimg is None else f"came in at {start.on_kimg:.1f} thousand digits"
     print(f"D {when}; L1 on test digits {before:.3f} before, {after:.3f} at the end; the adversarial loss has "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import equipoise
 from equipoise.diagnosis import Severity, Verdict
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -39,6 +41,13 @@ def test_a_term_in_a_bare_loop_changes_the_update() -> None:
     assert loop.main(steps=20) == with_r1
     loop.R1 = lambda gamma: plain(gamma=0.0)
     assert loop.main(steps=20) != with_r1
+
+
+def test_the_monitor_does_not_change_the_loop_it_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = load("bare_loop")
+    watched = loop.main(steps=20)
+    monkeypatch.setattr(equipoise, "Monitor", functools.partial(equipoise.Monitor, mode="off"))
+    assert loop.main(steps=20) == watched
 
 
 def run_folder(path: Path) -> Path:
@@ -107,7 +116,7 @@ def test_lightning_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     example = load("lightning_loop")
     first = example.main(steps=30, folder=tmp_path)
     monitor = example.main(steps=60, folder=tmp_path, resume=True)
-    looks = [monitor.balancer.history.signals["win_rate"] for monitor in (first, monitor)]
+    looks = [monitor.history.signals["win_rate"] for monitor in (first, monitor)]
     assert monitor.samples == 60 * 64 and looks[1][: len(looks[0])] == looks[0] and len(looks[1]) > len(looks[0])
 
 
@@ -116,5 +125,5 @@ def test_accelerate_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     example = load("accelerate_loop")
     first = example.main(epochs=1, folder=tmp_path)
     monitor = example.main(epochs=1, folder=tmp_path, resume=True)
-    looks = [monitor.balancer.history.signals["win_rate"] for monitor in (first, monitor)]
+    looks = [monitor.history.signals["win_rate"] for monitor in (first, monitor)]
     assert monitor.samples == 2 * 4096 and looks[1][: len(looks[0])] == looks[0] and len(looks[1]) > len(looks[0])

@@ -65,7 +65,7 @@ def test_the_monitor_is_in_the_checkpoint(module):
     trained(first, [torch.zeros(3)] * 4)
     second.load_state_dict(first.state_dict())
     assert second.monitor.samples == first.monitor.samples == 24
-    assert second.monitor.balancer.history.signals == first.monitor.balancer.history.signals != {}
+    assert second.monitor.history.signals == first.monitor.history.signals != {}
 
 
 def test_without_lightning_one_is_told_what_to_install(monkeypatch):

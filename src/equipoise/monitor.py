@@ -22,7 +22,7 @@ from torch import Tensor
 
 from equipoise import distributed
 from equipoise.balancer import Balancer, Decision, Mode, Move, Steering
-from equipoise.diagnosis import Rule, Verdict
+from equipoise.diagnosis import History, Rule, Verdict
 from equipoise.errors import InputError
 from equipoise.readings import Reading
 from equipoise.registry import entries, find
@@ -258,6 +258,11 @@ class Monitor:
         if distributed.world_size() > 1:
             distributed.average_(meter.moments).mul_(distributed.world_size())
         return meter.read()
+
+    @property
+    def history(self) -> History:
+        """All signals so far, by name, and what is known of the run."""
+        return self.balancer.history
 
     # ------------------------------------------------------------------------------------------------ keep
 

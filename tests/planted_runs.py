@@ -18,8 +18,9 @@ def plant(folder, *, ticks=12, pictures=3, total=None, signals=None, events=(), 
     """A run of `ticks` looks, one a kimg, whose signals are functions of the look; further events as they are given."""
     folder.mkdir(parents=True)
     recipe = {"name": "digits", "loss": "non-saturating", "batch": 32, "D": {"lr": 0.001}}
+    origin = {"D.lr": "command line", "seed": "command line"}
     settings = {"source": "digits", "recipe": recipe, "shape": [1, 8, 8], "class_names": [], "balance": "watch",
-                "controller": None, "seed": 0, "origin": {"D.lr": "command line"}} | (config or {})  # fmt: skip
+                "controller": None, "seed": 0, "origin": origin} | (config or {})  # fmt: skip
     (folder / "config.json").write_text(json.dumps(settings))
     (folder / "data.json").write_text(json.dumps({"source": "digits", "count": 1797}))
     told = signals or {

@@ -102,9 +102,10 @@ def _rescaled(
     made: list[Move] = []
     for number, (name, layer) in enumerate(chosen):
         inner, outer = _passed(network, layer, inputs)
-        last = role == "G" and number == len(chosen) - 1 and inner == outer  # nothing squashes what it makes
-        ratio = inner / (size if last else 1.0)
-        if not LEAST < ratio < math.inf or 1 / SCALE <= ratio <= SCALE:
+        last = number == len(chosen) - 1 and inner == outer  # nothing squashes what it makes
+        ratio = inner / (size if last and role == "G" else 1.0)
+        small = LEAST < ratio < 1 / SCALE and not (last and role == "D")  # one logit is small by chance, and grows
+        if not small and not SCALE < ratio < math.inf:
             continue
         why = f"since what the layer gives is {ratio:.3g} times what it should be"
         made.append(Move(0.0, "autopilot", f"{role}.{name}", inner, inner / ratio, why, act))

@@ -1,12 +1,14 @@
-"""Snapshots of healthy states, the way back to them, and the choice of what is handed over.
+"""Snapshots of healthy states, and the way back to them.
 
 A state is judged by F, the harmonic mean of precision and coverage of the generator's samples among training data, as
-the probes at ticks tell it. Rollbacks are few: the first goes back and changes nothing, since the cause may have come
-from outside; each further one slows both players first, and after the last one the autopilot says that it gives up.
+the probes at ticks tell it. What counts as a fall is measured on the run itself: on a healthy ring F swings by half, on
+digits by a twentieth. Rollbacks are few: the first goes back and changes nothing, since the cause may have come from
+outside; each further one slows both players first, and after the last one the autopilot says that it gives up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
@@ -17,42 +19,61 @@ from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.metrics.coverage import harmonic_mean
 from equipoise.plant import Plant
+from equipoise.step import ROLES
 
-RECENT = 8  # looks whose median is what F has been
-SOUND = 0.8  # of it: a state to keep
-LOST = 0.5  # of it: a state to leave
+SHORT, LONG = 3, 12  # looks: F is now the median of the short window, and has been that of the long one before it
+SURE = 4.0  # standard deviations, by the median absolute deviation of the long window
+LOST = 0.8  # of what F has been: a state to leave, if it is that far below too
+SOUND = 0.9  # of it: a state to keep
 LEAST = 0.2  # F below which there is nothing to lose
 APART = 0.02  # of the run, between snapshots
+PROVEN = 0.05  # of the run: a snapshot counts once the run has stayed sound for so long after it
 TRIES = 3  # rollbacks
 SLOWER = 0.7  # both set points, before a further try
 
 
 class Keeper:
-    """One snapshot, and what F has been."""
+    """One snapshot that counts, and those that have yet to prove themselves."""
 
     def __init__(self, plant: Plant, governor: Governor) -> None:
         self.plant, self.governor = plant, governor
         self.kept: dict[str, Tensor] | None = None
-        self.at = 0.0  # share of the run at which it was taken
+        self.waiting: list[tuple[float, dict[str, Tensor]]] = []  # share of the run at which each was taken
         self.past: list[float] = []  # F at the latest looks
-        self.waiting: dict[str, Tensor] | None = None  # a snapshot that the next look has to confirm
         self.tries, self.given_up = 0, False
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """Keep a healthy state, or go back to the last one."""
-        now, usual = quality(history, kimg), median(self.past) if self.past else 0.0
+        now = quality(history, kimg)
         if now is None:
             return []
-        if len(self.past) == RECENT and usual > LEAST and now < LOST * usual and self.kept is not None:
-            return self._back(kimg, now, usual, act)
-        self.past = [*self.past[1 - RECENT :], now]
-        if now >= SOUND * usual and self.plant.progress - self.at >= APART:
-            self.kept, self.waiting = self.waiting or self.plant.capture(), self.plant.capture()
-            self.at = self.plant.progress
+        self.past = [*self.past[1 - SHORT - LONG :], now]
+        if len(self.past) < SHORT + LONG:
+            return []
+        recent, usual, floor = self._told()
+        if usual > LEAST and recent < min(floor, LOST * usual):
+            self.waiting = []
+            return self._back(kimg, recent, usual, act)
+        if act and recent >= SOUND * usual:
+            self._keep()
         return []
 
+    def _told(self) -> tuple[float, float, float]:
+        """F now, what it has been, and how low it may be without a fault."""
+        recent, before = median(self.past[-SHORT:]), self.past[:-SHORT]
+        usual = median(before)
+        deviation = 1.4826 * median(abs(one - usual) for one in before)
+        return recent, usual, usual - SURE * deviation
+
+    def _keep(self) -> None:
+        share = self.plant.progress
+        while self.waiting and share - self.waiting[0][0] >= PROVEN:
+            self.kept = self.waiting.pop(0)[1]
+        if not self.waiting or share - self.waiting[-1][0] >= APART:
+            self.waiting.append((share, self.plant.capture()))
+
     def _back(self, kimg: float, now: float, usual: float, act: bool) -> list[Move]:
-        if self.given_up:
+        if self.given_up or (act and self.kept is None):
             return []
         why = f"since F of precision and coverage fell to {now:.3g} from {usual:.3g}"
         if self.tries == TRIES:
@@ -61,17 +82,18 @@ class Keeper:
             return [Move(kimg, "autopilot: snapshots", "rollback", self.tries, self.tries, why, act)]
         if act and self.kept is not None:
             self.plant.put_back(self.kept)
+            self.past = []
             if self.tries:
-                self.governor.hold = {role: SLOWER * hold for role, hold in self.governor.hold.items()}
+                self.governor.hold = {role: SLOWER * self.governor.hold[role] for role in ROLES}
                 why += f"; both set points x{SLOWER:g}"
         self.tries += 1
         return [Move(kimg, "autopilot: snapshots", "rollback", self.tries - 1, self.tries, why, act)]
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the snapshot itself: after a resume the next healthy state is the first that can be gone back to."""
+        """All but the snapshots: after a resume the next healthy state is the first that can be gone back to."""
         return {"past": self.past, "tries": self.tries, "given_up": self.given_up}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.past, self.tries, self.given_up = list(state["past"]), int(state["tries"]), bool(state["given_up"])
 

@@ -20,7 +20,7 @@ CFG = {"shape": 2, "zdim": 4, "g_widths": [16, 16], "d_widths": [16, 16], "batch
 
 
 def plant_of(balance="act", **changes):
-    full = settings.check(CFG | changes)
+    full = settings.check(CFG | changes | {"balance": "act" if balance == "act" else "off"})
     rows = np.random.default_rng(0).standard_normal((400, 2))
     dataset = adapter.as_dataset(rows, (2,))
     torch.manual_seed(0)
@@ -200,3 +200,14 @@ def test_parts_can_be_left_out_and_memory_comes_back():
 
 def test_it_is_offered_by_name():
     assert find("controller", "autopilot").part(plant_of())[0].name == "autopilot"
+
+
+def test_few_data_get_a_penalty_where_the_run_has_none():
+    assert beginning.penalty(plant_of(), act=True) == []  # 400 samples, 45 passes
+    plant = plant_of(updates=40000)  # 800 passes
+    rows = torch.from_numpy(plant.batches.dataset.images).double()
+    move = beginning.penalty(plant, act=True)[0]
+    assert move.after == pytest.approx(0.025 * float(rows.var(0).sum()), rel=0.15)  # of 256 of them
+    assert float(plant.step.objective.terms["r1"].gamma) == pytest.approx(move.after)
+    assert "800 times" in move.why
+    assert beginning.penalty(plant_of(updates=40000, r1=0.1), act=True) == []

@@ -114,6 +114,8 @@ def steered(plant: Plant) -> Balancer:
     config = plant.config
     chosen = config.controller if config.balance != "off" else None
     steering = find("controller", chosen).part(plant) if chosen else ()
+    for term in plant.step.objective.terms:
+        plant.rest(term)
     facts = {
         "loss": config.recipe.loss,
         "total_kimg": config.total / 1000,

@@ -22,7 +22,7 @@ from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
 
-PARTS = ("scales", "rates", "momentum", "governor", "holds", "keeper", "choice")
+PARTS = ("scales", "rates", "momentum", "penalty", "governor", "holds", "keeper", "choice")
 INTERVALS = 100  # of a run, at which the outer rules are asked
 
 
@@ -44,7 +44,7 @@ class Autopilot:
     def begin(self, act: bool) -> list[Move]:
         """What would ruin the first hundred updates."""
         made: list[Move] = []
-        for part in (beginning.scales, beginning.momentum, beginning.rates):
+        for part in (beginning.scales, beginning.momentum, beginning.rates, beginning.penalty):
             made += part(self.plant, act) if part.__name__ in self.parts else []
         return made
 

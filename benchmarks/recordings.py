@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[str, dict[str, Any]]] = {  # name: task, and settings la
     "ring8, non-saturating": ("ring8", {"r1": 0.1}),
     "ring8, hinge": ("ring8", {"loss": "hinge", "r1": 0.1}),
 }
-CALIBRATED = ("ring5, non-saturating", "digits, hinge")
+CALIBRATED = ("ring5, non-saturating", "ring5, hinge", "ring5, rpgan")
 SHORT = {"ring5": 700, "digits": 700, "ring8": 900}  # updates
 EMA = 0.985  # of the average that is scored: the tasks' own .998 would still hold the first weights of so short a run
 FAULTS = (

@@ -27,7 +27,10 @@ SICK = {
     "dead-run": {"step_G": 0.0},
     "collapse": {"loss_D": 0.75, "diversity": (0.9, 0.1), "energy": (0.1, 0.7)},
     "not-converging": {"loss_D": 0.75, "energy": 0.4},
-    "nothing-more-to-gain": {"energy": [0.5, 0.3, 0.1, 0.05, 0.03, 0.02] + [0.025] * 14},
+    "nothing-more-to-gain": {
+        "energy": [0.5, 0.3, 0.1, 0.05, 0.03, 0.02] + [0.025] * 14,
+        "coverage": [0.3, 0.5, 0.7, 0.8, 0.88, 0.9] + [0.89] * 14,
+    },
 }
 
 
@@ -145,6 +148,33 @@ def test_the_best_snapshot_is_named():
     found = diagnose(history(HEALTHY | SICK["nothing-more-to-gain"])).findings
     advice = " ".join(next(one for one in found if one.name == "nothing-more-to-gain").advice)
     assert "12 kimg" in advice or "10 kimg" in advice or "14 kimg" in advice
+
+
+def test_a_run_whose_coverage_still_rises_is_not_at_its_end():
+    rising = HEALTHY | SICK["nothing-more-to-gain"] | {"coverage": (0.3, 0.9)}
+    assert names(diagnose(history(rising)), Severity.GOOD) == {"healthy"}
+
+
+def test_samples_off_the_data_late_in_a_run():
+    noisy = HEALTHY | {"precision": 0.2}
+    assert names(diagnose(history(noisy)), Severity.WARNING) == {"not-converging"}
+    assert diagnose(history(noisy, total_kimg=80.0)).severity == Severity.GOOD  # half of the run is to come
+    assert diagnose(history(noisy, count=50)).severity == Severity.GOOD  # balls round so few data say nothing
+
+
+@pytest.mark.parametrize(
+    ("signals", "facts", "severity"),
+    [
+        ({"memory": 0.6}, {}, Severity.NOTE),  # a gap that stays is common in good runs
+        ({"memory": 0.6, "energy": (0.02, 0.1)}, {}, Severity.WARNING),
+        ({"memory": 0.9}, {}, Severity.WARNING),
+        ({"memory": 0.9}, {"total_kimg": 400.0}, Severity.NOTE),  # early
+        ({"memory": 0.6, "nearest": 0.5}, {}, Severity.ALARM),
+        ({"memory": [0.1] * 17 + [0.9] * 3}, {}, Severity.GOOD),  # noise
+    ],
+)
+def test_how_much_memory_matters(signals, facts, severity):
+    assert diagnose(history(HEALTHY | signals, **facts)).severity == severity
 
 
 def test_frechet_distances_that_rise_again_end_a_run():

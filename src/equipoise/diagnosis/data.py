@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from equipoise.diagnosis import Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COPIES, HIGH_P, LEAKS, MEMORY, SIGNS
-from equipoise.diagnosis.signs import harm, held, some
+from equipoise.diagnosis.limits import COPIES, HEAVY, HIGH_P, LEAKS, LONG, MEMORY, SIGNS
+from equipoise.diagnosis.signs import EARLY, harm, held, some
 
 FEW = 5_000  # samples; chosen by us. Memorising starts the sooner the fewer there are (arXiv:2006.06676)
 DUPLICATES = 0.1  # share of the data
@@ -18,16 +18,18 @@ def memorises(history: History) -> Finding | None:
     A gap that stays is common in good runs; it is one that goes with worse samples that costs. Signs alone (r_t) cannot
     tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored.
     """
-    memory, copies = held(history, "memory", "above", MEMORY), held(history, "nearest", "below", COPIES)
+    memory, copies = held(history, "memory", "above", MEMORY, LONG), held(history, "nearest", "below", COPIES)
     unfit = history.facts.get("relativistic") or history.facts.get("anchored")  # no zero; or D ahead is normal
     signs = None if unfit else held(history, "sign_real", "above", SIGNS)
     if memory is None and copies is None and (signs is None or history.has("memory")):
         return None
     known = memory is not None or copies is not None
     bad = harm(history) if known else ()
+    grave = bad or copies or held(history, "memory", "above", HEAVY, LONG)
+    early = history.share is not None and history.share < EARLY
     return Finding(
         "discriminator-memorises",
-        (Severity.ALARM if copies and memory else Severity.WARNING) if known else Severity.NOTE,
+        (Severity.ALARM if copies and memory else Severity.WARNING) if grave and not early else Severity.NOTE,
         "the discriminator knows the training data by heart"
         if memory
         else "samples lie closer to the training data than fresh data do: they are near-copies"

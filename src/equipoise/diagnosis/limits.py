@@ -19,6 +19,7 @@ class Limit(NamedTuple):
 # --- what comes of it
 FAR = Limit(0.15, OURS)  # energy: samples are far from the data
 NEAR = Limit(0.05, OURS)  # energy: they are close
+STRAY = Limit(0.4, OURS)  # precision below, late: most samples lie where there are no data
 NARROW = Limit(0.7, OURS)  # diversity below: modes are missing
 COLLAPSED = Limit(0.4, OURS)  # diversity below: hardly any is left
 FULL = (Limit(0.8, OURS), Limit(1.25, OURS))  # diversity of samples that are well spread
@@ -41,6 +42,8 @@ SLOW = Limit(0.002, SMALL)  # the same, too small to follow
 MEMORY = Limit(
     0.5, "target of r_v in the TensorFlow code of arXiv:2006.06676"
 )  # half of the gap is lost on unseen data
+HEAVY = Limit(0.8, CHOSEN)  # memory above: a warning even where samples are good
+LONG = 0.3  # share of the looks whose median counts there: it is a difference of differences, and noisy
 SIGNS = Limit(0.6, "arXiv:2006.06676, the target of r_t")  # sign_real above
 COPIES = Limit(0.8, CHOSEN)  # nearest below: samples lie closer to training data than held-out ones do
 LEAKS = Limit(0.2, CHOSEN)  # leak above: samples are told from data by their transforms

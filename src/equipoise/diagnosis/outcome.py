@@ -7,11 +7,12 @@ import math
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NARROW, NEAR, Limit
-from equipoise.diagnosis.signs import DISTANCES, harm, held, some, stuck, worse
+from equipoise.diagnosis.signs import DISTANCES, harm, held, some, stray, stuck, worse
 from equipoise.registry import entries
 
 CAUSES = ("discriminator-overpowers", "discriminator-blind", "discriminator-memorises", "oscillation",
           "gradient-vanishes", "gradient-explodes", "collapse", "dead-run")  # fmt: skip
+WORTH = 0.2  # of coverage or recall, from which losing half of it is a loss
 FEWEST = 5  # looks before a run is called healthy or at its end
 
 
@@ -42,10 +43,10 @@ def collapse(history: History) -> Finding | None:
 @finding("not-converging", claim="samples stay far from the data, and no reading says why", treats="")
 def not_converging(history: History) -> Finding | None:
     """The samples are bad and no other rule has found a reason."""
-    bad = some(stuck(history), *(worse(history, name) for name in DISTANCES))
+    bad = some(stuck(history), stray(history), *(worse(history, name) for name in DISTANCES))
     if not bad or any(_found(history, name) >= Severity.WARNING for name in CAUSES):
         return None
-    past = stuck(history) is None
+    past = stuck(history) is None and stray(history) is None
     return Finding(
         "not-converging",
         Severity.WARNING,
@@ -68,6 +69,9 @@ def finished(history: History) -> Finding | None:
     at, best = history.best(signal)
     idle = (history.kimg - at) / history.kimg if history.kimg > 0 else 0.0
     if idle < IDLE.value or (signal == "energy" and best > NEAR.value):
+        return None
+    rising = (history.best(name, max)[0] for name in ("precision", "coverage", "recall") if history.has(name))
+    if any((history.kimg - latest) / history.kimg < IDLE.value for latest in rising):
         return None
     return Finding(
         "nothing-more-to-gain",
@@ -114,8 +118,13 @@ def _found(history: History, name: str) -> Severity:
 
 def _fallen(history: History, signal: str) -> Evidence | None:
     best = history.best(signal, max)[1]
-    if math.isnan(best) or best <= 0 or len(history.signals[signal]) < FEWEST or (signal == "diversity" and best > 2):
-        return None  # noise is diverse: falling from there is no loss
+    if (
+        math.isnan(best)
+        or best < WORTH
+        or len(history.signals[signal]) < FEWEST
+        or (signal == "diversity" and best > 2)
+    ):
+        return None  # there was nothing to lose; and noise is diverse, so that falling from there is no loss
     limit = Limit(round(LOST.value * min(best, 1.0), 4), f"{LOST.value} of its own best; {LOST.source}")
     return held(history, signal, "below", limit) if history.persists(signal, lambda x: x < limit.value) else None
 

@@ -15,6 +15,7 @@ from equipoise.diagnosis.limits import (
     FAST,
     FLAT,
     FOOLED,
+    LONG,
     MEMORY,
     SATURATED,
     SHARP,
@@ -28,7 +29,7 @@ MOST = 0.8  # of the looks: what steps were like before the learning rates fell
 @finding("discriminator-overpowers", claim="D is far ahead, and it is not that it memorises", treats="DO")
 def overpowers(history: History) -> Finding | None:
     """D's loss lies far below its ideal, or it is hardly ever wrong. Silent where G is anchored, or D memorises."""
-    if history.facts.get("anchored") or held(history, "memory", "above", MEMORY):
+    if history.facts.get("anchored") or held(history, "memory", "above", MEMORY, LONG):
         return None
     ahead = some(
         held(history, "loss_D", "below", AHEAD),

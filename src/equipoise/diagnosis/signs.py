@@ -6,16 +6,24 @@ import math
 
 from equipoise.diagnosis import Evidence, evidence
 from equipoise.diagnosis.history import History, median
-from equipoise.diagnosis.limits import FAR, NARROW, WORSE, Limit
+from equipoise.diagnosis.limits import FAR, NARROW, STRAY, WORSE, Limit
 
 OUTCOMES = ("energy", "frechet", "diversity", "coverage", "recall")  # they see the samples; logits do not
 DISTANCES = ("frechet", "energy")  # of samples to real ones, the better known first
-LATE = 0.85  # share of a run after which what is bad will stay so
+EARLY, LATE = 0.4, 0.85  # shares of a run before which samples may be bad, and after which they will stay so
+MANY = 500  # data from which the balls round them say something
+FEWEST = 8  # looks before samples are called bad for good
 
 
-def held(history: History, signal: str, relation: str, limit: Limit) -> Evidence | None:
+def held(
+    history: History,
+    signal: str,
+    relation: str,
+    limit: Limit,
+    window: float = 0.1,  # share of the looks whose median counts
+) -> Evidence | None:
     """The evidence that a signal stands so to a limit."""
-    return evidence(history, signal, relation, limit.value, limit.source)
+    return evidence(history, signal, relation, limit.value, limit.source, window)
 
 
 def seen(history: History) -> bool:
@@ -25,19 +33,33 @@ def seen(history: History) -> bool:
 
 def harm(history: History) -> tuple[Evidence, ...]:
     """What says that the samples are bad, and not about to become good."""
-    found = [stuck(history), held(history, "diversity", "below", NARROW), *(worse(history, name) for name in DISTANCES)]
+    found = [
+        stuck(history),
+        stray(history),
+        held(history, "diversity", "below", NARROW),
+        *(worse(history, name) for name in DISTANCES),
+    ]
     return tuple(one for one in found if one is not None)
 
 
 def stuck(history: History) -> Evidence | None:
-    """Samples are far from the data, and did not come 30 % nearer in the last third; late in a run, far is enough."""
-    found = held(history, "energy", "above", FAR)
+    """Samples are far from the data and have come less than 30 % nearer since the middle third of what is recorded.
+
+    Late in a run, far is enough; early in one, nothing is said, since samples come nearer by fits and starts.
+    """
+    found, share = held(history, "energy", "above", FAR), history.share
     points = history.signals.get("energy", [])
-    if found is None or len(points) < 5:
+    if found is None or len(points) < FEWEST or (share is not None and share < EARLY):
         return None
-    earlier = median(value for _, value in points[len(points) // 2 : len(points) * 2 // 3 + 1])
+    earlier = median(value for _, value in points[len(points) // 3 : len(points) * 2 // 3])
+    return found if (share is not None and share >= LATE) or found.value > 0.7 * earlier else None
+
+
+def stray(history: History) -> Evidence | None:
+    """Late in a run most samples lie off the data. Balls round few data are too wide or too narrow to tell."""
     late = history.share is not None and history.share >= LATE
-    return found if late or found.value > 0.7 * earlier else None
+    few = history.facts.get("count", MANY) < MANY
+    return held(history, "precision", "below", STRAY) if late and not few else None
 
 
 def worse(history: History, signal: str) -> Evidence | None:

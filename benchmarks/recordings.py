@@ -47,6 +47,19 @@ FAULTS = (
     "D's rate x10", "initialisation x4", "copies", "both rates x10", "long tail", "D four times as wide", "batch 8",
 )  # fmt: skip
 UNTOUCHED = "healthy"
+UNREAD = (
+    "agreement",
+    "logit_scale",
+    "gap",
+    "lag",
+    "churn",
+    "nonfinite",
+    "auc",
+    "gradient_D",
+    "spectrum_D",
+    "spectrum_G",
+)
+# by no rule, or told by others too: not packed, and neither is what was 0 throughout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +196,8 @@ def packed(row: Mapping[str, Any], share: float) -> Recording:
     bins = [moments[len(moments) * k // LOOKS : len(moments) * (k + 1) // LOOKS] for k in range(LOOKS)]
     bins = [part for part in bins if part]
     signals = {}
-    for name, points in sorted(row["signals"].items()):
+    read = {n: points for n, points in row["signals"].items() if n not in UNREAD and any(v for _, v in points)}
+    for name, points in sorted(read.items()):
         known = dict(map(tuple, points))
         values = [[known[kimg] for kimg in part if kimg in known] for part in bins]
         signals[name] = tuple(float(f"{statistics.median(v):.3g}") if v else None for v in values)

@@ -215,6 +215,13 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(tmp_path):
         open_log(tmp_path)
 
 
+def test_several_runs_in_a_table_are_not_mixed(tmp_path):
+    path = tmp_path / "wandb.csv"
+    path.write_text("Step,one - dis_loss,two - dis_loss\n1,1.0,2.0\n")
+    with pytest.raises(InputError, match="several runs side by side"):
+        open_log(path)
+
+
 def test_several_runs_in_a_folder_are_not_mixed(tmp_path):
     for run in ("one", "two"):
         write(tmp_path / run, {"training/gen_loss_total": 30.0, "training/mel_spec_error": 0.4})

@@ -95,13 +95,16 @@ def from_rows(path: Path, clock: str | None = None) -> Table:
     time = clock if clock is not None else next((n for c in CLOCKS for n in names if n.lower() == c), None)
     if time is not None and time not in names:
         raise InputError(f"{path} has no column {time!r} to tell the time by; it has {', '.join(names) or 'none'}")
+    short = {name: name.rpartition(" - ")[2] for name in names if not name.endswith(("__MIN", "__MAX"))}
+    if len(set(short.values())) < len(short):
+        raise InputError(f"{path} holds several runs side by side; export one of them: {', '.join(names)}")
     table = Table(clock="kimg" if time == "kimg" else "row" if time is None else time.strip("_").lower())
     for number, row in enumerate(rows):
         at = number if time is None else row.get(time)
         if isinstance(at, (int, float)):
             for name, value in row.items():
-                if name != time and not name.endswith(("__MIN", "__MAX")):
-                    table.add(name.rpartition(" - ")[2], at, value)
+                if name != time and name in short:
+                    table.add(short[name], at, value)
     return table.sorted()
 
 

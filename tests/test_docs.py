@@ -33,6 +33,9 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
+PAGE_OF_LOOPS = blocks(ROOT / "docs" / "own_loop.md", "python")
+
+
 @pytest.mark.parametrize("page", generate.PAGES)
 def test_the_tables_are_those_of_the_code(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -101,6 +104,17 @@ def test_the_loop_in_the_page_on_steering_moves() -> None:
     (code,) = blocks(ROOT / "docs" / "steering.md", "python")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "4 kimg: p 0 -> 0.008, since memory is 0.6 and 0.3 is aimed at\n"
+
+
+def test_the_loops_in_the_page_on_loops_of_ones_own_run(tmp_path: Path) -> None:
+    """In order, in one process; what needs Lightning or Accelerate only where these are installed."""
+    found = [re.findall(r"^import (lightning|accelerate)$", block, re.MULTILINE) for block in PAGE_OF_LOOPS]
+    code = [block for block, needs in zip(PAGE_OF_LOOPS, found, strict=True)
+            if all(importlib.util.find_spec(name) for name in needs)]  # fmt: skip
+    assert len(code) >= 8 and sum(map(len, found)) == 2
+    done = subprocess.run([sys.executable, "-c", "\n".join(code)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be told:" in done.stdout and "adversarial weight 1 -> 0" in done.stdout
 
 
 def test_comments_beside_arguments_become_descriptions() -> None:

@@ -5,12 +5,15 @@ import math
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import nn
 
 from equipoise import loops
 from equipoise.actuators import Actuator
 from equipoise.errors import InputError
 from equipoise.monitor import Monitor
+from equipoise.sensors import probes
 
 
 def held(value=0.1):
@@ -196,6 +199,28 @@ def test_probes_see_what_the_loop_shows_them():
     monitor.step(64)
     assert asked == [1]  # at the tick only
     assert signals["diversity"] == pytest.approx(0.5) and signals["energy"] > 0.02
+
+
+def watched(rank, folder):
+    """On one of two ranks: logits and samples of its own."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    try:
+        source = torch.Generator().manual_seed(rank)
+        sets = {name: torch.randn(40, 2, generator=source) for name in ("samples", "training", "heldout")}
+        monitor = Monitor(look=lambda: sets)
+        monitor.observe("D", real_logits=torch.full((4,), 1.0 - 2 * rank), fake_logits=torch.zeros(4))
+        alone = probes.look(sets, tick=0)["diversity"]
+        torch.save((monitor.step(8).signals, alone), f"{folder}/{rank}.pt")
+    finally:
+        dist.destroy_process_group()
+
+
+def test_all_ranks_see_the_same(tmp_path):
+    mp.spawn(watched, args=(str(tmp_path),), nprocs=2)
+    (one, first), (two, second) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert one == two and one["win_rate"] == 0.5  # rank 0 wins all pairs, rank 1 none
+    assert first != second and one["diversity"] == pytest.approx((first + second) / 2, rel=1e-5)
 
 
 def test_what_cannot_be():

@@ -227,11 +227,16 @@ class Monitor:
         return found
 
     def _looked(self) -> dict[str, float]:
-        """What the probes say of the fields that the loop gives them."""
+        """What the probes say of the fields that the loop gives them; the mean over ranks, each of which looks."""
         if self.look is None:
             return {}
         with torch.no_grad():
-            return look(self.look(), tick=self.ticks - 1)
+            found = look(self.look(), tick=self.ticks - 1)
+        if distributed.world_size() > 1:
+            device = next(iter(self.meters.values())).moments.device
+            means = distributed.average_(torch.tensor(list(found.values()), device=device)).tolist()
+            found = dict(zip(found, means, strict=True))
+        return found
 
     def _anchored(self, readings: Mapping[str, Reading]) -> dict[str, float]:
         """Where another loss holds G: the adversarial share, and that loss over its value when D came in.

@@ -17,7 +17,7 @@ KINDS = ("loss", "term", "augmentation", "weighting", "constraint", "rate", "rul
 SETTINGS = ("preset", "schedule", "sensor", "recipe")  # numbers and readings: they compute nothing of their own
 COMPUTING = tuple(kind for kind in KINDS if kind not in SETTINGS)
 PARTS = [entry for kind in KINDS for entry in entries(kind)]
-ROUNDS = 4  # of the longest play below
+ROUNDS = 5  # of the longest play: lookahead goes back in the fifth
 
 
 def named(entry):

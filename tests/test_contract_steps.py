@@ -132,11 +132,13 @@ def test_other_samples_do_not_matter_or_the_part_says_that_it_couples_samples(en
         return
     torch.manual_seed(1)
     images, latents = torch.rand(8, 1, 8, 8).double(), torch.randn(8, 4).double()
-    other = [torch.cat([batch[:4], torch.rand_like(batch[4:])]) for batch in (images, latents)]
-    before, after = said(entry, monkeypatch, images, latents), said(entry, monkeypatch, *other)
-    for name, values in before.items():
-        torch.testing.assert_close(after[name][:4], values[:4], rtol=1e-9, atol=1e-12)
-        assert len(values) == 1 or not torch.allclose(after[name][4:], values[4:], rtol=1e-6)
+    before = said(entry, monkeypatch, images, latents)
+    for scale in (1.0, 3.0):  # wilder ones too, which would come first in any order
+        other = [torch.cat([batch[:4], scale * torch.randn_like(batch[4:])]) for batch in (images, latents)]
+        after = said(entry, monkeypatch, *other)
+        for name, values in before.items():
+            torch.testing.assert_close(after[name][:4], values[:4], rtol=1e-9, atol=1e-12)
+            assert len(values) == 1 or not torch.allclose(after[name][4:], values[4:], rtol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------ runs

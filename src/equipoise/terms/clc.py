@@ -24,7 +24,8 @@ from equipoise.turn import score
     formula="weight (D(x')² + D(G(z)')²), primes from replay buffers",
     claim="damps rotation by the discriminator's own output, where real images lie away from 0",
     treats="OSC",
-    cost="two forwards and backwards of the discriminator, and the memory of the buffers",
+    cost="two forwards and backwards of the discriminator, and a copy of the buffers in every move: with few and small "
+    "weights several times the step",
     cautions={
         "ada": "clc holds logits near 0 and so their signs near even, which ada reads; lower ada's target",
         "apa": "clc holds logits near 0 and so their signs near even, which apa reads; lower apa's target",

@@ -1,4 +1,4 @@
-"""A third set of loops with one fault each, frozen before the check was tried on them, after it had been mended once."""
+"""A third set of loops with one fault each, frozen before the check, mended once by then, was tried on them."""
 
 from __future__ import annotations
 

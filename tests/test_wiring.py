@@ -18,13 +18,14 @@ from equipoise.recipe import Player
 from equipoise.registry import entries
 from equipoise.wires import Fact, Miswired
 from loops_broken import BROKEN as FIRST
+from loops_broken_later import BROKEN as LATER
 from loops_broken_reported import BROKEN as REPORTED
 from loops_common import BATCH, Broken, Loop, adam, d_loss, g_loss, noise, players, reals
 from loops_correct import CORRECT as USUAL
 from loops_correct_more import CORRECT as STRANGE
 from plants import batch_of, small_step
 
-BROKEN, CORRECT = FIRST | REPORTED, USUAL | STRANGE
+BROKEN, CORRECT = FIRST | REPORTED | LATER, USUAL | STRANGE
 SIX = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
     "two_discriminators", "shared_backbone",

@@ -64,6 +64,7 @@ class Wiring:
         for judge in judges:
             yield from judging.inputs(record, judge)
             yield from judging.shapes(record, judge)
+            yield from judging.logits(record, judge)
             for side in generators:
                 yield from gradients.adversarial(record, side, judge)
                 yield from judging.direction(record, side, judge)

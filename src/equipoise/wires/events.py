@@ -78,6 +78,7 @@ class Differentiation(Event):
     reachable: set[Weight]  # by the graph
     through: dict[Call, set[Weight]]  # discriminators' calls in the graph, and what lies behind each
     terms: list[Summand]
+    graph: bool = False  # autograd.grad gave gradients that can be differentiated in turn
     targets: set[Weight] = field(default_factory=set)  # the weights that autograd.grad was asked about
     written: set[Weight] = field(default_factory=set)
     unsound: list[Weight] = field(default_factory=list)  # gradients that are not finite
@@ -92,6 +93,7 @@ class Step(Event):
     ledgers: dict[Weight, tuple[Differentiation, ...]]
     frozen: set[Weight]
     unsound: list[Weight]
+    zero: bool = False  # all gradients were exactly 0
     scaled_by: object | None = None  # the GradScaler that called it
     unscaled: bool = False
     rates: list[float] = field(default_factory=list)
@@ -153,6 +155,14 @@ class Edit(Event):
 @dataclass(eq=False, kw_only=True)
 class Mixture(Event):
     """Something generated was mixed with something that was not, or not as far as could be seen."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Squashed(Event):
+    """Answers that had been through a sigmoid, taken for logits."""
+
+    name: str  # "binary_cross_entropy_with_logits"
+    sides: list[Side]
 
 
 @dataclass(eq=False, kw_only=True)

@@ -99,6 +99,10 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
         where = f", cut off by {cuts[-1].name} at {cuts[-1].place}" if cuts else ""
         text = f"the term {term.value:.4g} added at {term.place} depends on {side.name} and gives it no gradient{where}"
         yield Fact("terms", side.name, "broken", text, (term.place, *(cut.place for cut in cuts[-1:])))
+    lost = _unused(record, side)
+    for event in lost:
+        text = f"the gradient taken at {event.place}, with create_graph, is in no loss: was its penalty left out?"
+        yield Fact("terms", side.name, "broken", text, (event.place,))
     moving = {place: values for place, values in _values(found).items() if place not in {one.place for one in dead}}
     for place, values in moving.items():
         shown = ", ".join(f"{value:.4g}" for value in values[:2])
@@ -106,8 +110,16 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
             f"the number added to the loss at {place} changes ({shown}) and has no gradient: .item(), float or NumPy?"
         )
         yield Fact("terms", side.name, "broken", text, (place,))
-    if not dead and not moving:
+    if not dead and not moving and not lost:
         yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
+
+
+def _unused(record: Record, side: Side) -> list[Differentiation]:
+    """Gradients through a side's calls that were made to be differentiated, and never were: one a place."""
+    used = {event for one in record.all(Differentiation) for event in one.origin}
+    made = [one for one in record.all(Differentiation) if one.graph and any(side in c.sides for c in one.through)]
+    places = {one.place for one in made if one in used}
+    return list({one.place: one for one in made if one.place not in places}.values())
 
 
 def _is_dead(record: Record, side: Side, event: Differentiation, term: Summand) -> bool:

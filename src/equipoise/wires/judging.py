@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Pull, Record
+from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Pull, Record, Squashed
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side
 from equipoise.wires.where import Place
@@ -79,6 +79,17 @@ def shapes(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("shapes", side.name, "broken", text, (event.place,))
     if not found:
         yield Fact("shapes", side.name, "holds", f"no target was broadcast against {side.name}'s judgements")
+
+
+def logits(record: Record, side: Side) -> Iterator[Fact]:
+    """A loss for logits is given logits."""
+    differentiated = {event for one in record.all(Differentiation) for event in one.origin}
+    wrong = [event for event in record.all(Squashed) if side in event.sides and event in differentiated]
+    for event in {one.place: one for one in wrong}.values():
+        text = f"{event.name} at {event.place} applies a sigmoid to {side.name}'s answers, which end in one already"
+        yield Fact("logits", side.name, "broken", text, (event.place,))
+    if not wrong:
+        yield Fact("logits", side.name, "holds", f"{side.name}'s answers go through no second sigmoid")
 
 
 def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Summand, Unsound
-from equipoise.wires.graphs import behind, notes
+from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Squashed, Summand, Unsound
+from equipoise.wires.graphs import behind, explore, notes
 from equipoise.wires.where import caller
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOTHING: Origin = frozenset()
 SUMS = frozenset(["add", "add_", "sub", "sub_", "rsub", "__add__", "__radd__", "__rsub__", "__iadd__", "__isub__"])
 PAIRS = SUMS | {"mul", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
+LOGITS = frozenset(["binary_cross_entropy_with_logits", "softplus", "logsigmoid"])
+VIEWS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "T", "Permute", "Expand", "Alias")
 OVERWRITES = frozenset(
     ["copy_", "zero_", "fill_", "normal_", "uniform_", "empty_like", "empty", "new_empty", "set_", "detach_"]
 )
@@ -133,6 +135,19 @@ def mixtures(mode: Origins, operation: Operation) -> Origin:
     return NOTHING if mode.inside or len(set(made)) < 2 else frozenset([mode.mixture])
 
 
+def squashed(mode: Origins, operation: Operation) -> Origin:
+    """A loss that applies a sigmoid to what comes out of one."""
+    if operation.name not in LOGITS or mode.inside or not operation.inputs:
+        return NOTHING
+    first = operation.inputs[0]
+    nodes = explore([first.grad_fn], VIEWS) if first.grad_fn is not None else set()
+    calls = [event for event in operation.origin if isinstance(event, Call) and event.of("D")]
+    if calls and any(node.name().startswith("SigmoidBackward") for node in nodes):
+        sides = [side for call in calls for side in call.sides if side.role == "D"]
+        return frozenset([mode.record.add(Squashed(place=caller(), name=operation.name, sides=sides))])
+    return NOTHING
+
+
 def shapes(mode: Origins, operation: Operation) -> Origin:
     """Judgements [N, 1] that meet targets [N]: broadcasting makes [N, N] of them."""
     pair = operation.inputs[:2]
@@ -149,7 +164,15 @@ def shapes(mode: Origins, operation: Operation) -> Origin:
     return NOTHING
 
 
-OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (cuts, terms, soundness, rows, mixtures, shapes)
+OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
+    cuts,
+    terms,
+    soundness,
+    rows,
+    mixtures,
+    squashed,
+    shapes,
+)
 
 
 def _single(value: object) -> bool:

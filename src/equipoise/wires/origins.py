@@ -105,7 +105,8 @@ class Origins(TorchFunctionMode):
         self._finish(event)
         outputs = list(tensors_in(result))
         origin = event.origin | {event}
-        if outputs and not any(tensor.requires_grad for tensor in outputs) and event.reachable:
+        event.graph = any(tensor.requires_grad for tensor in outputs)
+        if outputs and not event.graph and event.reachable:
             how = "autograd.grad without create_graph"
             origin |= {self.record.add(Cut(place=event.place, name=how, behind=event.reachable))}
         for tensor in outputs:
@@ -148,7 +149,7 @@ class Origins(TorchFunctionMode):
         result = func(tensor, gradient)
         weight = self.record.by_id.get(id(tensor))
         if weight is not None and gradient is None:
-            weight.cleared = caller()
+            weight.cleared, weight.ledger = caller(), ()
         elif weight is not None:
             made = [e for e in self.known.get(gradient, NOTHING) if isinstance(e, Differentiation) and e.kind == "grad"]
             weight.ledger = tuple(sorted(made, key=lambda event: event.when)[-1:])
@@ -174,7 +175,7 @@ class Origins(TorchFunctionMode):
             self.record.add(edit)
             return
         for weight in edit.weights:
-            weight.cleared = edit.place
+            weight.cleared, weight.ledger = edit.place, ()
 
 
 def _names(func: Callable[..., Any]) -> tuple[str, str]:

@@ -113,7 +113,7 @@ class Steps:
         with self.mode.quiet():
             self._note_outside()
             weights = [weight for weight in self.record.weights if side in weight.optimisers]
-            full = {weight: weight.ledger for weight in weights if not is_empty(weight)}
+            full = {weight: weight.ledger for weight in weights if weight.tensor.grad is not None and weight.ledger}
             found_inf = getattr(side.optimiser, "found_inf", None)
             self.pending = Step(
                 place=caller(),
@@ -121,6 +121,7 @@ class Steps:
                 ledgers=full,
                 frozen={weight for weight in weights if not weight.tensor.requires_grad},
                 unsound=[weight for weight in full if not is_finite(weight)],
+                zero=all(is_empty(weight) for weight in full),
                 scaled_by=self.scalers.stepping,
                 unscaled=self._unscaled(side, full),
                 rates=[float(group.get("lr", 1)) for group in getattr(side.optimiser, "param_groups", [])],

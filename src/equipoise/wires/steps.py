@@ -57,7 +57,8 @@ def _idle(record: Record, side: Side, step: Step) -> Fact:
     if not step.ledgers and cleared and _written_before(record, held, step):
         text = f"{start}: its gradients were cleared at {cleared[-1]}, after backward and before the step"
         return Fact("own", side.name, "broken", text, (step.place, cleared[-1]))
-    why = "though gradients were there" if step.ledgers else "no gradient had reached it"
+    there = "its gradient was exactly 0" if step.zero else "though gradients were there"
+    why = there if step.ledgers else "no gradient had reached it"
     return Fact("own", side.name, "broken", f"{start}: {why}", (step.place,))
 
 

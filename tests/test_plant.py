@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from equipoise import train
+from equipoise import checkpoint, train
 from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.tempo import Tempo
@@ -47,6 +48,25 @@ def test_stopped_and_resumed_it_ends_in_the_same_bits(tmp_path, source, controll
     run(tmp_path / "parts", asked, stops=(7, 23))
     assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
     assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
+
+
+def test_the_autopilots_snapshots_survive_a_stop(tmp_path, source):
+    asked = acting(source, "autopilot", kimg=2.0)
+    run(tmp_path / "whole", asked)
+    run(tmp_path / "parts", asked, stops=(190, 20))
+    assert bits(tmp_path / "parts") == bits(tmp_path / "whole")
+    assert journal(tmp_path / "parts") == journal(tmp_path / "whole")
+    kept = load_file(checkpoint.find(tmp_path / "whole") / checkpoint.SNAPSHOTS)
+    assert any("/choice/latest/" in name for name in kept) and any("/keeper/" in name for name in kept)
+
+
+def test_plain_data_and_tensors_part_and_join():
+    memory = {"a": [1, (2.5, torch.ones(2))], "b": {"c": torch.zeros(1), "d": None}, "e": "x"}
+    plain, tensors = checkpoint.parted(memory)
+    again = checkpoint.joined(json.loads(json.dumps(plain)), tensors)
+    assert set(tensors) == {"/a/1/1", "/b/c"}
+    assert again["a"][0] == 1 and again["a"][1][0] == 2.5 and torch.equal(again["a"][1][1], torch.ones(2))
+    assert torch.equal(again["b"]["c"], torch.zeros(1)) and again["b"]["d"] is None and again["e"] == "x"
 
 
 def test_a_controller_brings_what_it_turns_only_where_it_acts(source):

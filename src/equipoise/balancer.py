@@ -57,7 +57,7 @@ class Steering(Protocol):
         """After the last update: what of all that was made is handed over."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Memory as plain data."""
+        """Memory as plain data; snapshots in it may be tensors."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
@@ -226,7 +226,7 @@ class Balancer:
         return made
 
     def memory(self) -> dict[str, Any]:
-        """What those who steer remember, as plain data."""
+        """What those who steer remember, as plain data and tensors."""
         return {one.name: one.state_dict() for one in self.steering}
 
     def remember(self, memory: Mapping[str, Any]) -> None:

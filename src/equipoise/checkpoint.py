@@ -24,6 +24,7 @@ from equipoise.errors import InputError, TrainingFailed
 from equipoise.files import atomic_dir, atomic_write
 from equipoise.step import Step
 
+SNAPSHOTS = "snapshots.safetensors"
 KEEP = 3  # checkpoints that stay; older ones make room
 
 
@@ -32,15 +33,22 @@ class Unwritable(TrainingFailed):
 
 
 def save(
-    folder: Path, step: Step, samples: int, counters: dict[str, Any], finish: Callable[[], None] = lambda: None
+    folder: Path,
+    step: Step,
+    samples: int,
+    counters: dict[str, Any],
+    finish: Callable[[], None] = lambda: None,  # runs before the checkpoint counts
+    kept: Mapping[str, Tensor] | None = None,  # snapshots of a controller, see `parted`
 ) -> Path:
-    """Write the checkpoint for this moment under `folder` and point `latest` at it; `finish` runs before it counts."""
+    """Write the checkpoint for this moment under `folder` and point `latest` at it."""
     name = f"{samples // 1000:06d}"
     try:
         with atomic_dir(folder / name) as new:
             for file, network in networks_of(step).items():
                 save_network(new / f"{file}.safetensors", network)
             save_file(_pack(_tensors(step) | _random_states(step.device)), new / "state.safetensors")
+            if kept:
+                save_file(_pack(dict(kept)), new / SNAPSHOTS)
             sizes = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
             state = {"samples": samples, "moves": dict(step.moves), "sizes": sizes, **counters, **_host_states()}
             (new / "state.json").write_text(json.dumps(state, indent=1))
@@ -78,6 +86,33 @@ def load(
     if random_states:
         _restore_random_states(state, stored, step.device)
     return state
+
+
+def snapshots(path: Path) -> dict[str, Tensor]:
+    """What a controller of this checkpoint's run may go back to."""
+    return _read(path / SNAPSHOTS) if (path / SNAPSHOTS).is_file() else {}
+
+
+def parted(memory: Any, place: str = "") -> tuple[Any, dict[str, Tensor]]:
+    """Plain data and the tensors in it by their place, where `{"tensor": place}` stands in their stead."""
+    if isinstance(memory, Tensor):
+        return {"tensor": place}, {place: memory}
+    if not isinstance(memory, (dict, list, tuple)):
+        return memory, {}
+    rows = memory.items() if isinstance(memory, dict) else enumerate(memory)
+    found = {key: parted(value, f"{place}/{key}") for key, value in rows}
+    tensors = {name: tensor for _, inner in found.values() for name, tensor in inner.items()}
+    plain = {key: value for key, (value, _) in found.items()}
+    return (plain if isinstance(memory, dict) else list(plain.values())), tensors
+
+
+def joined(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """What `parted` took apart; tuples come back as lists."""
+    if isinstance(plain, dict):
+        if plain.keys() == {"tensor"} and plain["tensor"] in tensors:
+            return tensors[plain["tensor"]]
+        return {key: joined(value, tensors) for key, value in plain.items()}
+    return [joined(value, tensors) for value in plain] if isinstance(plain, list) else plain
 
 
 def find(run: Path) -> Path:

@@ -89,7 +89,7 @@ def loop(
         )
         plant.samples = samples
         plant.restore({"ratio": tempo.ratio, **state})
-        balancer.remember(state.get("steering", {}))
+        balancer.remember(checkpoint.joined(state.get("steering", {}), checkpoint.snapshots(resume)))
     grid = Grid(config.shape, config.classes, step.latent_dim)
     if out is not None and resume is None:
         describe(out, config, dataset, grid)
@@ -99,10 +99,14 @@ def loop(
     ticks.note(balancer.begin() if resume is None else [], samples, journal, ear)
     began, last_time, last_samples, interrupted = time.monotonic() - seconds, time.monotonic(), samples, False
 
-    def counters() -> dict[str, object]:
+    def counters(steering: object) -> dict[str, object]:
         return {"tick": number, "next_tick": next_tick, "next_snapshot": next_snapshot, "skipped": skipped,
                 "seconds": seconds, "owed": tempo.owed, "position": batches.position,
-                "steering": balancer.memory(), **plant.state()}  # fmt: skip
+                "steering": steering, **plant.state()}  # fmt: skip
+
+    def keep(folder: Path, written: Callable[[], None]) -> None:
+        steering, snapshots = checkpoint.parted(balancer.memory())
+        checkpoint.save(folder / "checkpoints", step, samples, counters(steering), written, snapshots)
 
     try:
         while samples < total and not interrupted:
@@ -138,12 +142,12 @@ def loop(
                 if pictured:
                     ticks.snapshot(step, grid, dataset, out, journal, samples)
                 seconds = time.monotonic() - began
-                checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
+                keep(out, journal.sync)
     except TrainingFailed as failure:
         if out is not None and journal is not None and not isinstance(failure, checkpoint.Unwritable):
             with contextlib.suppress(OSError):
                 journal.event("failed", samples, reason=str(failure))
-            checkpoint.save(out / "checkpoints", step, samples, counters(), journal.sync)
+            keep(out, journal.sync)
         raise
     finally:
         batches.close()

@@ -68,10 +68,16 @@ class Autopilot:
 
     def state_dict(self) -> dict[str, Any]:
         """Memory of all parts."""
-        return {"governor": self.governor.state_dict(), "keeper": self.keeper.state_dict(), "asked": self.asked}
+        return {
+            "governor": self.governor.state_dict(),
+            "keeper": self.keeper.state_dict(),
+            "choice": self.choice.state_dict(),
+            "asked": self.asked,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.governor.load_state_dict(state["governor"])
         self.keeper.load_state_dict(state["keeper"])
+        self.choice.load_state_dict(state["choice"])
         self.asked = float(state["asked"])

@@ -6,6 +6,7 @@ that is too short, or a run that got worse late shows. Energy distance chose wro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -79,12 +80,18 @@ class Choice:
         return float(apart.amin(0).mean() + apart.amin(1).mean())
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies are not kept over a resume: then fewer candidates compete."""
-        return {}
+        """The copies."""
+        return {"latest": self.latest, "averages": self.averages}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.latest = list(state["latest"])
+        self.averages = [(float(share), copy) for share, copy in state["averages"]]
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+    """On the CPU, whose memory is the larger one."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()}
 
 
 def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -90,12 +90,14 @@ class Keeper:
         return [Move(kimg, "autopilot: snapshots", "rollback", self.tries - 1, self.tries, why, act)]
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the snapshots: after a resume the next healthy state is the first that can be gone back to."""
-        return {"past": self.past, "tries": self.tries, "given_up": self.given_up}
+        """Counts and snapshots."""
+        return {"past": self.past, "tries": self.tries, "given_up": self.given_up, "kept": self.kept,
+                "waiting": self.waiting}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.past, self.tries, self.given_up = list(state["past"]), int(state["tries"]), bool(state["given_up"])
+        self.kept, self.waiting = state["kept"], [(float(share), snapshot) for share, snapshot in state["waiting"]]
 
 
 def quality(history: History, kimg: float) -> float | None:

@@ -54,6 +54,14 @@ def test_signals_of_several_discriminators_and_of_heads():
     assert signals["mpd/loss_D"] == pytest.approx((0 + 2) / 2 / 2)  # heads weigh the same: 0 and 2, over the ideal 2
 
 
+def test_batches_of_two_sizes():
+    monitor = Monitor(loss="hinge")
+    monitor.observe("D", real_logits=torch.ones(4, 1), fake_logits=torch.zeros(6, 1))
+    monitor.observe("mpd", real_logits=[torch.ones(4, 5), torch.ones(4)], fake_logits=[torch.ones(6, 5), torch.ones(6)])
+    signals = monitor.step(4).signals
+    assert signals["win_rate"] == 0.75 and signals["mpd/win_rate"] == 0.5 and signals["mpd/loss_D"] == 1.0
+
+
 def test_ticks_are_dense_at_first():
     monitor = Monitor()
     seen = []

@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import softplus
 
 from equipoise.balancer import Balancer
 from equipoise.diagnosis import History
@@ -109,6 +111,30 @@ def test_the_monitor_turns_it_by_what_it_reads():
     assert watched(heldout=1.5).phase == "on"
     assert watched(heldout=0.0).phase == "alone"  # it knows its training samples and no others
     assert watched(heldout=0.0, real=0.0).phase == "alone"  # blind
+
+
+def judging(shift, steps=100):
+    """A network that learns 16 real samples in 64 dimensions by heart; generated ones differ from them by a shift."""
+    torch.manual_seed(0)
+    judge = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    optimiser, start = torch.optim.SGD(judge.parameters(), lr=0.1, momentum=0.9), Readiness(fade_kimg=1.0)
+    monitor, kept = Monitor(start, mode="act", loss="non-saturating"), torch.randn(16, 64) + shift
+    for _ in range(steps):
+        real, fake = judge(kept), judge(torch.randn(64, 64))
+        with torch.no_grad():
+            unseen = judge(torch.randn(64, 64) + shift)
+        monitor.observe("D", real_logits=real, fake_logits=fake, heldout_logits=unseen)
+        optimiser.zero_grad()
+        (softplus(-real).mean() + softplus(fake).mean()).backward()
+        optimiser.step()
+        monitor.step(16)
+    return start, monitor.history.now("win_rate")
+
+
+def test_a_network_that_memorises_is_not_let_in_and_one_that_judges_is():
+    start, wins = judging(shift=0.0)  # there is nothing to tell apart
+    assert start.phase == "alone" and wins > 0.9 and "by heart" in start.missing
+    assert judging(shift=0.5)[0].phase == "on"
 
 
 def test_the_advantage_is_that_of_normal_logits():

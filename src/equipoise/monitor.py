@@ -30,7 +30,7 @@ from equipoise.sensors import Meter, Sensor
 from equipoise.sensors.probes import look
 from equipoise.signals import derive
 from equipoise.terms import Loss
-from equipoise.turn import Role, Turn, parameters, per_sample, score
+from equipoise.turn import Role, Turn, heads_of, parameters, per_sample, score
 
 DENSE = 100  # steps in which ticks come at every tenth
 SPARSE = 16  # steps between those whose change of the weights is measured
@@ -100,7 +100,7 @@ class Monitor:
             return
         self.begin()
         role = role_of(player)
-        known = {"real_logits": real_logits, "fake_logits": fake_logits, **fields}
+        known = {**_paired(real_logits, fake_logits), **fields}
         turn = Turn(player, role, **{name: _detached(value) for name, value in known.items() if value is not None})
         with torch.no_grad():
             values = self._read(turn, role, loss)
@@ -308,6 +308,16 @@ def _detached(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_detached(item) for item in value]
     return value.detach() if isinstance(value, Tensor) else value
+
+
+def _paired(real: Any, fake: Any) -> dict[str, Any]:
+    """Both logits, cut to the smaller batch where they come from batches of two sizes: some sensors compare pairs."""
+    known = {name: value for name, value in (("real_logits", real), ("fake_logits", fake)) if value is not None}
+    sizes = {len(head) for value in known.values() for head in heads_of(value)}
+    if len(sizes) < 2:
+        return known
+    cut = {name: [head[: min(sizes)] for head in heads_of(value)] for name, value in known.items()}
+    return {name: heads if len(heads) > 1 else heads[0] for name, heads in cut.items()}
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from equipoise.errors import InputError
-from equipoise.studies.balance import bench, networks, settings, table, tasks, train
+from equipoise.studies.balance import adapter, bench, networks, settings, table, tasks, train
 from equipoise.studies.balance.arms import ARMS
 from equipoise.studies.balance.scenarios import SCENARIOS, forget, shake
 
@@ -169,3 +169,19 @@ def test_the_table_counts_by_hand():
     assert table.best_static([row("healthy", "static", 0.7, seed) for seed in range(5)] + rows) == {
         "ring8": {"whole": {"score": 0.7, "setting": "static", "seeds": 5}}
     }
+
+
+def test_the_chart_has_a_dot_for_each_cell():
+    rows = [row("healthy", "untouched", 0.8), row("minimax", "untouched", 0.7), row("healthy", "autopilot", 0.82)]
+    drawn = table.chart(rows, {"ring8": {"whole": 0.80}})
+    assert drawn.count('class="seed"') == 3 + 1  # and the legend's
+    assert "control: untouched" in drawn and "seed 1: 0.875" in drawn
+
+
+def test_twins_leave_a_part_out(points):
+    arm = ARMS["autopilot without governor"]
+    full = settings.check(arm.applied(SMALL))
+    config = adapter.configured(full, adapter.as_dataset(points, (2,)), 0, arm.without)
+    assert config.controller == "autopilot without governor"
+    with pytest.raises(InputError, match="no part 'gouvernor'"):
+        adapter.steered(full, points, 0, 3, without=("gouvernor",))

@@ -153,11 +153,11 @@ _offered("lecam-by-memory", lecam_by_memory, "lecam.weight", (0.0, 1.0), "linear
          claim="pulls logits together while D memorises")  # fmt: skip
 
 
-def _autopilot(plant: Plant) -> Sequence[Steering]:
+def _autopilot(plant: Plant, *without: str) -> Sequence[Steering]:
     """Sets the beginning right, holds the steps, keeps healthy states, hands over the best generator."""
     from equipoise.autopilot import Autopilot  # which needs PyTorch
 
-    return [Autopilot(plant)]
+    return [Autopilot(plant, without)]
 
 
 add("controller", "autopilot", _autopilot, turns="G.lr, D.lr, D.steps", wants={}, paper="",

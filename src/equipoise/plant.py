@@ -113,7 +113,8 @@ def steered(plant: Plant) -> Balancer:
     """The balancer of a run, with what its controller turns."""
     config = plant.config
     chosen = config.controller if config.balance != "off" else None
-    steering = find("controller", chosen).part(plant) if chosen else ()
+    name, _, left_out = (chosen or "").partition(" without ")  # parts of the autopilot, for its switched-off twins
+    steering = find("controller", name).part(plant, *left_out.split()) if chosen else ()
     for term in plant.step.objective.terms:
         plant.rest(term)
     facts = {

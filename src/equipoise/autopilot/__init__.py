@@ -20,7 +20,9 @@ from equipoise.autopilot.holds import Holds
 from equipoise.autopilot.keeper import Keeper
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
+from equipoise.errors import InputError
 from equipoise.plant import Plant
+from equipoise.registry import suggest
 
 PARTS = ("scales", "rates", "momentum", "penalty", "governor", "holds", "keeper", "choice")
 INTERVALS = 100  # of a run, at which the outer rules are asked
@@ -32,6 +34,9 @@ class Autopilot:
     name = "autopilot"
 
     def __init__(self, plant: Plant, without: Collection[str] = ()) -> None:
+        for name in without:
+            if name not in PARTS:
+                raise InputError(f"the autopilot has no part {name!r} to leave out{suggest(name, PARTS)}")
         self.plant, self.parts = plant, [part for part in PARTS if part not in without]
         self.governor = Governor(plant)
         self.holds, self.keeper, self.choice = Holds(plant, self.governor), Keeper(plant, self.governor), Choice(plant)

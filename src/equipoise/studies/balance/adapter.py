@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def steered(
     *,
     out: Path | None = None,
     disturb: Disturb | None = None,
+    without: Sequence[str] = (),  # parts of the autopilot, see `equipoise.autopilot.PARTS`
 ) -> tuple[Array, int]:
     """The same as `train`, and how many moves were made."""
     full = settings.check(cfg)
@@ -68,7 +69,7 @@ def steered(
     g_widths, d_widths = ([int(width) for width in full[name]] for name in ("g_widths", "d_widths"))
     stds = full["init_std_g"], full["init_std_d"]
     pair = networks.pair(dataset.shape, int(full["zdim"]), g_widths, d_widths, full["out"] == "tanh", *stds)
-    config = configured(full, dataset, seed)
+    config = configured(full, dataset, seed, without)
     if out is not None:
         runs.make_folder(out)
     rounds = 0
@@ -98,10 +99,11 @@ def as_dataset(data: Array, shape: tuple[int, ...]) -> Dataset:
     return assemble(rows, Report(IN_MEMORY), labels=None, classes=(), content=IN_MEMORY, analysis=analysis)
 
 
-def configured(full: Mapping[str, Any], dataset: Dataset, seed: int) -> Config:
+def configured(full: Mapping[str, Any], dataset: Dataset, seed: int, without: Sequence[str] = ()) -> Config:
     """The resolved run of checked settings."""
     scale = float(np.asarray(dataset.images).std(axis=0).mean())
     recipe = settings.recipe(full, len(dataset.shape) == 3, scale)
+    controller = " without ".join(["autopilot", *([" ".join(without)] if without else [])])
     return Config(
         source=IN_MEMORY,
         recipe=recipe,
@@ -110,7 +112,7 @@ def configured(full: Mapping[str, Any], dataset: Dataset, seed: int) -> Config:
         seed=seed,
         kimg=recipe.kimg,
         balance=full["balance"],
-        controller="autopilot" if full["balance"] == "act" else None,
+        controller=controller if full["balance"] == "act" else None,
         tick_kimg=recipe.kimg / TICKS,
         threads=torch.get_num_threads(),
         own_networks=True,

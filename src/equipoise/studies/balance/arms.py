@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from equipoise.autopilot import PARTS
+
 Cfg = Mapping[str, Any]
 HEALTHY = {"init_std_g": 1.0, "init_std_d": 1.0, "n_dis": 1, "beta2": 0.99, "ema": 0.998, "aug": 0.0, "decay": True}
 
@@ -17,6 +19,7 @@ class Arm:
     name: str
     says: str
     change: Callable[[Cfg], dict[str, Any]]
+    without: tuple[str, ...] = ()  # parts of the autopilot
 
     def applied(self, cfg: Cfg) -> dict[str, Any]:
         """The settings under this arm."""
@@ -38,5 +41,7 @@ ARMS = {
         Arm("one D step", "n_dis 1", lambda cfg: {"n_dis": 1}),
         Arm("decay", "rates to 0 over the second half", lambda cfg: {"decay": True}),
         Arm("augmentation", "p of 0.3, or noise of 0.3 of the data's rms", lambda cfg: {"aug": 0.3}),
+        *(Arm(f"autopilot without {part}", "the autopilot's twin", lambda cfg: {"balance": "act"}, (part,))
+          for part in PARTS),
     )
 }  # fmt: skip

@@ -103,7 +103,7 @@ def run(cell: Cell, record: Path | None = None) -> Row:
     out = None if record is None else record / cell.folder
     try:
         made, moves = adapter.steered(
-            cfg, material.rows, cell.seed, material.samples, out=out, disturb=scenario.disturb(cfg)
+            cfg, material.rows, cell.seed, material.samples, out=out, disturb=scenario.disturb(cfg), without=arm.without
         )
         seconds = time.monotonic() - began
         score = material.score(made)

@@ -8,18 +8,20 @@ from pathlib import Path
 from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
 from equipoise.studies.balance.scenarios import SCENARIOS
-from equipoise.studies.balance.table import by_scenario, references, table
+from equipoise.studies.balance.table import by_scenario, chart, references, table
 
 
 def run(
     tasks: str, scenarios: str | None, arms: str, seeds: Iterable[int], jobs: int, out: Path, record: bool,
     say: Callable[[str], None], stop: Callable[[], bool],
 ) -> str:  # fmt: skip
-    """Run what is missing, write `table.md` beside the rows, and return it."""
+    """Run what is missing, write `table.md` and `chart.svg` beside the rows, and return the table."""
     wanted = bench.cells(_names(tasks), _names(scenarios or ",".join(SCENARIOS)), _names(arms), seeds)
     bench.bench(wanted, out, jobs, record, say, stop)
-    text = report(bench.read(out / bench.ROWS))
+    rows = bench.read(out / bench.ROWS)
+    text = report(rows)
     atomic_write(out / "table.md", text)
+    atomic_write(out / "chart.svg", chart(rows, references()))
     return text
 
 

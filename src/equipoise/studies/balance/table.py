@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from math import nan
 from statistics import fmean, median
 
+from equipoise.studies import table as tables
 from equipoise.studies.balance.bench import Row
 from equipoise.studies.balance.scenarios import KINDS, SCENARIOS
+from equipoise.studies.chart import draw
+from equipoise.studies.statistics import estimate
 
 WELL, FAIRLY = 0.95, 0.90  # shares of the reference
 References = Mapping[str, Mapping[str, float]]  # task, data: score of the best static setting
@@ -27,7 +31,7 @@ def best_static(rows: Sequence[Row], seeds: int = 5) -> dict[str, dict[str, dict
         for task in sorted({row.task for row in rows}):
             scores: dict[str, list[float]] = {}
             for row in rows:
-                if (row.task, row.scenario) == (task, scenario) and row.arm != "autopilot":
+                if (row.task, row.scenario) == (task, scenario) and not row.arm.startswith("autopilot"):
                     scores.setdefault(row.arm, []).append(row.score)
             means = {arm: fmean(values) for arm, values in scores.items() if len(values) >= seeds}
             if means:
@@ -74,6 +78,20 @@ def by_scenario(rows: Sequence[Row], against: References, task: str) -> str:
             said = [f"{fmean(v):.2f}" if v else "" for v in values]
             lines.append(f"| {name} | {scenario.kind} | " + " | ".join(said) + " |")
     return "\n".join(lines) + "\n"
+
+
+def chart(rows: Sequence[Row], against: References) -> str:
+    """One dot a cell, its share of the reference, by task, kind and arm: an SVG file."""
+    found: dict[tuple[str, str, str], dict[int, float]] = {}
+    for (task, scenario, arm), values in shares(rows, against).items():
+        own = found.setdefault((task, SCENARIOS[scenario].kind, arm), {})
+        own |= dict(enumerate(values, len(own)))
+    lines = [
+        tables.Row(task, f"{kind}: {arm}", "share of the best static setting", True, found[task, kind, arm],
+                   estimate(list(found[task, kind, arm].values())), None, nan, [], {}, 0.0, "")
+        for task, kind, arm in sorted(found, key=lambda key: (key[0], KINDS.index(key[1])))
+    ]  # fmt: skip
+    return draw(tables.Table("Balance", 1, lines, [], 0))
 
 
 def _passed(own: Mapping[str, list[float]], kind: str) -> str:

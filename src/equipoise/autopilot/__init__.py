@@ -36,7 +36,7 @@ class Autopilot:
     def __init__(self, plant: Plant, without: Collection[str] = ()) -> None:
         for name in without:
             if name not in PARTS:
-                raise InputError(f"the autopilot has no part {name!r} to leave out{suggest(name, PARTS)}")
+                raise InputError(f"the autopilot has no part {name!r} to leave out{suggest(name, list(PARTS))}")
         self.plant, self.parts = plant, [part for part in PARTS if part not in without]
         self.governor = Governor(plant)
         self.holds, self.keeper, self.choice = Holds(plant, self.governor), Keeper(plant, self.governor), Choice(plant)

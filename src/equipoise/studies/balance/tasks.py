@@ -127,7 +127,7 @@ RING8 = Task(
     "ring8",
     {"shape": 2, "zdim": 4, "g_widths": [48] * 3, "d_widths": [48] * 3, "activation": "leaky_relu", "out": "linear",
      "init_std_g": 1.0, "init_std_d": 1.0, "loss": "non-saturating", "lr_g": 4e-3, "lr_d": 2e-3, "beta1": 0.5,
-     "beta2": 0.99, "n_dis": 1, "batch": 64, "decay": True, "ema": 0.998, "r1": 0.1, "r2": 0.0, "aug": 0.0,
+     "beta2": 0.99, "n_dis": 1, "batch": 64, "decay": True, "ema": 0.0, "r1": 0.1, "r2": 0.0, "aug": 0.0,
      "updates": 2500, "balance": "off"},
     _mixture(ring(), 0.05, 4096),
 )  # fmt: skip

@@ -173,7 +173,7 @@ def test_spans_stand_behind_the_signal_that_a_finding_rests_on(tmp_path):
     }
     record = page_record.read(plant(tmp_path / "run", ticks=30, signals=blows))
     charts = {chart["title"]: chart for _, charts in page_charts.of_run(record) for chart in charts}
-    spans = charts["Diversity"]["spans"]
+    spans = charts["Diversity and churn"]["spans"]
     assert spans and {span["signal"] for span in spans} == {"diversity"} and spans[0]["since"] == 16.0
 
 

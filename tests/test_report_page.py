@@ -232,7 +232,7 @@ def test_large_pictures_are_made_smaller_and_small_ones_kept_to_the_byte(tmp_pat
     images.save_png(noise, np.random.default_rng(0).integers(0, 256, (700, 1120, 3), dtype=np.uint8))
     kept, shrunk = page_pictures.inlined(small), page_pictures.inlined(noise)
     assert base64.b64decode(kept.uri.partition(",")[2]) == small.read_bytes() and not kept.shrunk
-    assert (shrunk.width, shrunk.height) == (1024, 640) and shrunk.shrunk and shrunk.size < noise.stat().st_size / 3
+    assert (shrunk.width, shrunk.height) == (800, 500) and shrunk.shrunk and shrunk.size < noise.stat().st_size / 3
     assert page_pictures.inlined(tmp_path / "none.png") is None
 
 

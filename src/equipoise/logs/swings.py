@@ -18,12 +18,12 @@ NAMES = ("swing", "swing_size", "swing_kimg", "lag")
 
 def add_swings(history: History) -> None:
     """Add the swing of the losses over the half before each of the last moments; nothing where it cannot be told."""
-    try:
-        from equipoise.sensors.oscillation import oscillation
-    except ImportError:  # no PyTorch
-        return
     points = history.signals.get("loss_D", [])
     if history.has("swing") or len(points) < LEAST or not _even([kimg for kimg, _ in points]):
+        return
+    try:  # only now, since PyTorch takes a moment to import
+        from equipoise.sensors.oscillation import oscillation
+    except ImportError:  # no PyTorch
         return
     other = dict(history.signals.get("loss_G", points))
     rows = [(value, other.get(kimg, value), value) for kimg, value in points]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 MOST = 40  # sample grids on a page
-LARGEST = 1024  # pixels: the longer side of a picture on a page
+LARGEST = 800  # pixels: the longer side of a picture on a page
 HEAVY = 150_000  # bytes of a PNG from which WebP takes its place
-QUALITY = 85  # of the WebP, of 100
+QUALITY = 75  # of the WebP, of 100
 
 T = TypeVar("T")
 

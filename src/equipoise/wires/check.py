@@ -24,13 +24,24 @@ class Miswired(EquipoiseError):
 
 
 class Wiring:
-    """`with wiring(G, D, opt_G, opt_D) as check:`, two iterations of the loop inside, and `check.facts` after."""
+    """`with wiring(G, D, opt_G, opt_D) as check:`, two iterations of the loop inside, and `check.facts` after.
 
-    def __init__(self, generators: Networks, discriminators: Networks, opt_g: Any, opt_d: Any, ema: Any = None) -> None:
+    Within, every function of PyTorch's is watched; the loop computes the same numbers, and nothing is left behind.
+    """
+
+    def __init__(
+        self,
+        generators: Networks,  # one network, or several as a list or by name
+        discriminators: Networks,  # the same
+        opt_g: Any,  # one optimiser for all of them, or one for each; whatever has `step` and `param_groups` will do
+        opt_d: Any,
+        ema: Any = None,  # the averaged generator: a network, or what holds it as `average`, `ema_model` or `module`
+    ) -> None:
         self.sides = sides_of(generators, discriminators, opt_g, opt_d)
-        self.facts: list[Fact] = []
+        self.facts: list[Fact] = []  # the broken ones first; empty until the context has ended
         self._ema = ema
         self._stack = ExitStack()
+        self._record = Record(self.sides, [])
 
     def __enter__(self) -> Wiring:
         self._record = Record(self.sides, weights_of(self.sides))
@@ -95,4 +106,5 @@ class Wiring:
 
     def __str__(self) -> str:
         seen = ", ".join(f"{len(self._record.steps(side))} of {side.called}" for side in self.sides)
-        return "\n".join([f"steps seen: {seen}", *(str(fact) for fact in self.facts)])
+        lines = [str(fact) for fact in self.facts] or ["nothing to tell: the loop has not run to its end"]
+        return "\n".join([f"steps seen: {seen}", *lines])

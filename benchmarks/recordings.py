@@ -106,12 +106,12 @@ class Keeper:
         """What is said does not matter here."""
 
 
-def make(folder: Path, minutes: float) -> None:
-    """Run the cells that are not there yet, until the time is over."""
+def make(folder: Path, minutes: float, only: str | None = None) -> None:
+    """Run the cells that are not there yet, or those of one scenario, until the time is over."""
     until = time.monotonic() + 60 * minutes
     folder.mkdir(parents=True, exist_ok=True)
     for number, cell in enumerate(cells(), 1):
-        if (folder / cell.file).exists():
+        if (folder / cell.file).exists() or only not in (None, cell.scenario):
             continue
         if time.monotonic() > until:
             break
@@ -299,10 +299,11 @@ def main() -> None:
     for name in ("make", "pack"):
         commands.add_parser(name).add_argument("folder", type=Path)
     commands.choices["make"].add_argument("--minutes", type=float, default=50.0)
+    commands.choices["make"].add_argument("--only", help="one scenario, such as healthy")
     commands.add_parser("judge")
     given = parser.parse_args()
     if given.command == "make":
-        make(given.folder, given.minutes)
+        make(given.folder, given.minutes, given.only)
     elif given.command == "pack":
         pack(given.folder)
     else:

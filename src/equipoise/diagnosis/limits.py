@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-OURS = "set on our recorded runs, docs/diagnose.md"
-SMALL = "seen in small runs of ours, not calibrated"
+RING = "set on the recorded runs of ring5, docs/diagnose.md"
+TRIED = "set on earlier small runs of ours and tried on recorded ones, docs/diagnose.md"
+SMALL = "seen in small runs of ours, not tried"
 CHOSEN = "chosen by us, not calibrated"
 
 
@@ -17,21 +18,21 @@ class Limit(NamedTuple):
 
 
 # --- what comes of it
-FAR = Limit(0.15, OURS)  # energy: samples are far from the data
-NEAR = Limit(0.05, OURS)  # energy: they are close
-STRAY = Limit(0.4, OURS)  # precision below, late: most samples lie where there are no data
-NARROW = Limit(0.7, OURS)  # diversity below: modes are missing
-COLLAPSED = Limit(0.4, OURS)  # diversity below: hardly any is left
-FULL = (Limit(0.8, OURS), Limit(1.25, OURS))  # diversity of samples that are well spread
+FAR = Limit(0.15, TRIED)  # energy: samples are far from the data
+NEAR = Limit(0.05, TRIED)  # energy: they are close
+STRAY = Limit(0.4, RING)  # precision below, late: most samples lie where there are no data
+NARROW = Limit(0.7, TRIED)  # diversity below: modes are missing
+COLLAPSED = Limit(0.4, TRIED)  # diversity below: hardly any is left
+FULL = (Limit(0.8, TRIED), Limit(1.25, TRIED))  # diversity of samples that are well spread
 LOST = Limit(0.5, CHOSEN)  # coverage or recall below this share of its own best
 WORSE = Limit(1.05, CHOSEN)  # a distance over its own best, three looks in a row
 IDLE = Limit(0.3, CHOSEN)  # share of the run without a new best
 
 # --- the two players
-AHEAD = Limit(0.5, OURS)  # loss_D below: D is far ahead
-SATURATED = Limit(0.1, OURS)  # loss_D below: D hardly errs, and G learns from what is left of its gradient
+AHEAD = Limit(0.5, TRIED)  # loss_D below: D is far ahead
+SATURATED = Limit(0.1, TRIED)  # loss_D below: D hardly errs, and G learns from what is left of its gradient
 CERTAIN = Limit(0.95, CHOSEN)  # win_rate or auc above: D is hardly ever wrong
-BLIND = Limit(0.9, OURS)  # loss_D above, with bad samples: D does not see what is wrong
+BLIND = Limit(0.9, TRIED)  # loss_D above, with bad samples: D does not see what is wrong
 FOOLED = Limit(1.15, SMALL)  # loss_D above: D errs more than one that guesses
 FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread

@@ -68,19 +68,21 @@ def patches(width: int = 32) -> nn.Sequential:
     )  # fmt: skip
 
 
-def main(steps: int = 900, blind: bool = False, seed: int = 0) -> Result:
-    """Train; with `blind`, on a discriminator that sees nothing and so must never come in."""
+def main(steps: int = 900, broken: str = "", seed: int = 0) -> Result:
+    """Train; for the test, on a discriminator that is blind from the start or dies half-way."""
     torch.manual_seed(seed)
     train, test = (torch.from_numpy(equipoise.open_dataset(f"digits:{part}").images).float() / 255
                    for part in ("train", "test"))  # fmt: skip
     generator, discriminator = Autoencoder(), patches()
     optimiser_g = torch.optim.Adam(generator.parameters(), lr=2e-3, betas=(0.5, 0.99))
-    optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=0.0 if blind else 1e-3, betas=(0.5, 0.99))
+    optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=0.0 if broken == "blind" else 1e-3, betas=(0.5, 0.99))
     adaptive, start = AdaptiveWeight(scale=0.5), Readiness(fade_kimg=3.0)
     monitor = equipoise.Monitor(start, loss="hinge", mode="act", anchored=True, tick_kimg=0.5)
     costs: list[float] = []  # of test digits, at looks
 
-    for _ in range(steps):
+    for step in range(steps):
+        if broken == "dies" and step == steps // 2:
+            discriminator.load_state_dict({name: 0 * value for name, value in discriminator.state_dict().items()})
         real, unseen = (images[torch.randint(len(images), (BATCH,))] for images in (train, test))
         made, commitment = generator(real)
 

@@ -84,7 +84,10 @@ def test_super_resolution_is_sharper_than_bicubic_and_raises_no_alarm() -> None:
     assert alarms(found.verdict) == set()
 
 
-@pytest.mark.parametrize(("broken", "alarm"), [("explodes", "anchor-lost"), ("dies", "gradient-vanishes")])
+@pytest.mark.parametrize(
+    ("broken", "alarm"),
+    [("explodes", "anchor-lost"), pytest.param("dies", "gradient-vanishes", marks=pytest.mark.slow)],
+)
 def test_super_resolution_broken_half_way_is_seen(broken: str, alarm: str) -> None:
     assert alarm in alarms(load("super_resolution").main(steps=160, broken=broken).verdict)
 
@@ -98,8 +101,15 @@ def test_the_vq_autoencoders_discriminator_comes_in_when_it_is_ready(capsys: pyt
     assert alarms(found.verdict) == set()
 
 
+@pytest.mark.slow
+def test_a_discriminator_that_dies_half_way_is_seen() -> None:
+    found = load("vq_autoencoder").main(steps=250, broken="dies")
+    assert found.share < 0.001 and "gradient-vanishes" in alarms(found.verdict)
+
+
+@pytest.mark.slow
 def test_a_blind_discriminator_never_comes_in(capsys: pytest.CaptureFixture[str]) -> None:
-    found = load("vq_autoencoder").main(steps=80, blind=True)
+    found = load("vq_autoencoder").main(steps=80, broken="blind")
     assert found.started_kimg is None and not found.share > 0
     assert "D is not ready to judge" in capsys.readouterr().out
 
@@ -127,3 +137,10 @@ def test_accelerate_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     monitor = example.main(epochs=1, folder=tmp_path, resume=True)
     looks = [monitor.history.signals["win_rate"] for monitor in (first, monitor)]
     assert monitor.samples == 2 * 4096 and looks[1][: len(looks[0])] == looks[0] and len(looks[1]) > len(looks[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["super_resolution", "vq_autoencoder", "vocoder"])
+def test_a_healthy_anchored_loop_raises_no_alarm_at_full_length(name: str, seed: int) -> None:
+    assert alarms(load(name).main(seed=seed).verdict) == set()

@@ -103,6 +103,27 @@ def our_loop(recipe: Recipe, pair: tuple[nn.Module, nn.Module], images: Tensor, 
     return iteration
 
 
+def sensing_alone(recipe: Recipe, pair: tuple[nn.Module, nn.Module], images: Tensor, sensing: bool) -> Move:
+    """What the step does to read both players' turns of one iteration, without the rest of the step."""
+    step = build.assemble(recipe, *pair, images.device, sensing=sensing)
+    latents = torch.randn(len(images), recipe.network.latent_dim, device=images.device)
+    turns = {role: step.turn(role, images, None, latents, frozenset()) for role in ROLES}
+    values = {role: step.objective(turns[role], frozenset()) for role in ROLES}
+    waiting, gradient = [s for s in step.sensors["G"] if s.reads("pull")], torch.randn_like(turns["G"]["fake"])
+    ok, fields = torch.ones((), device=images.device), turns["G"]._fields
+
+    def iteration() -> None:
+        for role in ROLES:
+            step._observe(turns[role], values[role])
+        if waiting:
+            fields.pop("pull", None)
+            step._read_pull(turns["G"], waiting, gradient)
+        for role in ROLES:
+            step._record(role, ok, [])
+
+    return iteration
+
+
 def measure(
     loops: dict[str, Move], pairs: int, block: int, device: str, clock: Callable[[], float]
 ) -> dict[str, Times]:
@@ -164,6 +185,14 @@ def compare(
             f"{100 * (ratio - 1):+6.2f} % [{100 * (low - 1):+.2f}, {100 * (high - 1):+.2f}]  "
             f"{extra:+8.0f} us [{least:+.0f}, {most:+.0f}]"
         )
+    loops = {str(on): sensing_alone(recipe, pair(), images, on) for on in (True, False)}
+    alone = measure(loops, 100, 20, device, time.process_time if cpu else time.perf_counter)
+    cost, low, high = interval((alone["True"] - alone["False"]) * 1e6)
+    share = 1e-4 / np.median(times["step"])
+    print(
+        f"  the sensors' own work: {cost:.0f} us [{low:.0f}, {high:.0f}], "
+        f"{share * cost:.3f} % [{share * low:.3f}, {share * high:.3f}] of the step"
+    )
 
 
 def main() -> None:

@@ -233,6 +233,7 @@ def test_the_balance_in_a_few_numbers():
         "loss_D": pytest.approx(0.5, abs=1e-4),
         "win_rate": 0.75,
         "gap": pytest.approx(2.0),
+        "logit_scale": pytest.approx(math.sqrt(2)),  # of two heaps of deviation 1 at 0 and 2
         "memory": pytest.approx(0.5),  # r_v with 2 on training, 1 on held-out, 0 on generated
         "step_D": pytest.approx(0.001),
         "step_G": pytest.approx(0.002),
@@ -262,4 +263,4 @@ def test_what_cannot_be_told_is_left_out():
     assert "win_rate" not in derive(readings(**{"D.win_rate": at(math.nan)}), (1.0, None), {})
     assert derive({}, (1.0, None), {"D": 1.0}) == {}
     constant = {"D.real_score": at(1.0, 0.0), "D.fake_score": at(1.0, 0.0)}
-    assert derive(readings(**constant), (1.0, None), {}).keys() == {"loss_D", "win_rate", "nonfinite"}
+    assert derive(readings(**constant), (1.0, None), {}).keys() == {"loss_D", "win_rate", "nonfinite", "logit_scale"}

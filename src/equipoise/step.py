@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -379,13 +380,13 @@ class Step:
         if not waiting or turn.role != "G" or not turn["fake"].requires_grad:
             return
 
-        def read(gradient: Tensor) -> None:
-            if "pull" not in turn:
-                with torch.no_grad():
-                    turn.add(pull=gradient.detach() * (len(gradient) * self.accumulate))
-                    self._pulled = {sensor.name: sensor(turn).mean().reshape(1) for sensor in waiting}
+        turn["fake"].register_hook(partial(self._read_pull, turn, waiting))
 
-        turn["fake"].register_hook(read)
+    @torch.no_grad()
+    def _read_pull(self, turn: Turn, waiting: Sequence[Sensor], gradient: Tensor) -> None:
+        if "pull" not in turn:  # a rule may come by twice
+            turn.add(pull=gradient.detach() * (len(gradient) * self.accumulate))
+            self._pulled = {sensor.name: sensor(turn).mean().reshape(1) for sensor in waiting}
 
     def _record(self, role: Role, ok: Tensor, inputs: list[Tensor]) -> None:
         """Remember what the optimiser saw, and the inputs of a move that was skipped, for the host to look into."""

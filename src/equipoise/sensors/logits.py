@@ -46,8 +46,11 @@ def auc(real_score: Tensor, fake_score: Tensor) -> Tensor:
     finite among the generated ones' scores is left out here and counted in `fake_score`.
     """
     told = torch.isfinite(fake_score)
-    above = _sign(real_score[:, None] - torch.where(told, fake_score, 0.0))  # [N, N]
-    return ((above + 1) / 2 * told).sum(1) / told.sum()
+    ranked = torch.where(told, fake_score, torch.inf).sort().values
+    real = real_score.contiguous()
+    below, upto = (torch.searchsorted(ranked, real, right=right) for right in (False, True))
+    share = (below + upto) / (2 * told.sum())
+    return torch.where(torch.isfinite(real_score), share, real_score)
 
 
 def _sign(x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from equipoise.report.page_serve import Server
 from planted_runs import EVIL, move, plant
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra: browser)")
+expect = playwright.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
@@ -53,8 +54,7 @@ def written(tmp_path_factory):
     return page.write([folder], closer=False)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1400])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1400, "light")])
 def test_the_page_opens_from_the_disk_without_an_error_or_a_request(browser, written, scheme, width):
     options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme, "offline": True}
     with opened(browser, written.as_uri(), **options) as (tab, complaints, asked):
@@ -88,10 +88,10 @@ def test_pointing_at_a_chart_reads_all_of_them_and_tells_the_moves(browser, writ
         area = first.locator(".u-over").bounding_box()
         assert other.locator("output").first.inner_text() == "0.025"  # the last reading: 0.3 / 12
         tab.mouse.move(area["x"] + area["width"] * 3 / 12, area["y"] + 40)  # 3 of 12 kimg
-        assert other.locator("output").first.inner_text() == "0.1"  # 0.3 / 3
-        assert tab.locator("#tip").inner_text() == "3 kimg: D.lr 0.001 -> 0.0005, since gap is 3 and 2 is aimed at"
+        expect(other.locator("output").first).to_have_text("0.1")  # 0.3 / 3
+        expect(tab.locator("#tip")).to_have_text("3 kimg: D.lr 0.001 -> 0.0005, since gap is 3 and 2 is aimed at")
         tab.mouse.move(5, 5)
-        assert tab.locator("#tip").is_hidden()
+        expect(tab.locator("#tip")).to_be_hidden()
         name = first.locator(".keyed").first
         name.hover()
         assert "D's loss over its ideal value" in name.locator(".hint").inner_text()
@@ -103,7 +103,7 @@ def test_a_finger_reads_as_a_mouse_does(browser, written):
         first.evaluate("chart => chart.scrollIntoView({ block: 'center' })")
         area = first.locator(".u-over").bounding_box()
         tab.touchscreen.tap(area["x"] + area["width"] * 3 / 12, area["y"] + 40)
-        assert tab.locator("#tip").inner_text().startswith("3 kimg: D.lr 0.001 -> 0.0005")
+        expect(tab.locator("#tip")).to_contain_text("3 kimg: D.lr 0.001 -> 0.0005")
 
 
 def test_a_finding_unfolds_to_its_evidence(browser, written):
@@ -130,7 +130,7 @@ def test_the_page_follows_a_run_and_says_when_it_cannot(browser, tmp_path):
             shutil.copy(folder / "samples" / "fakes-000000.png", folder / "samples" / "fakes-000013.png")
             tab.locator(".facts", has_text="13.5 of 50 kimg").wait_for()
             tab.locator(".slider", has_text="13").wait_for()
-            assert tab.locator(".chart output").first.inner_text() == "7.5"
+            expect(tab.locator(".chart output").first).to_have_text("7.5")
             assert tab.locator(".fakes img:visible").get_attribute("data-kimg") == "0"  # the slider keeps its moment
             assert tab.locator("#verdict details[open]").count() >= 1  # what was unfolded stays so
             assert complaints == []

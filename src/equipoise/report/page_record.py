@@ -98,10 +98,10 @@ def _judged(folder: Path, count: Any) -> tuple[History, Verdict | None]:
     path = folder / "run.jsonl"
     if not path.is_file():
         return History(), None
-    history = run.from_journal(path)
-    if not any(history.signals.values()):
-        return history, None
-    judged = judge(path, Told(count=count if isinstance(count, int) else None))
+    try:
+        judged = judge(path, Told(count=count if isinstance(count, int) else None))
+    except InputError:  # no reading in it
+        return run.from_journal(path), None
     return judged.history, judged.verdict
 
 

@@ -113,7 +113,7 @@
   }
 
   function explain(plot, chart, event) {  // what happened near the cursor
-    const at = plot.cursor.left, near = (kimg) => Math.abs(plot.valToPos(kimg, "x") - at) < 6;
+    const at = event.clientX - plot.over.getBoundingClientRect().left, near = (kimg) => Math.abs(plot.valToPos(kimg, "x") - at) < 6;
     const moves = data.moves.filter((move) => near(move.kimg)).map((move) => move.text);
     const held = chart.spans.filter((span) => plot.posToVal(at, "x") >= span.since && plot.posToVal(at, "x") <= data.now);
     const lines = [...held.map((span) => `${span.severity}: ${span.name}, since ${brief(span.since)} kimg`), ...moves.slice(0, 4)];

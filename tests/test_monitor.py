@@ -12,7 +12,7 @@ from torch import nn
 from equipoise import loops
 from equipoise.actuators import Actuator
 from equipoise.errors import InputError
-from equipoise.monitor import Monitor
+from equipoise.monitor import Monitor, role_of
 from equipoise.sensors import probes
 
 
@@ -229,6 +229,38 @@ def test_all_ranks_see_the_same(tmp_path):
     (one, first), (two, second) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert one == two and one["win_rate"] == 0.5  # rank 0 wins all pairs, rank 1 none
     assert first != second and one["diversity"] == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("player", "role"), [("G", "G"), ("G_A", "G"), ("generator", "G"), ("D", "D"), ("global", "D")]
+)
+def test_players_by_their_names(player, role):
+    assert role_of(player) == role
+
+
+def test_an_adversarial_loss_that_has_not_started_has_no_share():
+    monitor, output = Monitor(anchored=True), torch.ones(4, 3).requires_grad_(True)
+    monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+    monitor.observe("G", output=output, adversarial=torch.zeros([]), reconstruction=output.mean())
+    assert monitor.joined is None and "adversarial_share" not in monitor.step(4).signals and monitor.joined is False
+
+
+def test_what_is_shown_and_cannot_be():
+    monitor, output = Monitor(anchored=True), torch.ones(4, 3).requires_grad_(True)
+    with pytest.raises(InputError, match="before any mean"):
+        monitor.observe("D", real_logits=torch.tensor(0.5), fake_logits=torch.tensor(0.1))
+    with pytest.raises(InputError, match="without its features"):
+        monitor.observe("D", real_logits=[[torch.ones(4)]], fake_logits=[[torch.ones(4)]])
+    with pytest.raises(InputError, match="samples of one size"):
+        monitor.observe("D", real_logits=torch.ones(4, 6), fake_logits=torch.ones(4, 5))
+    with pytest.raises(InputError, match="does not depend on the output"):
+        lost = torch.ones(1, requires_grad=True).sum()
+        monitor.observe("G", output=output, adversarial=lost, reconstruction=output.mean())
+    for samples in (0, torch.tensor(4)):
+        with pytest.raises(InputError, match="number of real samples"):
+            monitor.step(samples)
+    with pytest.raises(InputError, match="as a pair"):
+        Monitor(loss=1.386)
 
 
 def test_what_cannot_be():

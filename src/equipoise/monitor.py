@@ -63,6 +63,10 @@ class Monitor:
     ) -> None:
         if not tick_kimg > 0:
             raise InputError(f"tick_kimg={tick_kimg}: the distance of two looks must be above 0 thousand samples")
+        if isinstance(loss, (int, float)) or (isinstance(loss, tuple) and len(loss) != 2):
+            raise InputError(
+                f"loss={loss!r}: give a registered name, or the ideal values of D's and G's loss as a pair"
+            )
         self.loss: Loss | None = find("loss", loss).part if isinstance(loss, str) else None
         self.ideal = find("loss", loss).facts["ideal"] if isinstance(loss, str) else (loss or (0.0, None))
         facts = {"anchored": anchored, "total_kimg": total / 1000 if total else None, "source": "a loop of one's own"}
@@ -151,12 +155,9 @@ class Monitor:
     ) -> None:
         """Read the gradient that reaches G's output when the loop's backward passes, and now and then what it is of."""
         share = self.steps < DENSE or self.steps % SPARSE == 0
-        if share and adversarial is not None and reconstruction is not None and adversarial.requires_grad:
-            parts = [torch.autograd.grad(one, output, retain_graph=True, allow_unused=True)[0]
-                     for one in (adversarial, reconstruction) if one.requires_grad]  # fmt: skip
-            norms = [torch.zeros([]) if part is None else torch.linalg.vector_norm(part.detach()) for part in parts]
-            if len(norms) == 2:
-                self._add(player, {"share": (norms[0] / (norms[0] + norms[1])).reshape(1)})
+        if share and adversarial is not None and reconstruction is not None:
+            first, second = (_reaching(one, output) for one in (adversarial, reconstruction))
+            self._add(player, {"share": (first / (first + second)).reshape(1)})
         readers = [one for one in self._sensors if one.role == "G" and "pull" in parameters(one.function)]
 
         def read(gradient: Tensor) -> None:
@@ -197,6 +198,8 @@ class Monitor:
         """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due."""
         if self.balancer.mode == "off":
             return None
+        if isinstance(samples, Tensor) or samples < 1:
+            raise InputError(f"step({samples}): hand over the number of real samples of this step, len(real), above 0")
         self.begin()
         self.samples, self.steps = self.samples + samples, self.steps + 1
         if self.samples < self.next_tick:
@@ -295,8 +298,8 @@ class Monitor:
 
 
 def role_of(player: str) -> Role:
-    """What a player is, by its name."""
-    return "G" if player.startswith("G") else "D"
+    """What a player is, by its name: G, G_A, generator; a discriminator may be called `global`."""
+    return "G" if player.startswith("G") or player.lower().startswith("gen") else "D"
 
 
 def _short(sensor: Sensor) -> str:
@@ -310,9 +313,39 @@ def _detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
+def _shape(head: Any) -> list[int]:
+    """A head's shape but for the batch's size."""
+    if not isinstance(head, Tensor) or head.dim() == 0:
+        raise InputError(
+            "logits must be a tensor [N, ...] or a list with one such tensor per head: hand over what D says of each "
+            "sample, before any mean, and without its features"
+        )
+    return list(head.shape[1:])
+
+
+def _reaching(loss: Tensor, output: Tensor) -> Tensor:
+    """The norm of a loss's gradient at the output; 0 for a constant, as an adversarial loss is before its start."""
+    if not loss.requires_grad:
+        return output.new_zeros([])
+    (gradient,) = torch.autograd.grad(loss, output, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        raise InputError(
+            "a loss shown to the monitor does not depend on the output shown with it: hand over the very tensor that "
+            "both losses were computed from"
+        )
+    norm: Tensor = torch.linalg.vector_norm(gradient.detach().float())
+    return norm
+
+
 def _paired(real: Any, fake: Any) -> dict[str, Any]:
     """Both logits, cut to the smaller batch where they come from batches of two sizes: some sensors compare pairs."""
     known = {name: value for name, value in (("real_logits", real), ("fake_logits", fake)) if value is not None}
+    shapes = [[_shape(head) for head in heads_of(value)] for value in known.values()]
+    if any(one != shapes[0] for one in shapes):
+        raise InputError(
+            f"real and generated samples' logits differ in more than the batch, {shapes[0]} and {shapes[1]}: "
+            "show D samples of one size"
+        )
     sizes = {len(head) for value in known.values() for head in heads_of(value)}
     if len(sizes) < 2:
         return known

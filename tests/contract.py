@@ -42,7 +42,10 @@ def recipe_of(entry, **changes):
         recipe = small_recipe(network=network).with_values(compatibility.switched_on(entry.kind, entry.name))
         recipe = compatibility.completed(recipe)
     net = recipe.network
-    options = {key: value for key, value in net.options.items() if key in networks.options_of(net.name)}
+    known = networks.options_of(net.name)
+    options = {key: value for key, value in net.options.items() if key in known}
+    if net.name in ("resnet", "normfree"):
+        options["depth"] = 1
     small = dataclasses.replace(net, width=min(net.width, 4 if net.name != "mlp" else 8), options=options)
     return dataclasses.replace(recipe, network=small, **changes)
 

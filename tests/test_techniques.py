@@ -9,7 +9,8 @@ from equipoise.paths import parse_assignment
 from equipoise.recipe import Recipe
 from equipoise.registry import HOMES, entries
 
-PAGE = (Path(__file__).parents[1] / "docs" / "techniques.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "techniques.md").read_text(encoding="utf-8")
 ROWS = [line.split("|")[2] for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| tech")]
 PLURALS = {f"{kind}{'es' if kind == 'loss' else 's'}": kind for kind in [*HOMES, "setting"]}
 TECHNIQUES = ("loss", "term", "augmentation", "weighting", "constraint", "rate", "rule", "optimiser", "preset",
@@ -32,6 +33,11 @@ def test_what_the_page_names_is_there_and_nothing_is_missing():
     there = {(entry.kind, entry.name) for entry in entries()}
     assert named - there == set()
     assert {one for one in there if one[0] in TECHNIQUES} - named == set()
+
+
+def test_the_page_of_costs_names_parts_that_are_there():
+    rows = re.findall(r"^\| (\w+) \| `([^`]+)`", (DOCS / "costs.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 50 and set(rows) <= {(entry.kind, entry.name) for entry in entries()}
 
 
 @pytest.mark.parametrize("setting", sorted(name for kind, name in told() if kind == "setting"))

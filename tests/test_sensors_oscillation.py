@@ -102,9 +102,15 @@ def test_the_four_signals_by_hand():
 
 def test_without_oscillation_height_and_size_are_told_alone():
     found = oscillation(rows(1 + 0.2 * noise(3), noise(4), noise(5)), 0.064, 2.0)
-    assert found == {"swing": 0.0, "swing_size": pytest.approx(0.1, rel=0.1)}
+    assert found == {"swing": 0.0, "swing_size": pytest.approx(0.1 / math.sqrt(2), rel=0.1)}  # neighbours' means
     assert oscillation(rows(noise(3), noise(4), noise(5)), 0.064, 0.0) == {"swing": 0.0}  # of wasserstein
     assert oscillation(rows(noise(3), noise(4))[:63], 0.064) == {}
+
+
+def test_what_alternates_from_round_to_round_is_no_rotation():
+    zigzag = np.cos(math.pi * np.arange(256))
+    found = oscillation(rows(2 + zigzag + 0.01 * noise(3), 1 - zigzag, zigzag + 0.01 * noise(4)), 0.064, 2.0)
+    assert found["swing"] == 0.0 and found["swing_size"] < 0.01
 
 
 def test_the_most_regular_series_tells_the_period():

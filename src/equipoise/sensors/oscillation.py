@@ -45,7 +45,7 @@ def oscillation(
     rows = finite_end(np.asarray(trace, dtype=np.float64))
     if len(rows) < LEAST:
         return {}
-    series = [detrended(column) for column in rows.T]
+    series = [detrended(column) for column in neighbours(rows).T]
     best = max((repeat(one) for one in series), key=lambda found: found.height)
     found = {"swing": best.height}
     if ideal:
@@ -59,6 +59,11 @@ def finite_end(rows: Series) -> Series:
     """The rows after the last one that is not finite: what is left out in between would shift the rest."""
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     return rows[broken[-1] + 1 :] if len(broken) else rows
+
+
+def neighbours(rows: Series) -> Series:
+    """The means of neighbouring rounds: what alternates from one round to the next is jitter of steps, no rotation."""
+    return np.asarray((rows[1:] + rows[:-1]) / 2)
 
 
 def detrended(series: Series) -> Series:

@@ -108,7 +108,7 @@ def test_without_oscillation_height_and_size_are_told_alone():
 
 
 def test_what_alternates_from_round_to_round_is_no_rotation():
-    zigzag = np.cos(math.pi * np.arange(256))
+    zigzag = np.cos(math.pi * np.arange(512))
     found = oscillation(rows(2 + zigzag + 0.01 * noise(3), 1 - zigzag, zigzag + 0.01 * noise(4)), 0.064, 2.0)
     assert found["swing"] == 0.0 and found["swing_size"] < 0.01
 

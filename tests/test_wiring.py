@@ -249,3 +249,30 @@ def test_it_imports_nothing_heavy_of_the_package() -> None:
     program = "import sys, equipoise; equipoise.wiring; print([m for m in sys.modules if m.startswith('equipoise.')])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert {name for name in eval(found) if not name.startswith("equipoise.wires")} == {"equipoise.errors"}
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        lambda D, real: torch.func.vmap(torch.func.grad(lambda one: D(one[None]).sum()))(real).square().mean(),
+        lambda D, real: torch.func.jvp(D, (real,), (torch.ones_like(real),))[1].square().mean(),
+        lambda D, real: torch.sparse.mm(torch.eye(BATCH).to_sparse(), D(real)).mean(),
+        lambda D, real: torch.fft.fft(D(real).flatten()).abs().mean(),
+        lambda D, real: 0 * real.to(torch.float8_e4m3fn).float().mean() + 0 * torch.empty(3, device="meta").numel(),
+    ],
+    ids=["vmap", "jvp", "sparse", "complex", "float8 and meta"],
+)
+def test_tensors_that_cannot_be_looked_into_pass(term: Any) -> None:
+    """Under a transform, sparse, complex or without memory: the loop runs, and nothing is accused."""
+    G, D = players()
+    opt_G, opt_D = adam(G), adam(D)
+    with equipoise.wiring(G, D, opt_G, opt_D) as check:
+        for real in reals():
+            opt_D.zero_grad()
+            (d_loss(D(real), D(G(noise()).detach())) + term(D, real)).backward()
+            opt_D.step()
+            opt_G.zero_grad()
+            g_loss(D(G(noise()))).backward()
+            opt_G.step()
+    assert check.findings == [], str(check)
+    assert {fact.state for fact in check.facts if fact.name in ("own", "adversarial", "stale")} == {"holds"}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equipoise.wires.events import Call, Pull, Record, tensors_in
+from equipoise.wires.events import Call, Pull, Record, readable, tensors_in, wrapped
 from equipoise.wires.graphs import notes
 from equipoise.wires.origins import Origins
 from equipoise.wires.where import caller
@@ -50,19 +50,22 @@ class Calls:
         if self.depth > 1:
             return
         with self.mode.quiet():
-            inputs = [tensor for tensor in tensors_in([args, kwargs]) if tensor.is_floating_point()]
+            self.mode.inside = True
+            given = [tensor for tensor in tensors_in([args, kwargs]) if tensor.is_floating_point()]
+            if any(map(wrapped, given)):
+                return  # part of a transform of torch.func's, of which only the result can be followed
+            inputs = [tensor for tensor in given if readable(tensor)]
             call = Call(
                 place=caller(),
                 sides=[s for s in self.record.sides if any(module in n.modules() for n in s.networks.values())],
                 network=self.names[module],
                 training=module.training,
                 asleep=[n for n, m in module.named_modules() if restless(m) and not m.training],
-                inputs=self.mode.origin(inputs),
+                inputs=self.mode.origin(given),
                 storages=frozenset(tensor.untyped_storage().data_ptr() for tensor in inputs if tensor.numel()),
                 rows=next((self.mode.rows[tensor] for tensor in inputs if tensor in self.mode.rows), ()),
             )
             self.running = self.record.add(call)
-            self.mode.inside = True
             if call.of("D") and inputs:
                 call.mixed = len({self._made(tensor) for tensor in inputs}) > 1
                 call.ranges = {made: _range(parts) for made, parts in _split(call, inputs[0].detach()).items()}
@@ -70,11 +73,13 @@ class Calls:
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         self.depth -= 1
-        if self.depth > 0 or self.running is None:
+        if self.depth > 0:
             return
         call, self.running, self.mode.inside = self.running, None, False
+        if call is None:
+            return
         with self.mode.quiet():
-            outputs = [tensor for tensor in tensors_in(result) if tensor.is_floating_point()]
+            outputs = [tensor for tensor in tensors_in(result) if readable(tensor)]
             self.mode.mark(outputs, call)
             for number, tensor in enumerate(outputs):
                 if tensor.grad_fn is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from equipoise.wires.players import Side, Weight
@@ -214,6 +215,26 @@ class Record:
         """The backward passes whose gradients a side stepped along."""
         consumed = {event for step in self.steps(side) for event in step.consumed()}
         return [event for event in self.all(Differentiation) if event in consumed]
+
+
+READABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether a tensor has numbers that can be looked at."""
+    plain = tensor.dtype in READABLE and tensor.layout == torch.strided and not tensor.is_nested and not tensor.is_meta
+    return plain and not wrapped(tensor)
+
+
+def wrapped(tensor: Tensor) -> bool:
+    """Whether a tensor is one of torch.func's inside a transform, which has no memory yet."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return False
+    try:
+        tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # what such a tensor says
+        return True
+    return False
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

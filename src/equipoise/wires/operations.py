@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Squashed, Summand, Unsound
+from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Squashed, Summand, Unsound, readable
 from equipoise.wires.graphs import behind, explore, notes
 from equipoise.wires.where import caller
 
@@ -177,11 +177,10 @@ OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
 
 def _single(value: object) -> bool:
     if isinstance(value, Tensor):
-        return value.numel() == 1 and value.dim() <= 1 and value.is_floating_point()
+        return value.numel() == 1 and value.dim() <= 1 and readable(value)
     return isinstance(value, (int, float))
 
 
 def has_nan(tensor: Tensor) -> bool:
     """Whether a tensor, of those that can be looked into, has a NaN."""
-    plain = tensor.layout == torch.strided and tensor.device.type != "meta" and tensor.is_floating_point()
-    return plain and bool(torch.isnan(tensor.detach()).any())
+    return readable(tensor) and bool(torch.isnan(tensor.detach()).any())

@@ -15,7 +15,19 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from equipoise.wires.events import Call, Cut, Differentiation, Edit, Event, Mixture, Origin, Record, Summand, tensors_in
+from equipoise.wires.events import (
+    Call,
+    Cut,
+    Differentiation,
+    Edit,
+    Event,
+    Mixture,
+    Origin,
+    Record,
+    Summand,
+    readable,
+    tensors_in,
+)
 from equipoise.wires.graphs import explore, linear, notes, weights_in
 from equipoise.wires.operations import NOTHING, OBSERVERS, Operation, has_nan
 from equipoise.wires.players import Weight
@@ -126,7 +138,7 @@ class Origins(TorchFunctionMode):
             place=caller(),
             kind=kind,
             origin=self.origin(losses),
-            finite=all(bool(torch.isfinite(loss).all()) for loss in losses),
+            finite=all(bool(torch.isfinite(loss).all()) for loss in losses if readable(loss)),
             reachable=weights_in(nodes, self.record.by_id),
             through=through,
             terms=[term for node in linear(roots) for term in notes(node) if isinstance(term, Summand)],

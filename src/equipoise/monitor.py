@@ -28,9 +28,10 @@ from equipoise.readings import Reading
 from equipoise.registry import entries, find
 from equipoise.sensors import Meter, Sensor
 from equipoise.sensors.probes import look
+from equipoise.shown import detached, norm, paired, reaching
 from equipoise.signals import derive
 from equipoise.terms import Loss
-from equipoise.turn import Role, Turn, heads_of, parameters, per_sample, score
+from equipoise.turn import Role, Turn, parameters, per_sample, score
 
 DENSE = 100  # steps in which ticks come at every tenth
 SPARSE = 16  # steps between those whose change of the weights is measured
@@ -41,8 +42,8 @@ class Monitor:
     """Senses an adversarial loop, judges it once per tick, and, if it may, turns what it was given to turn.
 
     Any number of discriminators, each under a name of its own (`"D"`, `"mpd"`, `"msd"`); players whose name begins
-    with G are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh the same. Signals of
-    a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the mean over all.
+    with G or gen are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh the same.
+    Signals of a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the mean of all.
 
     `look` tells what comes of the game: it returns fields of `equipoise.sensors.probes.View`, such as `samples` and
     `heldout` [n, ...], and is called at ticks only, without gradients; networks that it uses are to be in evaluation
@@ -104,12 +105,12 @@ class Monitor:
             return
         self.begin()
         role = role_of(player)
-        known = {**_paired(real_logits, fake_logits), **fields}
-        turn = Turn(player, role, **{name: _detached(value) for name, value in known.items() if value is not None})
+        known = {**paired(real_logits, fake_logits), **fields}
+        turn = Turn(player, role, **{name: detached(value) for name, value in known.items() if value is not None})
         with torch.no_grad():
             values = self._read(turn, role, loss)
             if heldout_logits is not None:
-                values["heldout_score"] = score(_detached(heldout_logits))
+                values["heldout_score"] = score(detached(heldout_logits))
         if role == "G" and output is not None and output.requires_grad:
             self._follow_output(player, turn, output, adversarial, reconstruction)
         if reconstruction is not None:
@@ -125,17 +126,17 @@ class Monitor:
             if self.balancer.mode != "off" and (self.steps < DENSE or self.steps % SPARSE == 0):
                 before[:] = [p.detach().clone() for p in trained]
                 gradients = [p.grad for p in trained if p.grad is not None]
-                self._add(player, {"gradient": _norm(gradients).reshape(1)} if gradients else {})
+                self._add(player, {"gradient": norm(gradients).reshape(1)} if gradients else {})
 
         def post(*_: Any) -> None:
             if before:
-                change = _norm([p.detach() - old for p, old in zip(trained, before, strict=True)])
+                change = norm([p.detach() - old for p, old in zip(trained, before, strict=True)])
                 self._add(player, {"update": change.reshape(1)})
                 before.clear()
 
         optimiser.register_step_pre_hook(pre)
         optimiser.register_step_post_hook(post)
-        self._followed[player] = lambda: float(_norm([p.detach() for p in trained]))
+        self._followed[player] = lambda: float(norm([p.detach() for p in trained]))
 
     def _read(self, turn: Turn, role: Role, loss: Tensor | None) -> dict[str, Tensor]:
         """What the sensors say of a turn that has what they read, and its loss."""
@@ -156,7 +157,7 @@ class Monitor:
         """Read the gradient that reaches G's output when the loop's backward passes, and now and then what it is of."""
         share = self.steps < DENSE or self.steps % SPARSE == 0
         if share and adversarial is not None and reconstruction is not None:
-            first, second = (_reaching(one, output) for one in (adversarial, reconstruction))
+            first, second = (reaching(one, output) for one in (adversarial, reconstruction))
             self._add(player, {"share": (first / (first + second)).reshape(1)})
         readers = [one for one in self._sensors if one.role == "G" and "pull" in parameters(one.function)]
 
@@ -304,55 +305,3 @@ def role_of(player: str) -> Role:
 
 def _short(sensor: Sensor) -> str:
     return sensor.name.partition(".")[2]
-
-
-def _detached(value: Any) -> Any:
-    """A tensor without its graph, or a list of such; anything else as it is."""
-    if isinstance(value, (list, tuple)):
-        return [_detached(item) for item in value]
-    return value.detach() if isinstance(value, Tensor) else value
-
-
-def _shape(head: Any) -> list[int]:
-    """A head's shape but for the batch's size."""
-    if not isinstance(head, Tensor) or head.dim() == 0:
-        raise InputError(
-            "logits must be a tensor [N, ...] or a list with one such tensor per head: hand over what D says of each "
-            "sample, before any mean, and without its features"
-        )
-    return list(head.shape[1:])
-
-
-def _reaching(loss: Tensor, output: Tensor) -> Tensor:
-    """The norm of a loss's gradient at the output; 0 for a constant, as an adversarial loss is before its start."""
-    if not loss.requires_grad:
-        return output.new_zeros([])
-    (gradient,) = torch.autograd.grad(loss, output, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        raise InputError(
-            "a loss shown to the monitor does not depend on the output shown with it: hand over the very tensor that "
-            "both losses were computed from"
-        )
-    norm: Tensor = torch.linalg.vector_norm(gradient.detach().float())
-    return norm
-
-
-def _paired(real: Any, fake: Any) -> dict[str, Any]:
-    """Both logits, cut to the smaller batch where they come from batches of two sizes: some sensors compare pairs."""
-    known = {name: value for name, value in (("real_logits", real), ("fake_logits", fake)) if value is not None}
-    shapes = [[_shape(head) for head in heads_of(value)] for value in known.values()]
-    if any(one != shapes[0] for one in shapes):
-        raise InputError(
-            f"real and generated samples' logits differ in more than the batch, {shapes[0]} and {shapes[1]}: "
-            "show D samples of one size"
-        )
-    sizes = {len(head) for value in known.values() for head in heads_of(value)}
-    if len(sizes) < 2:
-        return known
-    cut = {name: [head[: min(sizes)] for head in heads_of(value)] for name, value in known.items()}
-    return {name: heads if len(heads) > 1 else heads[0] for name, heads in cut.items()}
-
-
-def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    total: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t.float()) for t in tensors]))
-    return total

@@ -90,6 +90,15 @@ def test_a_run_that_is_gone_is_said_to_be(served):
     assert get(server, "/")[0] == 410
 
 
+@pytest.mark.parametrize(("error", "told"), [(BrokenPipeError, False), (KeyError, True)])
+def test_a_browser_that_hangs_up_is_no_error(served, capsys, error, told):
+    try:
+        raise error("plain")
+    except error:
+        served[1].handle_error(None, ("127.0.0.1", 1))
+    assert (error.__name__ in capsys.readouterr().err) == told
+
+
 def test_a_port_that_is_taken_and_one_that_cannot_be(served, tmp_path):
     folder, server = served
     with pytest.raises(InputError, match=r"cannot be listened on .*; give another --port, or none"):

@@ -126,3 +126,17 @@ def test_the_table_counts_false_alarms_and_what_was_missed(bench):
     assert "Healthy: 1 of 4 warned of; upper 95 % bound 0.751" in said
     assert "Sick: 1 of 2 warned of; lower 95 % bound 0.025" in said
     assert "| G's rate x10, sick | 1 | collapse (1) |" in said and "| copies, sick | 1 | healthy (1) |" in said
+
+
+def test_the_rules_do_on_what_is_shipped_as_the_docs_say(bench):
+    """False alarms and misses do not become more than docs/diagnose.md states; where a rule changes, run `judge`."""
+    from equipoise.diagnosis import Severity, diagnose
+    from equipoise.diagnosis.recordings import shipped
+
+    assert sum(path.stat().st_size for path in bench.HOME.glob("*.jsonl")) < 400_000
+    warned = {True: [], False: []}
+    for one in shipped():
+        assert one.group in bench.GROUPS and one.scenario in ("healthy", *bench.FAULTS)
+        warned[one.healthy].append(diagnose(one.history()).severity >= Severity.WARNING)
+    assert len(warned[True]) >= FEWEST and sum(warned[True]) <= FALSE and sum(warned[False]) >= CAUGHT
+    assert most_like(shipped()[0].history()).startswith(shipped()[0].text())

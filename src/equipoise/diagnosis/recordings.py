@@ -19,7 +19,7 @@ from equipoise.diagnosis.history import History
 
 HEALTHY = 0.9  # share of the reference score from which a run is healthy
 LEAST = 4  # signals in common, below which nothing is compared
-ALIKE = 0.6  # mean distance, in spreads, up to which two runs are called alike
+ALIKE = 1.0  # mean distance, in spreads, up to which two runs are called alike
 MOMENTS = (0.33, 0.67, 1.0)  # shares of what is compared at which it is
 # Signals that mean the same for other networks and data; those above 0 of many sizes are compared as logarithms.
 LEVELS = ("win_rate", "auc", "sign_real", "memory", "swing", "swing_size", "coverage", "recall", "precision", "nearest")

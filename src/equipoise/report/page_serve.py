@@ -58,7 +58,7 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), Handler)
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise InputError(f"port {port} cannot be listened on ({reason}); give another --port, or none") from None
 
     def handle_error(self, request: Any, client_address: Any) -> None:

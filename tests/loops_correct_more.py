@@ -406,3 +406,45 @@ def one_module_for_all(wiring: Wiring) -> list[nn.Module]:
             for one in warm:
                 one.step()
     return [game]
+
+
+@correct
+def some_reals_are_generated(wiring: Wiring) -> list[nn.Module]:
+    """Generated samples are slipped in among the real ones now and then, to mislead a D that is too sure."""
+    G, D = players()
+    opt_G, opt_D = adam(G), adam(D)
+    with wiring(G, D, opt_G, opt_D):
+        for real in reals():
+            with torch.no_grad():
+                fake = G(noise())
+            misled = torch.where(torch.rand(BATCH, 1) < 0.2, G(noise()).detach(), real)
+            opt_D.zero_grad()
+            d_loss(D(misled), D(fake)).backward()
+            opt_D.step()
+            opt_G.zero_grad()
+            g_loss(D(G(noise()))).backward()
+            opt_G.step()
+    return [G, D]
+
+
+@correct
+def consensus(wiring: Wiring) -> list[nn.Module]:
+    """The norm of both players' gradients is penalised, and that penalty moves both."""
+    G, D = players()
+    opt_G, opt_D = (torch.optim.SGD(net.parameters(), lr=1e-2) for net in (G, D))
+    with wiring(G, D, opt_G, opt_D):
+        for real in reals():
+            opt_G.zero_grad()
+            opt_D.zero_grad()
+            fake_logits = D(G(noise()))
+            losses = {D: d_loss(D(real), fake_logits), G: g_loss(fake_logits)}
+            penalty = torch.zeros(())
+            for net, loss in losses.items():
+                gradients = torch.autograd.grad(loss, list(net.parameters()), create_graph=True)
+                penalty = penalty + sum(gradient.square().sum() for gradient in gradients)
+            for net, loss in losses.items():
+                loss.backward(inputs=list(net.parameters()), retain_graph=True)
+            (0.1 * penalty).backward()
+            opt_G.step()
+            opt_D.step()
+    return [G, D]

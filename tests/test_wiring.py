@@ -27,9 +27,9 @@ from loops_correct_more import CORRECT as STRANGE
 from plants import batch_of, small_step
 
 BROKEN, CORRECT = FIRST | REPORTED | LATER, USUAL | STRANGE
-SIX = (
+PLAIN = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
-    "two_discriminators", "shared_backbone",
+    "two_discriminators", "shared_backbone", "relativistic_and_matching_features",
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_nothing_is_found_in_a_correct_loop(loop: Loop) -> None:
     check.raise_for_errors()
 
 
-@pytest.mark.parametrize("name", SIX)
+@pytest.mark.parametrize("name", PLAIN)
 def test_all_that_can_be_told_of_a_plain_loop_is_told(name: str) -> None:
     untold = {fact.name for fact in watched(CORRECT[name]).facts if fact.state != "holds"}
     assert untold <= {"ema", "scaler"}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from equipoise import build
 from equipoise.errors import InputError
-from equipoise.recipe import Recipe
+from equipoise.recipe import Network, Recipe
 from equipoise.registry import entries, find
 from equipoise.terms import Objective
 from equipoise.terms.label_smoothing import LabelSmoothing
@@ -58,7 +58,8 @@ def test_it_does_not_damp_rotation():
 
 @pytest.mark.parametrize("loss", [entry.name for entry in entries("loss")])
 def test_losses_without_labels_refuse_it(loss):
-    recipe = Recipe(loss=loss, terms={"label-smoothing": {}})
+    network = Network("autoencoder" if loss == "energy" else "mlp")  # one that the loss goes with
+    recipe = Recipe(network=network, loss=loss, terms={"label-smoothing": {}})
     if loss in ("minimax", "non-saturating", "f-gan"):
         assert set(build.objective(recipe).terms) == {"label-smoothing"}
     else:

@@ -12,12 +12,18 @@ KEPT = sorted((ROOT / "docs" / "studies").glob("*.csv"))
 ELSEWHERE = {"stacked-mnist": ROOT / "benchmarks" / "stacked_mnist.toml"}  # the others come with the package
 
 
+def parted(stem: str) -> tuple[str, str]:
+    """The study's name, and the task where it was run anew and by itself."""
+    name, _, last = stem.rpartition("-")
+    return (name, last) if last in ("ring", "grid", "digits") else (stem, "")
+
+
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
 def test_a_page_says_what_its_rows_say(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EQUIPOISE_DATA", "data")
-    name = path.stem.removesuffix("-digits")  # where that task was run anew, and by itself
+    name, alone = parted(path.stem)
     whole, text = study.read(str(ELSEWHERE.get(name, name))), path.read_text(encoding="utf-8")
-    tasks = tuple(task for task in whole.tasks if name == path.stem or task.name == "digits")
+    tasks = tuple(task for task in whole.tasks if alone in ("", task.name))
     settings = tuple(replace(s, task={key: s.task[key] for key in s.task if key in {t.name for t in tasks}})
                      for s in whole.settings)  # fmt: skip
     asked = replace(whole, tasks=tasks, settings=settings)

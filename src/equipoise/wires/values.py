@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from equipoise.wires.events import Differentiation, Edit, Happened, Hiding, Record, Scaling, Step, Unsound
-from equipoise.wires.fact import Fact, named
+from equipoise.wires.fact import Fact, State, named
 from equipoise.wires.gradients import kept
 from equipoise.wires.players import Side, several
 
@@ -43,8 +43,8 @@ def _hidden(record: Record) -> Iterator[Fact]:
         source = f" that arose in {hiding.sources[0].name} at {hiding.sources[0].place}" if hiding.sources else ""
         what = "in a gradient" if hiding.gradient else "in the loss" if hiding.single else "among other values"
         text = f"{hiding.name} at {hiding.place} hid a NaN {what}{source}"
-        state = "broken" if hiding.gradient or hiding.single else "note"
-        yield Fact("finite", "", state, text, (hiding.place, *(one.place for one in hiding.sources[:1])))  # type: ignore[arg-type]
+        state: State = "broken" if hiding.gradient or hiding.single else "note"
+        yield Fact("finite", "", state, text, (hiding.place, *(one.place for one in hiding.sources[:1])))
 
 
 def _born(record: Record) -> Iterator[Fact]:

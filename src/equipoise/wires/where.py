@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import FrameType
 from typing import NamedTuple
 
 LIBRARIES = frozenset(
@@ -29,7 +30,8 @@ NOWHERE = Place("unknown place", 0)
 
 def caller() -> Place:
     """The line of the user's that is being worked on."""
-    frame, called = sys._getframe(1), ""
+    frame: FrameType | None = sys._getframe(1)
+    called = ""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         own = module.startswith(OWN)
@@ -37,7 +39,7 @@ def caller() -> Place:
             return Place(shortened(frame.f_code.co_filename), frame.f_lineno, called)
         name = frame.f_code.co_name
         called = called if own or name.startswith("_") or name in WRAPPERS else name
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return NOWHERE
 
 

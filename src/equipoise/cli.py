@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning th
 import typer
 
 from equipoise import __version__
+from equipoise.commands import Labels, Out, Resolution, Run, Source
 from equipoise.errors import EquipoiseError
 
 app = typer.Typer(
@@ -31,14 +32,6 @@ app.add_typer(bench_app, name="bench")
 
 INTERRUPTED = 130
 PLURALS = {"loss": "losses", "features": "features"}
-
-Source = Annotated[str, typer.Argument(help="digits, ring, grid; a folder, zip or tar of images; .npy, .npz; hf:NAME")]
-Run = Annotated[Path, typer.Argument(help="A run folder, as `train --out` made it")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/NNNNN-source-recipe")]
-Resolution = Annotated[
-    int | None, typer.Option(help="Side in pixels, a power of two from 8 to 256; default: by the data")
-]
-Labels = Annotated[str | None, typer.Option(help="'folders' (sub-folders are classes) or a CSV/JSON file")]
 
 
 @app.command()
@@ -332,6 +325,9 @@ def cache_clear() -> None:
     from equipoise.data import cache_clear as clear
 
     typer.echo(str(clear()))
+
+
+# Commands that have files of their own: a line `app.command()(name)` each.
 
 
 @app.callback(invoke_without_command=True)

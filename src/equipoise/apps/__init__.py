@@ -1,0 +1,1 @@
+"""What the images are for: evaluate, judge, walk, augment, recognise, export; a file or a folder each."""

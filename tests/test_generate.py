@@ -67,10 +67,10 @@ def test_classes_by_name_and_number(trained, tmp_path):
         generate_files(trained, count=4, label=name, out=tmp_path / f"{name}.npz")
         with np.load(tmp_path / f"{name}.npz") as stored:
             assert stored["labels"].tolist() == [int(name)] * 4
-    assert generate._class("dog", ("cat", "dog")) == generate._class("1", ("cat", "dog")) == 1
-    assert generate._class("1", ("1", "0")) == 0  # a name comes before a number
+    assert generate.parse_class("dog", ("cat", "dog")) == generate.parse_class("1", ("cat", "dog")) == 1
+    assert generate.parse_class("1", ("1", "0")) == 0  # a name comes before a number
     with pytest.raises(InputError, match="there are cat, dog"):
-        generate._class("bird", ("cat", "dog"))
+        generate.parse_class("bird", ("cat", "dog"))
 
 
 def test_networks_and_checkpoints_can_be_chosen(trained, tmp_path):

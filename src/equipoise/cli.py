@@ -16,6 +16,7 @@ import typer
 
 from equipoise import __version__
 from equipoise.commands import Labels, Out, Resolution, Run, Source
+from equipoise.commands.walk import walk
 from equipoise.errors import EquipoiseError
 
 app = typer.Typer(
@@ -328,6 +329,7 @@ def cache_clear() -> None:
 
 
 # Commands that have files of their own: a line `app.command()(name)` each.
+app.command()(walk)
 
 
 @app.callback(invoke_without_command=True)

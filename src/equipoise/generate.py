@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from equipoise import images, runs, samples
 from equipoise.config import Config
@@ -32,23 +33,19 @@ def generate_files(
     ema: float | None = None,  # relative width of a power-function average, made of what the run kept
 ) -> list[str]:
     """Generate samples and write what was asked for; returns a sentence for each thing written."""
-    if which not in ("G", "G_ema"):
-        raise InputError(f"--network {which} generates nothing; there are G_ema (averaged) and G (as trained)")
-    if ema is not None and which == "G":
-        raise InputError(f"--ema {ema} is an average and --network G is none; give one of them")
     chosen = parse_seeds(seeds, count)
     if grid is None and out is None:
         grid = run / "generated.png"
     _check_targets(grid, out)
-    generator, config = runs.load_network(run, which, at) if ema is None else runs.load_average(run, ema, at)
-    made, labels = samples.from_seeds(generator, chosen, _class(label, config.class_names), truncation)
+    generator, config = load_generator(run, which, at, ema)
+    made, labels = samples.from_seeds(generator, chosen, parse_class(label, config.class_names), truncation)
     made_labels = None if labels is None else labels.numpy()
     bytes_ = made.numpy() if len(config.shape) == 1 else images.to_uint8(made)
     written = []
     try:
         if grid is not None:
             grid.parent.mkdir(parents=True, exist_ok=True)
-            images.save_png(grid, images.picture(bytes_, _reference(config)))
+            images.save_png(grid, images.picture(bytes_, reference(config)))
             written.append(f"{len(chosen)} samples in {grid}")
         if out is not None and out.suffix == ".npz":
             _save_npz(out, bytes_, made_labels)
@@ -61,7 +58,21 @@ def generate_files(
     return written
 
 
-def _reference(settings: Config) -> NDArray[Any] | None:
+def load_generator(
+    run: Path,
+    which: str = "G_ema",
+    at: str | None = None,  # a checkpoint's name
+    ema: float | None = None,  # relative width of an average made of what the run kept
+) -> tuple[nn.Module, Config]:
+    """The generator of a run that is asked for, ready to generate, and the run's configuration."""
+    if which not in ("G", "G_ema"):
+        raise InputError(f"--network {which} generates nothing; there are G_ema (averaged) and G (as trained)")
+    if ema is not None and which == "G":
+        raise InputError(f"--ema {ema} is an average and --network G is none; give one of them")
+    return runs.load_network(run, which, at) if ema is None else runs.load_average(run, ema, at)
+
+
+def reference(settings: Config) -> NDArray[Any] | None:
     """The real points to draw samples over, where they come with the package."""
     return BUILTIN[settings.source]().images if settings.source in BUILTIN and len(settings.shape) == 1 else None
 
@@ -88,7 +99,8 @@ def parse_seeds(text: str | None, count: int | None) -> list[int]:
     return found
 
 
-def _class(label: str | None, names: tuple[str, ...]) -> int | None:
+def parse_class(label: str | None, names: tuple[str, ...]) -> int | None:
+    """The number of a class from its name or its number."""
     if label is None:
         return None
     if label in names:

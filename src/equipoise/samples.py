@@ -45,19 +45,33 @@ def from_seeds(
     truncation: float = 1.0,  # latents are scaled by it towards their mean: below 1 more typical, less diverse
 ) -> tuple[Tensor, Tensor | None]:
     """Samples `[N, ...]` and their labels `[N]` (None without classes), one for each seed."""
+    latents, labels = draw(generator, seeds, label)
+    return generate(generator, latents * check_truncation(truncation), labels), labels
+
+
+def draw(
+    generator: nn.Module,
+    seeds: Sequence[int],
+    label: int | None = None,  # None draws the class with the seed
+) -> tuple[Tensor, Tensor | None]:
+    """The latents `[N, latent_dim]` and labels `[N]` (None without classes) that belong to seeds."""
     classes, size = num_classes(generator), latent_dim(generator)
     if label is not None and not 0 <= label < classes:
         known = f"the run knows classes 0 to {classes - 1}" if classes else "the run was trained without labels"
         raise InputError(f"class {label} cannot be generated, for {known}; choose another, or train with --labels")
-    if not 0 <= truncation < math.inf:
-        raise InputError(f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual")
     sources = [torch.Generator().manual_seed(seed) for seed in seeds]
     latents = torch.stack([torch.randn(size, generator=source) for source in sources])
-    labels = None
-    if classes:
-        drawn = [int(torch.randint(classes, (1,), generator=source)) if label is None else label for source in sources]
-        labels = torch.tensor(drawn)
-    return generate(generator, latents * truncation, labels), labels
+    if not classes:
+        return latents, None
+    drawn = [int(torch.randint(classes, (1,), generator=source)) if label is None else label for source in sources]
+    return latents, torch.tensor(drawn)
+
+
+def check_truncation(truncation: float) -> float:
+    """The truncation, or an InputError where latents cannot be scaled by it."""
+    if not 0 <= truncation < math.inf:
+        raise InputError(f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual")
+    return truncation
 
 
 class Grid:

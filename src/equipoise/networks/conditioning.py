@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from equipoise.errors import InputError
 from equipoise.networks import layers
@@ -65,6 +66,43 @@ class LatentInput(nn.Module):
         if self.embedding is None:
             return latents
         return torch.cat([latents, self.embedding(require_labels(labels, self.num_classes))], dim=1)
+
+
+class Blended(nn.Module):
+    """A conditional generator called with shares of its classes, [N, K], where it takes labels [N] otherwise.
+
+    Its tables with a row a class are replaced by tables with a row a sample, each the mixture of that sample's shares,
+    and the labels by 0 to N - 1. A share of 1 is the class itself, to the bit.
+    """
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator, self.tables = generator, class_tables(generator)
+        if not self.tables:
+            raise InputError(
+                f"{type(generator).__name__} has no vectors of classes, so that nothing lies between its classes; ask "
+                "for one class at a time"
+            )
+
+    def forward(self, latents: Tensor, shares: Tensor) -> Tensor:
+        mixed = {name: shares @ self.generator.get_parameter(name) for name in self.tables}
+        rows = torch.arange(len(latents), device=latents.device)
+        made: Tensor = functional_call(self.generator, mixed, (latents, rows))
+        return made
+
+
+def class_tables(network: nn.Module) -> list[str]:
+    """The names of a network's parameters that have a row for each class."""
+    tables: dict[type[nn.Module], tuple[str, ...]] = {
+        ClassEmbedding: ("weight",),
+        ConditionalBatchNorm: ("scale", "shift"),
+    }
+    return [
+        f"{path}.{name}" if path else name
+        for path, module in network.named_modules()
+        for name in tables.get(type(module), ())
+        if hasattr(module, name)
+    ]
 
 
 class Projection(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from equipoise import train
-from equipoise.autopilot import Autopilot, beginning, governor, keeper
+from equipoise.autopilot import Autopilot, beginning, governor, intact, keeper
 from equipoise.autopilot.choice import Choice
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
@@ -105,10 +105,61 @@ def test_moves_of_d_are_halved_while_it_starves_the_generator():
 
 def test_a_set_point_is_lowered_while_d_is_far_ahead_and_drifts_back():
     pilot = Autopilot(plant_of())
-    pilot.holds.decide(1.0, told(loss_D=0.3), act=True)
+    assert pilot.holds.decide(1.0, told(loss_D=0.3, energy=0.05), act=True) == []  # far ahead of samples that are good
+    pilot.holds.decide(1.0, told(loss_D=0.3, energy=0.3), act=True)
     assert pilot.governor.hold == {"D": pytest.approx(0.85), "G": 1.0}
     pilot.holds.decide(2.0, told(2.0, loss_D=0.9), act=True)
     assert pilot.governor.hold == {"D": 1.0, "G": 1.0}
+
+
+def blind(plant):
+    """What is done at a loss near its ideal, with samples far from the data that come no nearer."""
+    total = plant.config.total / 1000
+    history = History()
+    for share in (0.42, 0.5):
+        history.add(share * total, {"loss_D": 0.99, "energy": 0.4})
+    return Autopilot(plant).holds.decide(0.5 * total, history, act=True)
+
+
+def test_a_blind_d_gets_a_weaker_penalty_first_and_larger_steps_where_it_has_none():
+    plant = plant_of(r1=10.0)
+    made = blind(plant)
+    assert [(m.actuator, m.before, m.after) for m in made] == [("r1.gamma", 10.0, pytest.approx(5.0))]
+    assert float(plant.step.objective.terms["r1"].gamma) == pytest.approx(5.0)
+    assert [(m.actuator, m.after) for m in blind(plant_of())] == [("D's step", pytest.approx(1 / 0.85))]
+
+
+def test_weights_changed_from_outside_are_put_back():
+    plant = plant_of()
+    guard = intact.Intact(plant)
+    assert guard.decide(1.0, told(step_D=0.01, step_G=0.01), act=True) == []
+    before = plant.step.networks["D"][0].weight.clone()
+    plant.samples += 10 * plant.config.recipe.batch
+    with torch.no_grad():
+        for weight in plant.step.networks["D"].parameters():
+            weight.mul_(1.18)  # .18 / 1.18 = .1525 of their norm, and ten updates and the slack make .16
+    assert guard.decide(2.0, told(2.0, step_D=0.01, step_G=0.01), act=True) == []
+    plant.samples += 10 * plant.config.recipe.batch
+    kept = plant.step.networks["D"][0].weight.clone()
+    with torch.no_grad():
+        for weight in plant.step.networks["D"].parameters():
+            weight.mul_(1.2)  # .2 / 1.2 = .167
+    move = guard.decide(3.0, told(3.0, step_D=0.01, step_G=0.01), act=True)[0]
+    assert "D's weights have moved by 0.17 of their norm, and its updates by 0.16 at most" in move.why
+    assert (plant.step.networks["D"][0].weight == kept).all() and (kept != before).any()
+
+
+def test_after_three_ways_back_the_weights_are_left_to_whoever_changes_them():
+    plant = plant_of()
+    guard = intact.Intact(plant)
+    guard.decide(0.0, told(0.0, step_D=0.01, step_G=0.01), act=True)
+    made = []
+    for number in range(1, 6):
+        plant.samples += plant.config.recipe.batch
+        with torch.no_grad():
+            plant.step.networks["G"][0].weight.add_(1.0)
+        made.append(len(guard.decide(number, told(number, step_D=0.01, step_G=0.01), act=True)))
+    assert made == [1, 1, 1, 0, 0]
 
 
 def looked_at(kept, values, begin=1, act=True):
@@ -183,7 +234,7 @@ def test_watching_changes_no_bit_and_acting_does():
 
 def test_parts_can_be_left_out_and_memory_comes_back():
     bare = Autopilot(
-        plant_of(lr_g=1.0), without=("rates", "scales", "momentum", "governor", "holds", "keeper", "choice")
+        plant_of(lr_g=1.0), without=("rates", "scales", "momentum", "governor", "holds", "intact", "keeper", "choice")
     )
     assert (
         bare.begin(True)

@@ -1,9 +1,9 @@
 """The autopilot: several readings together, few moves, each reversible and with its reason.
 
 Before the first update it sets right what would ruin the first hundred (`beginning`); at every look the governor holds
-the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it keeps healthy states, goes
-back to them, and gives up after a few tries (`keeper`); at the end it hands over the best of several generators
-(`choice`).
+the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it undoes what changed the weights
+from outside (`intact`), keeps healthy states, goes back to them, and gives up after a few tries (`keeper`); at the end it
+hands over the best of several generators (`choice`).
 What it found by experiment, and what limits it: docs/studies/balance.md.
 """
 
@@ -17,6 +17,7 @@ from equipoise.autopilot import beginning
 from equipoise.autopilot.choice import Choice
 from equipoise.autopilot.governor import Governor
 from equipoise.autopilot.holds import Holds
+from equipoise.autopilot.intact import Intact
 from equipoise.autopilot.keeper import Keeper
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -24,7 +25,7 @@ from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.registry import suggest
 
-PARTS = ("scales", "rates", "momentum", "penalty", "governor", "holds", "keeper", "choice")
+PARTS = ("scales", "rates", "momentum", "penalty", "governor", "holds", "intact", "keeper", "choice")
 INTERVALS = 100  # of a run, at which the outer rules are asked
 
 
@@ -40,6 +41,7 @@ class Autopilot:
         self.plant, self.parts = plant, [part for part in PARTS if part not in without]
         self.governor = Governor(plant)
         self.holds, self.keeper, self.choice = Holds(plant, self.governor), Keeper(plant, self.governor), Choice(plant)
+        self.intact = Intact(plant)
         self.asked = 0.0  # share of the run at which the outer rules were asked last
 
     def actuators(self) -> Sequence[Turnable]:
@@ -55,6 +57,8 @@ class Autopilot:
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """A way back leaves everything else for the next look; else outer rules first, then the governor."""
+        if "intact" in self.parts and (back := self.intact.decide(kimg, history, act)):
+            return back
         if "keeper" in self.parts and (back := self.keeper.decide(kimg, history, act)):
             return back
         made: list[Move] = []
@@ -75,6 +79,7 @@ class Autopilot:
         """Memory of all parts."""
         return {
             "governor": self.governor.state_dict(),
+            "intact": self.intact.state_dict(),
             "keeper": self.keeper.state_dict(),
             "choice": self.choice.state_dict(),
             "asked": self.asked,
@@ -83,6 +88,7 @@ class Autopilot:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.governor.load_state_dict(state["governor"])
+        self.intact.load_state_dict(state["intact"])
         self.keeper.load_state_dict(state["keeper"])
         self.choice.load_state_dict(state["choice"])
         self.asked = float(state["asked"])

@@ -5,20 +5,26 @@ At most one of them weakens D in an interval, and what they did drifts back once
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from equipoise.autopilot.governor import Governor
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
+from equipoise.metrics.coverage import harmonic_mean
 from equipoise.plant import Plant
 from equipoise.turn import Role
 
-STARVED, FAR_AHEAD, HEALTHY, FOOLED = 0.9, 0.5, 0.8, 1.15  # of D's loss over its ideal value
+STARVED, FAR_AHEAD, HEALTHY, GUESSING, FOOLED = 0.9, 0.5, 0.8, 0.95, 1.15  # of D's loss over its ideal value
 SHIFT = 0.85  # of a set point, at a time
 LOWEST, HIGHEST = 0.1, 4.0  # of a set point
-BLIND = 0.15  # energy distance in units of the data, at a loss of D near its ideal
+FAR = 0.15  # energy distance in units of the data: samples are far from it
 FALLING = 0.7  # energy over that of an interval before, below which a run gets better by itself
 MEMORY = 0.05  # of the run: the interval over which energy is compared
+FLAT, POOR = 0.2, 0.5  # slope of D at samples, and F of precision and coverage, below which the penalty is too strong
+SOON = 0.03  # of the run, before which D is flat by its initialisation
+LEAST = 1e-4  # of the strength that a penalty came with
+PENALTIES = ("r1.gamma", "r2.gamma")  # what makes D blind if it is far too strong
 
 
 class Holds:
@@ -27,13 +33,18 @@ class Holds:
     def __init__(self, plant: Plant, governor: Governor) -> None:
         self.plant, self.governor = plant, governor
         self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
+        self.penalties = [
+            plant.actuator(name, LEAST * plant.dials[name].base, plant.dials[name].base, "log", largest=math.log(2))
+            for name in PENALTIES
+            if name in plant.dials and plant.dials[name].base > 0
+        ]
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """The first of the rules that applies."""
         loss = history.now("loss_D", 0.0)
         if loss != loss:  # not told: a loss without an ideal value
             return []
-        for rule in (self._starved, self._far_ahead, self._fooled, self._blind):
+        for rule in (self._starved, self._far_ahead, self._fooled, self._flat, self._blind):
             made = rule(kimg, loss, history, act)
             if made is not None:
                 return [made]
@@ -51,20 +62,40 @@ class Holds:
         return Move(kimg, "autopilot: moves", "D.steps", now, after, why, act)
 
     def _far_ahead(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
-        return self._shift("D", SHIFT, kimg, f"since loss_D is {loss:.3g}, below {FAR_AHEAD:g}", act, loss < FAR_AHEAD)
+        """A low loss, and samples far from the data. A wide D is far ahead of a generator that learns well, too."""
+        energy = history.now("energy", 0.0)
+        why = f"since loss_D is {loss:.3g}, below {FAR_AHEAD:g}, and energy {energy:.3g}, above {FAR:g}"
+        return self._shift("D", SHIFT, kimg, why, act, loss < FAR_AHEAD and energy > FAR)
 
     def _fooled(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         return self._shift("G", SHIFT, kimg, f"since loss_D is {loss:.3g}, above {FOOLED:g}", act, loss > FOOLED)
+
+    def _flat(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
+        """A loss at its ideal, a flat D and bad samples: the penalty is too strong by far."""
+        slope = history.now("slope_fake", 0.0)
+        quality = harmonic_mean(history.now("precision", 0.0), history.now("coverage", 0.0))
+        if not (loss > GUESSING and slope < FLAT and quality < POOR) or self.plant.progress < SOON:
+            return None
+        why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
+        return self._weaker(kimg, why, act)
+
+    def _weaker(self, kimg: float, why: str, act: bool) -> Move | None:
+        """Half the strength of the first penalty that has any to give."""
+        for penalty in self.penalties:
+            moved = penalty.move(-math.log(2), act)
+            if moved.after < moved.before:
+                return Move(kimg, "autopilot: penalty", *moved, why, act)
+        return None
 
     def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         """A loss near its ideal, samples far from the data, and no progress: D does not see what is wrong."""
         now = history.now("energy", 0.0)
         total = self.plant.config.total / 1000
         then = history.values("energy", kimg - 2 * MEMORY * total, kimg - MEMORY * total)
-        if not then or not now > BLIND or loss < STARVED - 0.05 or now < FALLING * sorted(then)[len(then) // 2]:
+        if not then or not now > FAR or loss < GUESSING - 0.1 or now < FALLING * sorted(then)[len(then) // 2]:
             return None
         why = f"since energy is {now:.3g} and does not fall while loss_D is {loss:.3g}: D sees too little"
-        return self._shift("D", 1 / SHIFT, kimg, why, act, True)
+        return self._weaker(kimg, why, act) or self._shift("D", 1 / SHIFT, kimg, why, act, True)
 
     def _shift(self, role: Role, factor: float, kimg: float, why: str, act: bool, due: bool) -> Move | None:
         before = self.governor.hold[role]

@@ -11,7 +11,7 @@ from torch import nn
 
 from equipoise.initialise import initialise
 
-KINDS = ("repairable", "disturbed", "control", "report only")
+KINDS = ("repairable", "disturbed", "control", "further", "report only")
 MIDWAY = 0.4  # of a run, where it is disturbed
 Pair = tuple[nn.Module, nn.Module]
 
@@ -82,5 +82,13 @@ SCENARIOS = {
         Scenario("minimax", "control", set={"loss": "minimax"}),
         Scenario("D far too small", "report only", {"d_widths": 0.05}),
         Scenario("batch 8", "report only", set={"batch": 8}),
+        Scenario("R1 of 10", "further", set={"r1": 10.0}),
+        Scenario("R1 of 0", "further", set={"r1": 0.0}),
+        Scenario("average .9999", "further", set={"ema": 0.9999}),
+        Scenario("G four times as wide", "further", {"g_widths": 4}),
+        Scenario("D a third as wide", "further", {"d_widths": 0.34}),
+        Scenario("hinge", "further", set={"loss": "hinge"}),
+        Scenario("noise", "further", set={"aug": 0.8}),
+        Scenario("beta2 0.9", "further", set={"beta2": 0.9}),
     )
 }

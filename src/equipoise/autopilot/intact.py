@@ -1,0 +1,78 @@
+"""Weights that something else has changed: a damaged file, a slip of the surrounding code, a part drawn anew.
+
+Between two looks a player's weights cannot move further than its updates add up to (the triangle inequality), and the
+updates are measured. Weights that did were changed from outside, and the run goes back to its last look. Unlike a fall in
+quality, which shows late and may have other causes, this is a fact, and the damage is a look's worth of updates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise.balancer import Move
+from equipoise.diagnosis import History
+from equipoise.plant import Plant
+from equipoise.step import ROLES
+from equipoise.turn import Role
+
+SLACK = 1.1  # on the sum of the updates: they are measured in the networks' own precision
+LEAST = 0.05  # of the weights: what is smaller does no harm that training would not mend
+TRIES = 3  # ways back
+
+
+class Intact:
+    """Everything as it was at the last look."""
+
+    def __init__(self, plant: Plant) -> None:
+        self.plant = plant
+        self.kept: dict[str, Tensor] | None = None
+        self.at = 0  # samples seen then
+        self.tries = 0
+
+    def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """Go back to the last look if the weights moved further than the updates; else remember this one."""
+        if self.plant.step.constraints:  # they move weights too, unmeasured
+            return []
+        made: list[Move] = []
+        for role in ROLES if self.kept is not None and self.tries < TRIES else ():
+            moved, most = self._moved(role, history, kimg)
+            if moved > most:
+                why = f"since {role}'s weights have moved by {moved:.2g} of their norm, and its updates by {most:.2g} at most"
+                made = [Move(kimg, "autopilot: snapshots", "rollback", self.tries, self.tries + 1, why, act)]
+                break
+        self.tries += len(made)
+        if made and act and self.kept is not None:
+            self.plant.put_back(self.kept)
+        else:
+            self.kept = self.plant.capture()
+        self.at = self.plant.samples
+        return made
+
+    @torch.no_grad()
+    def _moved(self, role: Role, history: History, kimg: float) -> tuple[float, float]:
+        """How far the weights are from those of the last look, and how far they can be, over their norm."""
+        assert self.kept is not None
+        points = history.signals.get(f"step_{role}", [])
+        if not points or points[-1][0] < kimg:
+            return 0.0, 0.0
+        weights = [(n, p) for n, p in self.plant.step.networks[role].named_parameters() if p.requires_grad]
+        norm = _norm([p for _, p in weights])
+        apart = _norm([p - self.kept[f"network.{role}.{name}"] for name, p in weights])
+        updates = (self.plant.samples - self.at) / self.plant.config.recipe.batch  # D's; G has no more
+        return apart / norm, SLACK * updates * points[-1][1] + LEAST
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last look."""
+        return {"kept": self.kept, "at": self.at, "tries": self.tries}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.kept, self.at, self.tries = state["kept"], int(state["at"]), int(state["tries"])
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t.float()) for t in tensors])))

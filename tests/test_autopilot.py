@@ -19,9 +19,9 @@ from equipoise.tempo import Tempo
 CFG = {"shape": 2, "zdim": 4, "g_widths": [16, 16], "d_widths": [16, 16], "batch": 8, "updates": 2250}
 
 
-def plant_of(balance="act", **changes):
+def plant_of(balance="act", rows=None, **changes):
     full = settings.check(CFG | changes | {"balance": "act" if balance == "act" else "off"})
-    rows = np.random.default_rng(0).standard_normal((400, 2))
+    rows = np.random.default_rng(0).standard_normal((400, 2)) if rows is None else rows
     dataset = adapter.as_dataset(rows, (2,))
     torch.manual_seed(0)
     pair = networks.pair((2,), 4, full["g_widths"], full["d_widths"], False, full["init_std_g"], full["init_std_d"])
@@ -78,6 +78,28 @@ def test_momentum_is_lowered_only_where_it_is_high():
     plant = plant_of(beta1=0.9)
     assert len(beginning.momentum(plant, act=True)) == 2
     assert float(plant.step.optimisers["D"].beta1) == 0.5
+
+
+def test_copies_are_left_out_and_stay_so_after_a_resume():
+    rows = np.random.default_rng(0).standard_normal((400, 2)).astype(np.float32)
+    rows[200:] = rows[np.arange(200) % 5]  # half of the data: 40 copies each of five
+    pilot = Autopilot(plant_of(rows=rows))
+    moves = [move for move in pilot.begin(act=True) if move.actuator == "data"]
+    assert [(m.before, m.after) for m in moves] == [(400.0, 200.0)] and "200 samples are copies of 5" in moves[0].why
+    again = Autopilot(plant_of(rows=rows))
+    again.load_state_dict(pilot.state_dict())
+    for plant in (pilot.plant, again.plant):
+        served = torch.cat([plant.batches.next()[0] for _ in range(25)])  # one epoch
+        _, counts = served.unique(dim=0, return_counts=True)
+        assert int(counts.max()) <= 2
+        assert not set(plant.batches.holdout.training(0).tolist()) & set(range(200, 400))
+    watched = Autopilot(plant_of(rows=rows))
+    watched.begin(act=False)
+    assert len(watched.plant.batches.holdout.training(0)) > 300
+
+
+def test_repeats_that_all_data_have_are_no_copies():
+    assert len(beginning.spares(plant_of(rows=np.repeat(np.eye(4)[:, :2], 100, 0)).batches.dataset)[0]) == 0
 
 
 # ------------------------------------------------------------------------------------------------ while it runs
@@ -145,7 +167,7 @@ def test_weights_changed_from_outside_are_put_back():
         for weight in plant.step.networks["D"].parameters():
             weight.mul_(1.2)  # .2 / 1.2 = .167
     move = guard.decide(3.0, told(3.0, step_D=0.01, step_G=0.01), act=True)[0]
-    assert "D's weights have moved by 0.17 of their norm, and its updates by 0.16 at most" in move.why
+    assert "D's weights moved by 0.17 of their norm, and its updates by 0.16 at most" in move.why
     assert (plant.step.networks["D"][0].weight == kept).all() and (kept != before).any()
 
 
@@ -234,7 +256,8 @@ def test_watching_changes_no_bit_and_acting_does():
 
 def test_parts_can_be_left_out_and_memory_comes_back():
     bare = Autopilot(
-        plant_of(lr_g=1.0), without=("rates", "scales", "momentum", "governor", "holds", "intact", "keeper", "choice")
+        plant_of(lr_g=1.0),
+        without=("copies", "rates", "scales", "momentum", "governor", "holds", "intact", "keeper", "choice"),
     )
     assert (
         bare.begin(True)

@@ -1,9 +1,9 @@
 """The autopilot: several readings together, few moves, each reversible and with its reason.
 
 Before the first update it sets right what would ruin the first hundred (`beginning`); at every look the governor holds
-the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it undoes what changed the weights
-from outside (`intact`), keeps healthy states, goes back to them, and gives up after a few tries (`keeper`); at the end it
-hands over the best of several generators (`choice`).
+the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it undoes what changed the
+weights from outside (`intact`), keeps healthy states, goes back to them, and gives up after a few tries (`keeper`); at
+the end it hands over the best of several generators (`choice`).
 What it found by experiment, and what limits it: docs/studies/balance.md.
 """
 
@@ -25,7 +25,7 @@ from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.registry import suggest
 
-PARTS = ("scales", "rates", "momentum", "penalty", "governor", "holds", "intact", "keeper", "choice")
+PARTS = ("copies", "scales", "rates", "momentum", "penalty", "governor", "holds", "intact", "keeper", "choice")
 INTERVALS = 100  # of a run, at which the outer rules are asked
 
 
@@ -42,6 +42,7 @@ class Autopilot:
         self.governor = Governor(plant)
         self.holds, self.keeper, self.choice = Holds(plant, self.governor), Keeper(plant, self.governor), Choice(plant)
         self.intact = Intact(plant)
+        self.thinned = False  # copies were left out of the data
         self.asked = 0.0  # share of the run at which the outer rules were asked last
 
     def actuators(self) -> Sequence[Turnable]:
@@ -51,8 +52,9 @@ class Autopilot:
     def begin(self, act: bool) -> list[Move]:
         """What would ruin the first hundred updates."""
         made: list[Move] = []
-        for part in (beginning.scales, beginning.momentum, beginning.rates, beginning.penalty):
+        for part in (beginning.copies, beginning.scales, beginning.momentum, beginning.rates, beginning.penalty):
             made += part(self.plant, act) if part.__name__ in self.parts else []
+        self.thinned = act and any(move.actuator == "data" for move in made)
         return made
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
@@ -82,6 +84,7 @@ class Autopilot:
             "intact": self.intact.state_dict(),
             "keeper": self.keeper.state_dict(),
             "choice": self.choice.state_dict(),
+            "thinned": self.thinned,
             "asked": self.asked,
         }
 
@@ -92,3 +95,6 @@ class Autopilot:
         self.keeper.load_state_dict(state["keeper"])
         self.choice.load_state_dict(state["choice"])
         self.asked = float(state["asked"])
+        if state["thinned"]:
+            self.thinned = True
+            self.plant.batches.leave_out(beginning.spares(self.plant.batches.dataset)[0])

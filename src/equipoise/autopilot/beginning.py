@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from equipoise.balancer import Move
+from equipoise.data.dataset import Dataset
+from equipoise.data.holdout import Ints
 from equipoise.initialise import NORMS
 from equipoise.looks import aside, evaluating
 from equipoise.optimisers import Adam
@@ -26,6 +29,7 @@ LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start 
 MOMENTUM = 0.5  # beta1 above it makes the game rotate
 PROBE = 256  # samples that go through the layers
 MANY = 400  # times that each distinct sample is shown in a run: then D would learn them by heart
+COMMON, OFTEN = 0.01, 20  # share of the data, and times the median, from which a sample with its copies is too common
 GAMMA = 0.025  # of R1 there, times the data's variance: .5 on digits, of whom a hundred scored .74 with and .56 without
 
 
@@ -87,6 +91,27 @@ def penalty(plant: Plant, act: bool) -> list[Move]:
         plant.actuator("r1.gamma", 0.0, math.inf).set(gamma)
     why = f"since each of the few samples will be shown {passes:.0f} times, above {MANY}"
     return [Move(0.0, "autopilot", "r1.gamma", dial.base if not act else 0.0, gamma, why, act)]
+
+
+def copies(plant: Plant, act: bool) -> list[Move]:
+    """Of samples that the data hold again and again, one each is trained on: the copies are weight, not information."""
+    spare, kinds = spares(plant.batches.dataset)
+    if not len(spare):
+        return []
+    if act:
+        plant.batches.leave_out(spare)
+    count = len(plant.batches.dataset)
+    why = f"since {len(spare):,} samples are copies of {kinds}: one of each is trained on"
+    return [Move(0.0, "autopilot", "data", float(count), float(count - len(spare)), why, act)]
+
+
+def spares(dataset: Dataset) -> tuple[Ints, int]:
+    """Rows that repeat samples which are far more common than others are, and how many samples that are."""
+    _, first, member, sizes = np.unique(dataset.groups, return_index=True, return_inverse=True, return_counts=True)
+    common = sizes >= max(COMMON * len(member), OFTEN * float(np.median(sizes)))
+    again = common[member]
+    again[first] = False
+    return np.flatnonzero(again), int(common.sum())
 
 
 def weights_rms(network: nn.Module) -> float:

@@ -1,8 +1,8 @@
 """Weights that something else has changed: a damaged file, a slip of the surrounding code, a part drawn anew.
 
 Between two looks a player's weights cannot move further than its updates add up to (the triangle inequality), and the
-updates are measured. Weights that did were changed from outside, and the run goes back to its last look. Unlike a fall in
-quality, which shows late and may have other causes, this is a fact, and the damage is a look's worth of updates.
+updates are measured. Weights that did were changed from outside, and the run goes back to its last look. Unlike a fall
+in quality, which shows late and may have other causes, this is a fact, and the damage is a look's worth of updates.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Intact:
         for role in ROLES if self.kept is not None and self.tries < TRIES else ():
             moved, most = self._moved(role, history, kimg)
             if moved > most:
-                why = f"since {role}'s weights have moved by {moved:.2g} of their norm, and its updates by {most:.2g} at most"
+                why = (
+                    f"since {role}'s weights moved by {moved:.2g} of their norm, and its updates by {most:.2g} at most"
+                )
                 made = [Move(kimg, "autopilot: snapshots", "rollback", self.tries, self.tries + 1, why, act)]
                 break
         self.tries += len(made)

@@ -51,6 +51,10 @@ class Order:
         ]
         return np.concatenate(parts)
 
+    def forget(self) -> None:
+        """Ask the split anew: it has changed."""
+        self._turn, self._epochs = -1, {}
+
     def _first(self, turn: int) -> int:
         """The first batch that begins in this turn of the split."""
         return -(-turn * self.holdout.period // self.batch)
@@ -188,6 +192,12 @@ class Batches:
         if self.mirror:
             ids = ids + len(self.dataset) * generator.integers(0, 2, len(ids))
         return self._pick(ids) if self._resident is not None else self._send(*self._served.gather(ids))
+
+    def leave_out(self, rows: Ints) -> None:
+        """Serve these rows no more."""
+        self.holdout.leave_out(rows)
+        self._served.order.forget()
+        self.close()
 
     def close(self) -> None:
         """End the worker processes; `next` would start new ones."""

@@ -19,6 +19,7 @@ Ints = npt.NDArray[np.int64]
 SCARCE = 2000  # samples below which the folds rotate
 PASSES = 20  # over the data, before the next fold is held out
 LEAST, MOST = 32, 2048  # samples held out
+LEFT_OUT = -2  # in the place of a fold's number
 STREAM = 0x5EED  # sets the split's random numbers apart from those of the batches
 
 
@@ -62,7 +63,11 @@ class Holdout:
 
     def training(self, samples_seen: int) -> Ints:
         """Indices trained on at this moment, sorted: the complement."""
-        return np.flatnonzero(self._fold != self.fold(samples_seen))
+        return np.flatnonzero((self._fold != self.fold(samples_seen)) & (self._fold != LEFT_OUT))
+
+    def leave_out(self, rows: Ints) -> None:
+        """Neither train on these rows nor hold them out, from now on; `Batches.leave_out` tells the batches too."""
+        self._fold[rows] = LEFT_OUT
 
     def fold(self, samples_seen: int) -> int:
         """Number of the fold that is out at this moment."""

@@ -97,6 +97,22 @@ def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tupl
     return network.eval(), settings
 
 
+def load_data(settings: Config) -> Dataset:
+    """What a run was trained on, opened again as it was; an InputError where it is gone or has changed."""
+    from equipoise.data import open_dataset
+
+    if settings.source == IN_MEMORY:
+        raise InputError("the data were arrays in memory, which are gone; only runs on files can be opened again")
+    try:
+        dataset = open_dataset(settings.source, resolution=settings.resolution, labels=settings.labels)
+    except (InputError, OSError) as error:
+        why = str(error).rstrip(".")
+        raise InputError(f"the data that the run was trained on did not open: {why}") from None
+    if dataset.fingerprint != settings.fingerprint:
+        raise InputError(f"{settings.source} has changed since the run began; restore it, or train anew")
+    return dataset
+
+
 def load_average(run: Path, width: float, at: str | None = None) -> tuple[nn.Module, Config]:
     """The generator averaged at a relative width, made of what the run kept in `ema`, like `load_network`'s."""
     network, settings = load_network(run, "G")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from equipoise import images, runs, samples
-from equipoise.config import IN_MEMORY, Config
-from equipoise.data import Dataset, open_dataset
+from equipoise.config import Config
+from equipoise.data import Dataset
 from equipoise.errors import EquipoiseError
-from equipoise.metrics.features import extract
+from equipoise.metrics.neighbours import nearest
 from equipoise.report.page_pictures import Picture, from_png, thinned
 
 MOST = 5000  # training images that are searched
@@ -65,37 +63,27 @@ def look(run: Path) -> Closer:
 
 def _dataset(config: Config) -> Dataset | str:
     """What the run was trained on, or a sentence that says why it is not searched."""
-    if config.source == IN_MEMORY or config.source.startswith("hf:"):
+    if config.source.startswith("hf:"):
         return f"Nearest training images are not shown, for the data ({config.source}) are not on this disk."
     try:
-        dataset = open_dataset(config.source, resolution=config.resolution, labels=config.labels)
-    except (EquipoiseError, OSError) as error:
-        return f"Nearest training images are not shown, for the data did not open: {error}."
-    if dataset.fingerprint != config.fingerprint:
-        return f"Nearest training images are not shown, for {config.source} has changed since the run began."
+        dataset = runs.load_data(config)
+    except EquipoiseError as error:
+        return f"Nearest training images are not shown: {error}."
     if len(dataset) > MOST:
         return f"Nearest training images are not shown: {len(dataset):,} are more than the {MOST:,} that are searched."
     return dataset
 
 
 def _neighbours(made: NDArray[np.uint8], pool: NDArray[np.uint8]) -> tuple[tuple[Row, ...], float]:
-    """Samples with their neighbours, by root mean square of the pixels' differences at 16 by 16 at most, 0 to 1."""
-    features = torch.from_numpy(extract("pixels", pool))
-    distance, order = _distances(extract("pixels", made), features).topk(min(NEIGHBOURS, len(pool)), largest=False)
-    some = torch.tensor(thinned(range(len(pool)), COMPARED))
-    others = _distances(features[some], features)
-    others[torch.arange(len(some)), some] = torch.inf  # not itself
+    """Samples with their neighbours."""
+    distance, order = nearest(made, pool, NEIGHBOURS)
+    some = np.array(thinned(range(len(pool)), COMPARED))
+    usual, _ = nearest(pool[some], pool, own=some)
     rows = tuple(
-        Row(f"{float(near[0]):.3f}", _strip(np.concatenate([made[number : number + 1], pool[which.numpy()]]), gap=True))
+        Row(f"{near[0]:.3f}", _strip(np.concatenate([made[number : number + 1], pool[which]]), gap=True))
         for number, (near, which) in enumerate(zip(distance, order, strict=True))
     )
-    return rows, float(others.min(dim=1).values.median())
-
-
-def _distances(one: Any, other: Any) -> torch.Tensor:
-    """Of each to each, exact where two are the same."""
-    far: torch.Tensor = torch.cdist(torch.as_tensor(one), other, compute_mode="donot_use_mm_for_euclid_dist")
-    return far.div(math.sqrt(other.shape[1]))
+    return rows, float(np.median(usual))
 
 
 def _strip(row: Any, gap: bool = False) -> Picture:

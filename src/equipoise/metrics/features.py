@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,13 +21,13 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of eac
 
 
 def extract(
-    name: str,  # "pixels", "lite0", or whatever is registered as a kind of features
+    name: str,  # "pixels", "lite0", "inception", "dinov2", or whatever is registered as a kind of features
     images: Any,  # uint8 [N, C, H, W], or float vectors [N, d]
     *,
     device: str | torch.device = "cpu",
     batch: int = 64,  # images at a time
     progress: Progress | None = None,
-    **options: Any,  # of these features, such as `size`
+    **options: Any,  # of these features, such as `size`, `weights` and `download`
 ) -> NDArray[np.float32]:
     """Features float32 [N, F] of images or vectors.
 
@@ -42,12 +43,31 @@ def extract(
 
 
 def label(name: str, **options: Any) -> str:
-    """What the Fréchet distance in these features is to be called, such as "FD-lite0" or "FD-lite0 (64 px)"."""
-    size = options.get("size")
+    """What the Fréchet distance in these features is to be called, such as "FD-lite0" or "FD-lite0 (64 px)".
+
+    Only the Inception network with the FID's weights makes it an "FID".
+    """
+    called: Callable[..., str] = find("features", name).facts.get("called", functools.partial(_called, name))
+    return called(**options)
+
+
+def resizing(name: str, **options: Any) -> str:
+    """How these features resize images, to be said beside every number: "bicubic to 224 px"; "" where it is unknown."""
+    entry = find("features", name)
+    values = {one.name: one.default for one in inspect.signature(entry.part).parameters.values()} | options
+    return "none" if values.get("size", 0) is None else str(entry.facts.get("resizing", "")).format_map(values)
+
+
+def _called(name: str, size: int | None = None, **options: Any) -> str:
     return f"FD-{name}" if size is None else f"FD-{name} ({size} px)"
 
 
-@register("features", "pixels", claim="the values themselves, shrunk to at most 16 by 16; for digits and vectors")
+@register(
+    "features",
+    "pixels",
+    claim="the values themselves, shrunk to at most 16 by 16; for digits and vectors",
+    resizing="areas averaged to at most {size} px",
+)
 def pixels(batches: _Batches, size: int | None = 16) -> Iterator[Tensor]:
     """Values in [0, 1], averaged over areas until no side is longer than `size` pixels (None: as they are)."""
     for images in batches:
@@ -63,28 +83,33 @@ def pixels(batches: _Batches, size: int | None = 16) -> Iterator[Tensor]:
     "lite0",
     paper="arXiv:1905.11946",
     claim="1,280 ImageNet features of EfficientNet-Lite0, from Python packages; 55 ms an image on a CPU core at 224 px",
+    resizing="bicubic to {size} px",
 )
 def lite0(batches: _Batches, size: int = 224) -> Iterator[Tensor]:
     """Pooled features of EfficientNet-Lite0 (ImageNet weights), of images resized to `size` pixels, a multiple of 32.
 
     Smaller sizes are cheaper (128 a quarter, 64 a sixteenth) and give other values: never compare across sizes.
     """
-    if len(batches.shape) != 3 or batches.shape[0] not in (1, 3):
-        raise InputError(
-            f"lite0 sees grey or RGB images [1 or 3, H, W], and these are shaped {list(batches.shape)}; "
-            "drop the other channels, or use the features 'pixels'."
-        )
+    batches.coloured("lite0")
     if size < 32 or size % 32:
         raise InputError(
             f"lite0 halves its images five times, so a size of {size} does not fit; give a multiple of 32."
         )
     network = _lite0(str(batches.device))
-    mean, std = (torch.tensor(values, device=batches.device)[:, None, None] for values in IMAGENET)
     for images in batches:
-        values = (images / 255).expand(-1, 3, -1, -1)
-        values = F.interpolate(values, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
         with torch.no_grad():
-            yield network.extract_features((values - mean) / std).mean(dim=(2, 3))
+            yield network.extract_features(imagenet_input(images, size)).mean(dim=(2, 3))
+
+
+def imagenet_input(
+    images: Tensor,  # [B, 1 or 3, H, W], 0 to 255
+    size: int,  # pixels a side
+) -> Tensor:
+    """Images [B, 3, size, size] as ImageNet's networks expect them: bicubic with antialiasing, colours normalised."""
+    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in IMAGENET)
+    values = (images / 255).expand(-1, 3, -1, -1)
+    values = F.interpolate(values, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
+    return (values - mean) / std
 
 
 class _Batches:
@@ -100,6 +125,14 @@ class _Batches:
                 "least one; turn images in [-1, 1] into bytes with equipoise.images.to_uint8."
             )
         self.shape: tuple[int, ...] = tuple(images.shape[1:])
+
+    def coloured(self, name: str) -> None:
+        """Refuse what is no grey or RGB image, for the network `name`."""
+        if len(self.shape) != 3 or self.shape[0] not in (1, 3):
+            raise InputError(
+                f"{name} sees grey or RGB images [1 or 3, H, W], and these are shaped {list(self.shape)}; "
+                "drop the other channels, or use the features 'pixels'."
+            )
 
     def __iter__(self) -> Iterator[Tensor]:
         for start in range(0, len(self.images), self.batch):

@@ -16,6 +16,7 @@ import typer
 
 from equipoise import __version__
 from equipoise.commands import Labels, Out, Resolution, Run, Source
+from equipoise.commands.export import export
 from equipoise.commands.walk import walk
 from equipoise.errors import EquipoiseError
 
@@ -330,6 +331,7 @@ def cache_clear() -> None:
 
 # Commands that have files of their own: a line `app.command()(name)` each.
 app.command()(walk)
+app.command()(export)
 
 
 @app.callback(invoke_without_command=True)

@@ -21,6 +21,7 @@ class ConditionalBatchNorm(nn.Module):
     def __init__(self, channels: int, num_classes: int, *, dims: int = 2) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.places = (-1, channels, *[1] * dims)  # [N, C, 1, ...]
         self.norm = layers.batch_norm(channels, dims=dims, affine=num_classes == 0)
         if num_classes:
             self.scale = nn.Parameter(torch.empty(num_classes, channels))
@@ -37,9 +38,8 @@ class ConditionalBatchNorm(nn.Module):
         if not self.num_classes:
             return x
         labels = require_labels(labels, self.num_classes)
-        places = [-1, x.shape[1]] + [1] * (x.ndim - 2)  # [N, C, 1, ...]
         scale, shift = F.embedding(labels, self.scale), F.embedding(labels, self.shift)
-        return torch.addcmul(shift.reshape(places), x, scale.reshape(places))
+        return torch.addcmul(shift.reshape(self.places), x, scale.reshape(self.places))
 
 
 class ClassEmbedding(nn.Embedding):

@@ -1,0 +1,49 @@
+"""Hand a trained generator over: as plain PyTorch, ONNX, a folder for the Hugging Face Hub, a page for the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from equipoise.apps.export import torch_files
+from equipoise.apps.export.subject import of_run
+from equipoise.errors import InputError
+from equipoise.files import atomic_dir
+from equipoise.registry import suggest
+
+FORMATS = ("torch",)
+
+
+def export(
+    run: Path,
+    out: Path | None = None,  # a folder, new or empty; default: `export` in the run's
+    formats: Sequence[str] = ("torch",),
+    *,
+    at: str | None = None,  # a checkpoint's name; None: the newest
+    generator: nn.Module | None = None,  # for a run with networks of one's own: GAN.load(run, ...).generator
+) -> list[str]:
+    """Write a run's averaged generator in these formats; returns a line for each file.
+
+    Raises:
+        InputError: there is no such format, the folder holds something, or the generator cannot be written so.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"there is no format {name!r}{suggest(name, list(FORMATS))}")
+    folder = run / "export" if out is None else out
+    _check_folder(folder)
+    subject = of_run(run, at, generator)
+    try:
+        with atomic_dir(folder) as new:
+            torch_files.write(new, subject)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}); give --out another place") from None
+    return [f"{folder / path.name}: {path.stat().st_size / 1000:,.0f} kB" for path in sorted(folder.iterdir())]
+
+
+def _check_folder(folder: Path) -> None:
+    """Nothing is overwritten."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists already, and nothing is overwritten; give --out a new folder")

@@ -1,0 +1,27 @@
+"""`equipoise export`: hand a trained generator over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equipoise.commands import Run
+
+
+def export(
+    run: Run,
+    out: Annotated[Path | None, typer.Option(help="A folder, new or empty; default: `export` in the run's")] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="torch; repeatable. torch is always there")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
+    ] = None,
+) -> None:
+    """Hand over a run's generator, to be used without equipoise."""
+    from equipoise.apps import export as exporting
+
+    for text in exporting.export(run, out, formats or ("torch",), at=checkpoint):
+        typer.echo(text)

@@ -11,6 +11,8 @@ from equipoise.metrics.distances import frechet as frechet
 from equipoise.metrics.distances import frechet_from_moments as frechet_from_moments
 from equipoise.metrics.distances import kernel as kernel
 from equipoise.metrics.features import extract as extract
+from equipoise.metrics.memorisation import Memorisation as Memorisation
+from equipoise.metrics.memorisation import memorised as memorised
 from equipoise.metrics.mixtures import Modes as Modes
 from equipoise.metrics.mixtures import modes as modes
 from equipoise.metrics.mixtures import reverse_kl as reverse_kl

@@ -18,7 +18,7 @@ from equipoise import __version__
 from equipoise.commands import Labels, Out, Resolution, Run, Source
 from equipoise.commands.export import export
 from equipoise.commands.walk import walk
-from equipoise.errors import EquipoiseError
+from equipoise.errors import EquipoiseError, InputError
 
 app = typer.Typer(
     name="equipoise",
@@ -64,22 +64,34 @@ def train(
     snapshot_kimg: Annotated[
         float, typer.Option(help="Between sample grids and checkpoints; 0: a tenth of the run, 1 to 200 kimg")
     ] = 0.0,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Begin with the networks of this run, and with its recipe")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="G: of --from only the averaged generator; D is new")] = None,
+    warm_up: Annotated[
+        float | None, typer.Option(help="kimg over which G's rate rises from 0; default: 5 with --only G, or else 0")
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print every resolved value and stop")] = False,
     quiet: Annotated[bool, typer.Option(help="Print errors only")] = False,
 ) -> None:
     """Train a GAN on images or vectors."""
-    from equipoise import plan, runs
+    from equipoise import fine_tune, plan, runs
     from equipoise.report.console import ProgressLine
 
     line = ProgressLine(quiet=quiet)
     if out is not None and not dry_run:
         runs.make_folder(out)
-    dataset = _open(source, resolution, labels, line)
     asked = plan.Request(
         source, recipe, settings or (), {}, kimg, budget, seed, resolution, batch, labels, device, balance,
         controller, workers, deterministic, snapshot_kimg,
     )  # fmt: skip
-    planned = plan.resolve(asked, dataset)
+    if start is None and (only is not None or warm_up is not None):
+        raise InputError("--only and --warm-up belong to a run that begins from another; give --from as well")
+    asked = asked if start is None else fine_tune.ask(asked, start)
+    dataset = _open(source, asked.resolution, labels, line)
+    planned, networks = plan.resolve(asked, dataset), None
+    if start is not None:
+        planned, networks = fine_tune.begin_from(planned, start, only, warm_up)
     if dry_run:
         from equipoise.explain import explain
 
@@ -92,7 +104,7 @@ def train(
     line.say(f"Run folder: {folder}")
     with runs.stoppable() as stop:
         try:
-            outcome = runs.begin(planned, folder, line, stop)
+            outcome = runs.begin(planned, folder, line, stop, networks)
         finally:
             line.close()
     _finish(outcome, folder, line)

@@ -39,6 +39,7 @@ class Config:
     tick_kimg: float = 4.0  # between looks once the run has settled
     snapshot_kimg: float = 0.0  # between samples and checkpoints; 0: a tenth of the run, at most 200
     threads: int = 0  # of the CPU, for the record: other counts give other bits
+    start: str = ""  # the checkpoint of another run whose networks this one began with; empty: it began anew
     own_networks: bool = False  # networks handed in from Python, which no recipe can rebuild
     origin: dict[str, str] = field(default_factory=dict)  # where each value came from, by path
     version: str = __version__

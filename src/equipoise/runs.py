@@ -24,12 +24,16 @@ from equipoise.train import Outcome, measure_speed, train
 
 
 def begin(
-    planned: plan.Plan, out: Path, watcher: Watcher | None = None, stop: Callable[[], bool] = lambda: False
+    planned: plan.Plan,
+    out: Path,
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    networks: tuple[nn.Module, nn.Module] | None = None,  # the recipe's, with weights to begin with; None: drawn anew
 ) -> Outcome:
     """Make the run folder and train. A folder that holds anything is refused."""
     make_folder(out)
-    settled = settle(planned.config, planned.dataset, watcher)
-    return train(settled, planned.dataset, out, watcher=watcher, stop=stop)
+    settled = settle(planned.config, planned.dataset, watcher, networks)
+    return train(settled, planned.dataset, out, networks=networks, watcher=watcher, stop=stop)
 
 
 def settle(

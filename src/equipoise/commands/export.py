@@ -14,7 +14,7 @@ def export(
     run: Run,
     out: Annotated[Path | None, typer.Option(help="A folder, new or empty; default: `export` in the run's")] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="torch; repeatable. torch is always there")
+        list[str] | None, typer.Option("--format", help="onnx, besides torch, which is always there; repeatable")
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from torch import nn
 
-from equipoise.apps.export import torch_files
+from equipoise.apps.export import onnx_model, torch_files
 from equipoise.apps.export.subject import of_run
 from equipoise.errors import InputError
 from equipoise.files import atomic_dir
 from equipoise.registry import suggest
 
-FORMATS = ("torch",)
+FORMATS = ("torch", "onnx")
 
 
 def export(
     run: Path,
     out: Path | None = None,  # a folder, new or empty; default: `export` in the run's
-    formats: Sequence[str] = ("torch",),
+    formats: Sequence[str] = ("torch",),  # see FORMATS; torch is always there
     *,
     at: str | None = None,  # a checkpoint's name; None: the newest
     generator: nn.Module | None = None,  # for a run with networks of one's own: GAN.load(run, ...).generator
@@ -32,12 +32,16 @@ def export(
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"there is no format {name!r}{suggest(name, list(FORMATS))}")
+    if "onnx" in formats:
+        onnx_model.check_packages("onnx")
     folder = run / "export" if out is None else out
     _check_folder(folder)
     subject = of_run(run, at, generator)
     try:
         with atomic_dir(folder) as new:
-            torch_files.write(new, subject)
+            network = torch_files.write(new, subject)
+            if "onnx" in formats:
+                (new / "model.onnx").write_bytes(onnx_model.convert(network, subject))
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}); give --out another place") from None
     return [f"{folder / path.name}: {path.stat().st_size / 1000:,.0f} kB" for path in sorted(folder.iterdir())]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from equipoise import data, metrics
 from equipoise.errors import InputError
-from equipoise.metrics.memorisation import _exceedance, memorised, wilson
+from equipoise.metrics.memorisation import _exceedance, memorised
 
 SEEDS = range(3)
 
@@ -41,11 +41,6 @@ def test_probabilities_by_hand() -> None:
     assert _exceedance(2, 3, 1, 5) == pytest.approx(3 / 8 * 2 / 7)  # and the second lowest too
     assert _exceedance(1, 1, 2, 3) == pytest.approx(2 / 4)  # below the second of three: two places of four
     assert _exceedance(0, 7, 3, 9) == pytest.approx(1)
-
-
-def test_the_interval_of_a_share_by_hand() -> None:
-    assert wilson(0.0, 10) == pytest.approx((0, 1.959964**2 / (10 + 1.959964**2)))
-    assert wilson(0.5, 4) == pytest.approx((0.1500, 0.8500), abs=1e-4)
 
 
 def digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:

@@ -11,6 +11,8 @@ from equipoise.metrics.distances import frechet as frechet
 from equipoise.metrics.distances import frechet_from_moments as frechet_from_moments
 from equipoise.metrics.distances import kernel as kernel
 from equipoise.metrics.features import extract as extract
+from equipoise.metrics.intervals import Measure as Measure
+from equipoise.metrics.measures import measure as measure
 from equipoise.metrics.memorisation import Memorisation as Memorisation
 from equipoise.metrics.memorisation import memorised as memorised
 from equipoise.metrics.mixtures import Modes as Modes

@@ -53,6 +53,23 @@ def prdc(
     )
 
 
+def prdc_of_distances(
+    real: Tensor,  # [N, N] distances within the real samples
+    fake: Tensor,  # [M, M] within the generated ones
+    across: Tensor,  # [N, M] between them
+    k: int = 5,
+) -> PRDC:
+    """The same from matrices of distances, for those who have them and room for them."""
+    real_radii, fake_radii = (one.kthvalue(k + 1, dim=1).values for one in (real, fake))  # itself at 0 is the first
+    inside = across < real_radii[:, None]
+    return PRDC(
+        precision=float(inside.any(dim=0).double().mean()),
+        recall=float((across < fake_radii).any(dim=1).double().mean()),
+        density=float(inside.sum(dim=0).double().mean()) / k,
+        coverage=float(inside.any(dim=1).double().mean()),
+    )
+
+
 def harmonic_mean(first: float, second: float) -> float:
     """2ab / (a + b), and 0 where both are 0: the F score of a precision and a coverage."""
     return 2 * first * second / (first + second) if first + second > 0 else 0.0

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from equipoise.errors import InputError
 from equipoise.metrics._matrices import distance_blocks, matrix, pair
+from equipoise.metrics.intervals import wilson
 
 CHANCE = 0.01  # share of real samples outside the training data that look like copies
 LEVEL = 0.01  # of p, below which copies are said to be there
 LEAST = 300  # held-out samples; with fewer, training samples held against all others join them
 MOST = 2000  # samples that set the limit
-Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,3 @@ def _excess(count: int, m: int, rank: int, n: int) -> tuple[float, float, float]
     most = ours - usual + math.hypot(high - ours, usual - usual_low)
     share, low, high = (min(1.0, max(0.0, value / (1 - usual))) for value in (ours - usual, least, most))
     return share, low, high
-
-
-def wilson(
-    share: float,  # observed, 0 to 1
-    n: int,  # of so many
-) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    middle, half = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(0.0, (middle - half) / (1 + Z**2 / n)), min(1.0, (middle + half) / (1 + Z**2 / n))

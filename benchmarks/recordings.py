@@ -163,7 +163,7 @@ def task_of(group: str) -> tuple[Any, dict[str, Any]]:
     from equipoise.studies.balance import tasks
 
     name, changes = GROUPS[group]
-    easy = dataclasses.replace(tasks.RING8, name="ring5", material=tasks._mixture(tasks.ring(5), 0.1, 4096))
+    easy = dataclasses.replace(tasks.RING8, name="ring5", material=tasks.mixture(tasks.ring(5), 0.1, 4096, 50))
     return {"ring5": easy, **tasks.TASKS}[name], changes
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from equipoise.errors import InputError
-from equipoise.studies.balance import adapter, bench, networks, settings, table, tasks, train
+from equipoise.studies.balance import adapter, bench, networks, references, settings, table, tasks, train
 from equipoise.studies.balance.arms import ARMS
 from equipoise.studies.balance.scenarios import SCENARIOS, forget, shake
 
@@ -95,7 +95,7 @@ def test_a_sample_that_is_not_finite_is_a_miss():
     whole = ring.score(half)
     half[::2] = np.nan
     assert ring.score(half) == pytest.approx(whole / 2, abs=0.02)
-    assert tasks.fidelity(ring.rows, np.full((100, 2), np.nan)) == 0
+    assert tasks.neighbourly(ring.rows, np.full((100, 2), np.nan))["F"] == 0
 
 
 def test_data_made_wrong():
@@ -132,7 +132,7 @@ def test_a_blow_falls_once_at_two_fifths():
 
 def test_every_arm_is_a_setting_that_can_run():
     for arm in ARMS.values():
-        settings.check(arm.applied(tasks.DIGITS.cfg) | {"balance": "off"})
+        settings.check(arm.applied(tasks.DIGITS.cfg))
 
 
 # ------------------------------------------------------------------------------------------------ the benchmark
@@ -167,7 +167,7 @@ def test_the_table_counts_by_hand():
         in text
     )
     assert "| ten D steps | repairable | 0.25 | 0.92 |" in table.by_scenario(rows, {"ring8": {"whole": 0.80}}, "ring8")
-    assert table.best_static([row("healthy", "static", 0.7, seed) for seed in range(5)] + rows) == {
+    assert references.best_static([row("healthy", "static", 0.7, seed) for seed in range(5)] + rows) == {
         "ring8": {"whole": {"score": 0.7, "setting": "static", "seeds": 5}}
     }
 

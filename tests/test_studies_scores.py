@@ -83,7 +83,7 @@ def test_half_the_samples_lost_is_half_the_overlap():
     made = np.random.default_rng(0).integers(len(one), size=(2000, 3))
     whole = one.images[made, 0].astype(np.float32) / 127.5 - 1
     lost = np.concatenate([whole, np.full_like(whole, np.nan)])
-    full, half = (scores._by_classes(one, part).values for part in (whole, lost))
+    full, half = (scores.by_classes(one, part).values for part in (whole, lost))
     assert half["confidence"] == pytest.approx(full["confidence"] / 2)
     assert half["modes"] == full["modes"] and half["reverse_kl"] == full["reverse_kl"]
     assert half["overlap"] < full["overlap"]
@@ -106,10 +106,10 @@ def test_triples_with_known_classes(monkeypatch):
     object.__setattr__(one, "images", one.images[:4])
     monkeypatch.setattr(scores, "classifier", lambda dataset: Oracle())
     made = np.zeros((10, 3, 8, 8), np.uint8)
-    found = scores._by_classes(one, made).values  # all of them 000, whose share is 1/8
+    found = scores.by_classes(one, made).values  # all of them 000, whose share is 1/8
     assert found == pytest.approx({"overlap": 1 / 8, "modes": 1, "reverse_kl": math.log(8), "confidence": 1})
     made[5:, 2] = 250  # and half of them 002, whose share is 1/16
-    found = scores._by_classes(one, made).values
+    found = scores.by_classes(one, made).values
     assert found["overlap"] == pytest.approx(3 / 16) and found["modes"] == 2
     assert found["reverse_kl"] == pytest.approx(0.5 * math.log(0.5 * 8) + 0.5 * math.log(0.5 * 16))
 

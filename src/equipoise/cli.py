@@ -264,6 +264,9 @@ def bench_balance(
     jobs: Annotated[int, typer.Option(help="Processes at a time")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the rows; the same again goes on")] = Path("studies/balance"),
     record: Annotated[bool, typer.Option(help="Keep each cell's run folder, to look into its moves")] = False,
+    references: Annotated[
+        bool, typer.Option("--references", help="Measure what cells are held against: static settings on each data")
+    ] = False,
 ) -> None:
     """Unbalance small runs in many ways, and measure what brings them back; docs/studies/balance.md explains."""
     from equipoise import runs
@@ -271,7 +274,10 @@ def bench_balance(
 
     with runs.stoppable() as stop:
         span = range(first_seed, first_seed + seeds)
-        typer.echo(command.run(tasks, scenarios, arms, span, jobs, out, record, typer.echo, stop))
+        if references:
+            typer.echo(command.run_references(tasks, span, jobs, out, typer.echo, stop))
+        else:
+            typer.echo(command.run(tasks, scenarios, arms, span, jobs, out, record, typer.echo, stop))
 
 
 @app.command()

@@ -66,7 +66,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     recipe, origin = _recipe(request, dataset, device, remarks)
     controller = request.controller or ("autopilot" if request.balance in ("advise", "act") else None)
     if controller is not None and request.balance == "act":
-        recipe = _with_actuators(recipe, controller, origin)
+        recipe = with_actuators(recipe, controller, origin)
     build.rates(recipe, build.objective(recipe))
     build.rule(recipe)
     remarks += compatibility.cautions(recipe)
@@ -163,7 +163,7 @@ def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str])
     return recipe, origin
 
 
-def _with_actuators(recipe: Recipe, controller: str, origin: dict[str, str]) -> Recipe:
+def with_actuators(recipe: Recipe, controller: str, origin: dict[str, str]) -> Recipe:
     """The recipe with what the controller turns and the recipe does not have, at rest; what cannot be is left out."""
     for path, rest in find("controller", controller).facts["wants"].items():
         if path in recipe.values() or path.partition(".")[0] in recipe.terms | recipe.augmentations:

@@ -31,9 +31,16 @@ class Classifier:
         self.device = torch.device(device)
         self.network = _network(shape, num_classes).to(self.device)
 
-    @torch.no_grad()
     def probabilities(self, images: Any, batch: int = 512) -> NDArray[np.float32]:
         """Each class's probability [N, classes] for uint8 images [N, C, H, W]."""
+        return np.asarray(self._seen(self.network, images, batch).softmax(dim=1).numpy())
+
+    def features(self, images: Any, batch: int = 512) -> NDArray[np.float32]:
+        """What the last layer sees [N, F] of uint8 images [N, C, H, W], to measure distances in."""
+        return np.asarray(self._seen(self.network[:-1], images, batch).numpy())
+
+    @torch.no_grad()
+    def _seen(self, network: nn.Module, images: Any, batch: int) -> Tensor:
         images = _images(images)
         if images.shape[1:] != self.shape:
             raise InputError(
@@ -41,8 +48,9 @@ class Classifier:
                 f"{list(images.shape[1:])}; resize them, or fit another."
             )
         self.network.eval()
-        parts = [self.network(_normal(images[at : at + batch], self.device)) for at in range(0, len(images), batch)]
-        return np.asarray(torch.cat(parts).softmax(dim=1).cpu().numpy())
+        return torch.cat(
+            [network(_normal(images[at : at + batch], self.device)).cpu() for at in range(0, len(images), batch)]
+        )
 
     def predict(self, images: Any) -> NDArray[np.int64]:
         """The likeliest class [N] of uint8 images [N, C, H, W]."""

@@ -75,7 +75,7 @@ def score(
         return _by_modes(dataset, _samples(generator, settings, samples or POINTS, seed))
     if is_stacked(settings.source):
         made = _samples(generator, settings, samples or TRIPLES, seed)
-        return _by_classes(singles(settings.source, settings.labels, resolution=settings.resolution), made)
+        return by_classes(singles(settings.source, settings.labels, resolution=settings.resolution), made)
     real = split(dataset, settings.seed, settings.total)[0] if against is None else some(judges)
     rows = np.tile(real, _draws(len(real), samples or LEAST))
     labels = judges.labels[rows] if settings.classes and judges.labels is not None else None
@@ -97,7 +97,7 @@ def reference(
     generator = np.random.default_rng(seed)
     if is_stacked(source):
         one = singles(source, labels, resolution=resolution)
-        return _by_classes(one, np.asarray(one.images)[generator.integers(len(one), size=(TRIPLES, 3)), 0])
+        return by_classes(one, np.asarray(one.images)[generator.integers(len(one), size=(TRIPLES, 3)), 0])
     dataset = open_dataset(source, resolution=resolution, labels=labels)
     if dataset.modes is not None:
         return _by_modes(dataset, dataset.images[generator.integers(len(dataset), size=POINTS)])
@@ -116,12 +116,17 @@ def _by_modes(dataset: Dataset, points: Array) -> Scores:
     return Scores("overlap", True, values | {"high_quality": found.high_quality, "reverse_kl": found.reverse_kl})
 
 
-def _by_classes(one: Dataset, made: Array) -> Scores:
-    """Triples of classes of the images `made` [N, 3, H, W] against those that independent channels would show."""
+def by_classes(
+    one: Dataset,  # the single images
+    made: Array,  # [N, 3, H, W]
+    true: Array | None = None,  # shares [classes^3]; default: those that independent channels would show
+) -> Scores:
+    """Triples of classes that a classifier sees in images against their true shares."""
     assert one.labels is not None
     number, sound = len(one.classes), _sound(made)
-    shares = np.bincount(one.labels, minlength=number) / len(one)
-    true = np.einsum("a,b,c->abc", shares, shares, shares).ravel()
+    if true is None:
+        shares = np.bincount(one.labels, minlength=number) / len(one)
+        true = np.einsum("a,b,c->abc", shares, shares, shares).ravel()
     counts, confidence = np.zeros(number**3), 0.0
     if sound.any():
         channels = _bytes(made[sound]).reshape(-1, 1, *made.shape[2:])

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from equipoise import build, runs
+from equipoise import build, plan, runs
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data.dataset import Analysis, Dataset, assemble
 from equipoise.data.duplicates import exact
@@ -58,6 +58,7 @@ def steered(
     *,
     out: Path | None = None,
     disturb: Disturb | None = None,
+    controller: str = "autopilot",  # who steers with balance="act": a registered one, with parts that it turns
     without: Sequence[str] = (),  # parts of the autopilot, see `equipoise.autopilot.PARTS`
 ) -> tuple[Array, int]:
     """The same as `train`, and how many moves were made."""
@@ -69,7 +70,7 @@ def steered(
     g_widths, d_widths = ([int(width) for width in full[name]] for name in ("g_widths", "d_widths"))
     stds = full["init_std_g"], full["init_std_d"]
     pair = networks.pair(dataset.shape, int(full["zdim"]), g_widths, d_widths, full["out"] == "tanh", *stds)
-    config = configured(full, dataset, seed, without)
+    config = configured(full, dataset, seed, without, controller)
     if out is not None:
         runs.make_folder(out)
     rounds = 0
@@ -99,11 +100,18 @@ def as_dataset(data: Array, shape: tuple[int, ...]) -> Dataset:
     return assemble(rows, Report(IN_MEMORY), labels=None, classes=(), content=IN_MEMORY, analysis=analysis)
 
 
-def configured(full: Mapping[str, Any], dataset: Dataset, seed: int, without: Sequence[str] = ()) -> Config:
-    """The resolved run of checked settings."""
+def configured(
+    full: Mapping[str, Any], dataset: Dataset, seed: int, without: Sequence[str] = (), controller: str = "autopilot"
+) -> Config:
+    """The resolved run of checked settings; what the controller turns and the settings lack is there, at rest."""
     scale = float(np.asarray(dataset.images).std(axis=0).mean())
     recipe = settings.recipe(full, len(dataset.shape) == 3, scale)
-    controller = " without ".join(["autopilot", *([" ".join(without)] if without else [])])
+    acting = full["balance"] == "act"
+    if acting:
+        recipe = plan.with_actuators(recipe, controller, {})
+    if acting and controller == "autopilot" and "r1" not in recipe.terms:
+        recipe = recipe.with_values({"r1.gamma": 0.0})
+    named = " without ".join([controller, *([" ".join(without)] if without else [])])
     return Config(
         source=IN_MEMORY,
         recipe=recipe,
@@ -112,7 +120,7 @@ def configured(full: Mapping[str, Any], dataset: Dataset, seed: int, without: Se
         seed=seed,
         kimg=recipe.kimg,
         balance=full["balance"],
-        controller=controller if full["balance"] == "act" else None,
+        controller=named if acting else None,
         tick_kimg=recipe.kimg / TICKS,
         threads=torch.get_num_threads(),
         own_networks=True,

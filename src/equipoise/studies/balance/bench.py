@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from equipoise.errors import EquipoiseError, InputError
@@ -53,6 +53,7 @@ class Row:
     seconds: float  # of training
     moves: int = 0  # things turned
     error: str = ""
+    beside: dict[str, float] = field(default_factory=dict)  # what else is known of the samples: modes, coverage, ...
 
     @property
     def cell(self) -> Cell:
@@ -68,6 +69,10 @@ def cells(
         for name in chosen:
             if name not in known:
                 raise InputError(f"there is no {kind} called {name!r}{suggest(name, list(known))}")
+    for name in tasks:
+        vain = [arm for arm in arms if not ARMS[arm].fits(TASKS[name].cfg)]
+        if vain:
+            raise InputError(f"{vain[0]!r} augments images, and {name} has vectors; ask for it on a task of images")
     return [Cell(t, s, a, seed) for seed in seeds for t in tasks for s in scenarios for a in arms]
 
 
@@ -99,17 +104,20 @@ def run(cell: Cell, record: Path | None = None) -> Row:
     torch.set_num_threads(1)
     task, scenario, arm = TASKS[cell.task], SCENARIOS[cell.scenario], ARMS[cell.arm]
     cfg, material = arm.applied(scenario.applied(task.cfg)), task.material(cell.seed, scenario.data)
-    began, moves, score, error = time.monotonic(), 0, 0.0, ""
+    began, moves, judged, error = time.monotonic(), 0, {"": 0.0}, ""
     out = None if record is None else record / cell.folder
     try:
         made, moves = adapter.steered(
-            cfg, material.rows, cell.seed, material.samples, out=out, disturb=scenario.disturb(cfg), without=arm.without
-        )
+            cfg, material.rows, cell.seed, material.samples, out=out, disturb=scenario.disturb(cfg),
+            controller=arm.controller, without=arm.without,
+        )  # fmt: skip
         seconds = time.monotonic() - began
-        score = material.score(made)
+        judged = {name: round(value, 4) for name, value in material.judge(made).items()}
     except EquipoiseError as failure:
         seconds, error = time.monotonic() - began, str(failure)
-    return Row(cell.task, cell.scenario, cell.arm, cell.seed, round(score, 4), round(seconds, 1), moves, error)
+    score, *_ = judged.values()
+    beside = dict(list(judged.items())[1:])
+    return Row(cell.task, cell.scenario, cell.arm, cell.seed, score, round(seconds, 1), moves, error, beside)
 
 
 def bench(
@@ -128,6 +136,8 @@ def bench(
     atomic_write(out / ROWS, "".join(json.dumps(asdict(row)) + "\n" for row in rows))  # without a cut-off line
     known = {row.cell for row in rows}
     missing = [cell for cell in wanted if cell not in known]
+    for task in {cell.task for cell in missing}:
+        TASKS[task].ready()
     say(f"{len(wanted)} cells, {len(missing)} to run, {jobs} at a time; rows: {out / ROWS}")
     recordings = out / "runs" if record else None
     with (out / ROWS).open("a", encoding="utf-8") as file:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
+from equipoise.studies.balance.references import measure, references
 from equipoise.studies.balance.scenarios import SCENARIOS
-from equipoise.studies.balance.table import by_scenario, chart, references, table
+from equipoise.studies.balance.table import by_scenario, chart, table
 
 
 def run(
@@ -23,6 +24,13 @@ def run(
     atomic_write(out / "table.md", text)
     atomic_write(out / "chart.svg", chart(rows, references()))
     return text
+
+
+def run_references(
+    tasks: str, seeds: Sequence[int], jobs: int, out: Path, say: Callable[[str], None], stop: Callable[[], bool]
+) -> str:
+    """Measure the references of tasks from runs of static settings."""
+    return measure(_names(tasks), seeds, out, jobs, say, stop)
 
 
 def report(rows: list[bench.Row]) -> str:

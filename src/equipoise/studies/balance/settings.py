@@ -83,8 +83,6 @@ def recipe(full: Mapping[str, Any], images: bool, scale: float) -> Recipe:
     """The recipe of checked settings; `scale` is the root mean square of the data, about its mean."""
     batch, updates = int(full["batch"]), int(full["updates"])
     terms = {name: {"gamma": float(full[name])} for name in ("r1", "r2") if full[name]}
-    if full["balance"] == "act":
-        terms.setdefault("r1", {"gamma": 0.0})  # at rest, for the autopilot to turn
     augmentations: dict[str, dict[str, Any]] = {}
     if full["aug"]:
         augmentations = {"ada": {"p": full["aug"]}} if images else {"instance-noise": {"std": full["aug"] * scale}}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from math import nan
 from statistics import fmean, median
 
@@ -18,34 +16,13 @@ WELL, FAIRLY = 0.95, 0.90  # shares of the reference
 References = Mapping[str, Mapping[str, float]]  # task, data: score of the best static setting
 
 
-def references() -> dict[str, dict[str, float]]:
-    """Scores of the best static setting on each task's data; the file says which setting and how many seeds."""
-    text = resources.files(__package__).joinpath("references.json").read_text(encoding="utf-8")
-    return {task: {data: one["score"] for data, one in of.items()} for task, of in json.loads(text).items()}
-
-
-def best_static(rows: Sequence[Row], seeds: int = 5) -> dict[str, dict[str, dict[str, object]]]:
-    """The references that rows tell: of the arms that do not steer, the best mean over at least so many seeds."""
-    found: dict[str, dict[str, dict[str, object]]] = {}
-    for scenario in ("healthy", "tiny data", "long tail", "copies"):
-        for task in sorted({row.task for row in rows}):
-            scores: dict[str, list[float]] = {}
-            for row in rows:
-                if (row.task, row.scenario) == (task, scenario) and not row.arm.startswith("autopilot"):
-                    scores.setdefault(row.arm, []).append(row.score)
-            means = {arm: fmean(values) for arm, values in scores.items() if len(values) >= seeds}
-            if means:
-                best = max(means, key=lambda arm: means[arm])
-                one = {"score": round(means[best], 4), "setting": best, "seeds": len(scores[best])}
-                found.setdefault(task, {})[SCENARIOS[scenario].data] = one
-    return found
-
-
 def shares(rows: Sequence[Row], against: References) -> dict[tuple[str, str, str], list[float]]:
-    """Scores over their references, by task, scenario and arm."""
+    """Scores over their references, by task, scenario and arm; a cell whose reference nobody measured is left out."""
     found: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        reference = against[row.task][SCENARIOS[row.scenario].data]
+        reference = against.get(row.task, {}).get(SCENARIOS[row.scenario].data)
+        if reference is None:
+            continue
         found.setdefault((row.task, row.scenario, row.arm), []).append(row.score / reference)
     return found
 

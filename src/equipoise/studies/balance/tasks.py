@@ -2,80 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from equipoise.data import open_dataset
-from equipoise.metrics import harmonic_mean, modes, prdc
+from equipoise.metrics import modes
+from equipoise.studies.balance.material import Array, Material, Task, copies, neighbourly, shares, thinned
+from equipoise.studies.balance.pictures import has_photographs, photographs, triples
 
-Array = NDArray[Any]
-Score = Callable[[Array], float]
-NEIGHBOURS = 5  # whose distance is a ball's radius
 SPLIT = 1797  # seed of the digits' halves, the same for all runs
-TAIL = 20.0  # how much more frequent the first mode of a long tail is than the last
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a cell is trained on and judged by."""
-
-    rows: Array  # float32 [N, ...]
-    labels: NDArray[np.int64]  # [N]: the mode or class of each row
-    score: Score  # of samples [n, ...]
-    samples: int  # judged
-
-
-@dataclass(frozen=True)
-class Task:
-    """A distribution, a pair for it, and settings under which the pair is healthy."""
-
-    name: str
-    cfg: Mapping[str, Any]
-    material: Callable[[int, str], Material]  # seed; "whole", "tiny", "tail" or "copies"
-
-
-# ------------------------------------------------------------------------------------------------ what is done to data
-
-
-def shares(modes: int, tail: bool) -> NDArray[np.float64]:
-    """True shares [modes]: equal, or falling by the same factor from mode to mode, 20 to 1 over all."""
-    weights = TAIL ** -(np.arange(modes) / (modes - 1)) if tail else np.ones(modes)
-    return np.asarray(weights / weights.sum())
-
-
-def thinned(labels: NDArray[np.int64], true: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
-    """The most rows whose labels have the true shares."""
-    counts = np.bincount(labels, minlength=len(true))
-    wanted = np.floor((counts / true).min() * true + 1e-9).astype(int)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    return np.sort(np.concatenate([order[labels[order] == k][:n] for k, n in enumerate(wanted)]))
-
-
-def copies(rows: Array, labels: NDArray[np.int64], seed: int) -> tuple[Array, NDArray[np.int64]]:
-    """Half of the rows replaced by copies of five of them."""
-    order = np.random.default_rng(seed).permutation(len(rows))
-    half, five = order[: len(rows) // 2], order[len(rows) // 2 :][:5]
-    index = np.arange(len(rows))
-    index[half] = five[np.arange(len(half)) % 5]
-    return rows[index], labels[index]
-
 
 # ------------------------------------------------------------------------------------------------ mixtures
 
 
-def _mixture(centres: Array, std: float, count: int) -> Callable[[int, str], Material]:
+def mixture(
+    centres: Array,  # [K, 2]
+    std: float,  # of each mode
+    count: int,  # points
+    few: int,  # points of tiny data
+) -> Callable[[int, str], Material]:
+    """Points of equal Gaussians, judged by the overlap with their modes."""
+
     def material(seed: int, data: str) -> Material:
         true = shares(len(centres), data == "tail")
         generator = np.random.default_rng([7, seed])
-        labels = generator.choice(len(centres), size=50 if data == "tiny" else count, p=true)
+        labels = generator.choice(len(centres), size=few if data == "tiny" else count, p=true)
         rows = (centres[labels] + std * generator.standard_normal((len(labels), 2))).astype(np.float32)
         if data == "copies":
             rows, labels = copies(rows, labels, seed)
-        return Material(rows, labels, lambda made: modes(made, centres, std, true).overlap, 5000)
+
+        def judge(made: Array) -> dict[str, float]:
+            found = modes(made, centres, std, true)
+            return {"overlap": found.overlap, "modes": float(found.hit), "reverse_kl": found.reverse_kl}
+
+        return Material(rows, labels, judge, 5000)
 
     return material
 
@@ -95,15 +57,6 @@ def grid(side: int = 5) -> Array:
 # ------------------------------------------------------------------------------------------------ digits
 
 
-def fidelity(real: Array, made: Array) -> float:
-    """Harmonic mean of precision and coverage, k = 5, in the space of the rows; a row with NaN is a miss."""
-    sound = np.isfinite(made).reshape(len(made), -1).all(axis=1)
-    if sound.sum() <= NEIGHBOURS:
-        return 0.0
-    found = prdc(real.reshape(len(real), -1), made[sound].reshape(int(sound.sum()), -1), NEIGHBOURS)
-    return harmonic_mean(found.precision * float(sound.mean()), found.coverage)
-
-
 def _digits(seed: int, data: str) -> Material:
     whole = open_dataset("digits")
     order = np.random.default_rng(SPLIT).permutation(len(whole))
@@ -118,7 +71,7 @@ def _digits(seed: int, data: str) -> Material:
     shown, labels, unseen = rows[inner], whole.labels[inner], rows[outer]
     if data == "copies":
         shown, labels = copies(shown, labels, seed)
-    return Material(shown, labels, lambda made: fidelity(unseen, made), len(unseen))
+    return Material(shown, labels, partial(neighbourly, unseen), len(unseen))
 
 
 # ------------------------------------------------------------------------------------------------ all of them
@@ -129,7 +82,7 @@ RING8 = Task(
      "init_std_g": 1.0, "init_std_d": 1.0, "loss": "non-saturating", "lr_g": 4e-3, "lr_d": 2e-3, "beta1": 0.5,
      "beta2": 0.99, "n_dis": 1, "batch": 64, "decay": True, "ema": 0.0, "r1": 0.1, "r2": 0.0, "aug": 0.0,
      "updates": 2500, "balance": "off"},
-    _mixture(ring(), 0.05, 4096),
+    mixture(ring(), 0.05, 4096, 50),
 )  # fmt: skip
 DIGITS = Task(
     "digits",
@@ -139,4 +92,22 @@ DIGITS = Task(
      "updates": 2000, "balance": "off"},
     _digits,
 )  # fmt: skip
-TASKS = {task.name: task for task in (RING8, DIGITS)}
+GRID25 = Task(
+    "grid25",
+    {**RING8.cfg, "g_widths": [64] * 3, "d_widths": [64] * 3, "lr_g": 2e-3, "lr_d": 2e-3, "batch": 128,
+     "updates": 10_000},
+    mixture(grid(), 0.05, 10_000, 100),
+)  # fmt: skip
+STACKED = Task(
+    "stacked",
+    {**DIGITS.cfg, "shape": 192, "zdim": 64, "g_widths": [128] * 3, "d_widths": [128] * 3, "updates": 10_000},
+    triples,
+)
+CONV16 = Task(
+    "conv16",
+    {**DIGITS.cfg, "shape": [3, 16, 16], "zdim": 64, "g_widths": [64, 32, 16], "d_widths": [64, 32, 16], "batch": 32,
+     "lr_g": 1e-3, "lr_d": 1e-3, "updates": 2000},
+    photographs,
+    has_photographs,
+)  # fmt: skip
+TASKS = {task.name: task for task in (RING8, DIGITS, GRID25, STACKED, CONV16)}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from equipoise import train
-from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper
+from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, restart
 from equipoise.autopilot.choice import Choice
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
@@ -42,6 +42,7 @@ def told(kimg=1.0, **signals):
 def test_the_pace_falls_with_the_cube_root_of_the_length():
     assert beginning.pace(2250) == 1
     assert beginning.pace(18000) == pytest.approx(0.5)
+    assert beginning.pace(100) == 1
 
 
 def test_a_rate_out_of_proportion_is_brought_to_the_edge():
@@ -182,6 +183,52 @@ def test_after_three_ways_back_the_weights_are_left_to_whoever_changes_them():
             plant.step.networks["G"][0].weight.add_(1.0)
         made.append(len(guard.decide(number, told(number, step_D=0.01, step_G=0.01), act=True)))
     assert made == [1, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("signs", [{"slope_fake": 40.0, "energy": 0.4}, {"slope_fake": 3.0, "energy": 0.6}])
+def test_a_run_that_is_lost_early_begins_again_with_smaller_steps(signs):
+    plant = plant_of()
+    held = governor.Governor(plant)
+    again = restart.Restart(plant, held)
+    again.begin()
+    first, rate = plant.step.networks["G"][0].weight.clone(), plant.dials["G.lr"].base
+    looks = [{"slope_fake": 1.0, "energy": 0.5}, *[signs] * 4]
+    made = []
+    for number, look in enumerate(looks):
+        with torch.no_grad():
+            plant.step.networks["G"][0].weight.add_(1.0)
+        made.append(len(again.decide(number, told(number, **look), act=True)))
+    assert made == [0, 0, 0, 0, 1]
+    assert (plant.step.networks["G"][0].weight == first).all()
+    assert plant.dials["G.lr"].base == pytest.approx(rate / 2) and held.band("G") == pytest.approx((0.004, 0.0075))
+    copy = restart.Restart(plant, governor.Governor(plant))
+    copy.load_state_dict(again.state_dict())
+    assert (copy.first, copy.tries, copy.lost) == (0.5, 1, 0)
+
+
+def test_what_is_lost_late_is_not_begun_again():
+    plant = plant_of()
+    again = restart.Restart(plant, governor.Governor(plant))
+    again.begin()
+    plant.samples = plant.config.total // 2
+    for number in range(6):
+        assert again.decide(number, told(number, slope_fake=40.0, energy=0.5), act=True) == []
+    assert again.kept is None
+
+
+def test_a_blind_d_loses_its_noise_before_its_penalty():
+    plant = plant_of(r1=0.1, aug=0.8)
+    std = plant.dials["instance-noise.std"].base
+    plant.samples = plant.config.total // 10
+    bad = dict(loss_D=0.99, precision=0.3, coverage=0.3)
+    made = Autopilot(plant).holds.decide(1.0, told(slope_fake=0.5, **bad), act=True)
+    assert [(m.actuator, m.after) for m in made] == [("instance-noise.std", pytest.approx(std / 2))]
+    bare = plant_of(r1=0.1)
+    bare.samples = bare.config.total // 10
+    holds = Autopilot(bare).holds
+    assert holds.decide(1.0, told(slope_fake=0.5, **bad), act=True) == []
+    assert [m.actuator for m in holds.decide(1.0, told(slope_fake=0.1, **bad), act=True)] == ["r1.gamma"]
+    assert holds.decide(1.0, told(slope_fake=0.1, loss_D=0.99, precision=0.8, coverage=0.8), act=True) == []
 
 
 def looked_at(kept, values, begin=1, act=True):

@@ -1,9 +1,9 @@
 """The autopilot: several readings together, few moves, each reversible and with its reason.
 
 Before the first update it sets right what would ruin the first hundred (`beginning`); at every look the governor holds
-the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`); it undoes what changed the
-weights from outside (`intact`), keeps healthy states, goes back to them, and gives up after a few tries (`keeper`); at
-the end it hands over the best of several generators (`choice`).
+the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`). It undoes what changed the
+weights from outside (`intact`), begins again when a run explodes early (`restart`), keeps healthy states, goes back to
+them, and gives up after a few tries (`keeper`); at the end it hands over the best of several generators (`choice`).
 What it found by experiment, and what limits it: docs/studies/balance.md.
 """
 
@@ -19,13 +19,26 @@ from equipoise.autopilot.governor import Governor
 from equipoise.autopilot.holds import Holds
 from equipoise.autopilot.intact import Intact
 from equipoise.autopilot.keeper import Keeper
+from equipoise.autopilot.restart import Restart
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.registry import suggest
 
-PARTS = ("copies", "scales", "rates", "momentum", "penalty", "governor", "holds", "intact", "keeper", "choice")
+PARTS = (
+    "copies",
+    "scales",
+    "rates",
+    "momentum",
+    "penalty",
+    "governor",
+    "holds",
+    "intact",
+    "restart",
+    "keeper",
+    "choice",
+)
 INTERVALS = 100  # of a run, at which the outer rules are asked
 
 
@@ -41,7 +54,7 @@ class Autopilot:
         self.plant, self.parts = plant, [part for part in PARTS if part not in without]
         self.governor = Governor(plant)
         self.holds, self.keeper, self.choice = Holds(plant, self.governor), Keeper(plant, self.governor), Choice(plant)
-        self.intact = Intact(plant)
+        self.intact, self.restart = Intact(plant), Restart(plant, self.governor)
         self.thinned = False  # copies were left out of the data
         self.asked = 0.0  # share of the run at which the outer rules were asked last
 
@@ -54,15 +67,16 @@ class Autopilot:
         made: list[Move] = []
         for part in (beginning.copies, beginning.scales, beginning.momentum, beginning.rates, beginning.penalty):
             made += part(self.plant, act) if part.__name__ in self.parts else []
+        if act and "restart" in self.parts:
+            self.restart.begin()
         self.thinned = act and any(move.actuator == "data" for move in made)
         return made
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """A way back leaves everything else for the next look; else outer rules first, then the governor."""
-        if "intact" in self.parts and (back := self.intact.decide(kimg, history, act)):
-            return back
-        if "keeper" in self.parts and (back := self.keeper.decide(kimg, history, act)):
-            return back
+        for name, part in (("intact", self.intact), ("restart", self.restart), ("keeper", self.keeper)):
+            if name in self.parts and (back := part.decide(kimg, history, act)):
+                return back
         made: list[Move] = []
         if "holds" in self.parts and self.plant.progress >= self.asked + 1 / INTERVALS - 1e-9:
             self.asked = self.plant.progress
@@ -82,6 +96,7 @@ class Autopilot:
         return {
             "governor": self.governor.state_dict(),
             "intact": self.intact.state_dict(),
+            "restart": self.restart.state_dict(),
             "keeper": self.keeper.state_dict(),
             "choice": self.choice.state_dict(),
             "thinned": self.thinned,
@@ -92,6 +107,7 @@ class Autopilot:
         """Restore what `state_dict` gave."""
         self.governor.load_state_dict(state["governor"])
         self.intact.load_state_dict(state["intact"])
+        self.restart.load_state_dict(state["restart"])
         self.keeper.load_state_dict(state["keeper"])
         self.choice.load_state_dict(state["choice"])
         self.asked = float(state["asked"])

@@ -37,9 +37,9 @@ def pace(updates: float) -> float:
     """How much smaller steps are in a run of so many updates than in one of 2,250, in which the bands were measured.
 
     The cube root is a rule between runs of ours (steps of .01 of the weights in 2,000 updates) and published long ones
-    (some .002 in 800,000, StyleGAN2); it has not been measured in between.
+    (some .002 in 800,000, StyleGAN2); it has not been measured in between. Shorter runs take no larger steps.
     """
-    return float((2250 / max(updates, 1.0)) ** (1 / 3))
+    return min(1.0, float((2250 / max(updates, 1.0)) ** (1 / 3)))
 
 
 def rates(plant: Plant, act: bool) -> list[Move]:

@@ -6,8 +6,10 @@ At most one of them weakens D in an interval, and what they did drifts back once
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+from equipoise.actuators import Actuator
 from equipoise.autopilot.governor import Governor
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -21,9 +23,10 @@ LOWEST, HIGHEST = 0.1, 4.0  # of a set point
 FAR = 0.15  # energy distance in units of the data: samples are far from it
 FALLING = 0.7  # energy over that of an interval before, below which a run gets better by itself
 MEMORY = 0.05  # of the run: the interval over which energy is compared
-FLAT, POOR = 0.2, 0.5  # slope of D at samples, and F of precision and coverage, below which the penalty is too strong
+FLAT, POOR = 0.3, 0.5  # slope of D at samples, and F of precision and coverage, below which the penalty is too strong
 SOON = 0.03  # of the run, before which D is flat by its initialisation
 LEAST = 1e-4  # of the strength that a penalty came with
+NOISES = ("instance-noise.std", "ada.p")  # and what hides the difference between samples and data from it
 PENALTIES = ("r1.gamma", "r2.gamma")  # what makes D blind if it is far too strong
 
 
@@ -33,10 +36,15 @@ class Holds:
     def __init__(self, plant: Plant, governor: Governor) -> None:
         self.plant, self.governor = plant, governor
         self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
-        self.penalties = [
-            plant.actuator(name, LEAST * plant.dials[name].base, plant.dials[name].base, "log", largest=math.log(2))
-            for name in PENALTIES
-            if name in plant.dials and plant.dials[name].base > 0
+        self.penalties, self.noises = self._present(PENALTIES), self._present(NOISES)
+
+    def _present(self, names: Sequence[str]) -> list[Actuator]:
+        """Those that the run has with some strength; they are only ever weakened."""
+        bases = {name: self.plant.dials[name].base for name in names if name in self.plant.dials}
+        return [
+            self.plant.actuator(name, LEAST * base, base, "log", largest=math.log(2))
+            for name, base in bases.items()
+            if base > 0
         ]
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
@@ -71,20 +79,20 @@ class Holds:
         return self._shift("G", SHIFT, kimg, f"since loss_D is {loss:.3g}, above {FOOLED:g}", act, loss > FOOLED)
 
     def _flat(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
-        """A loss at its ideal, a flat D and bad samples: the penalty is too strong by far."""
+        """A loss at its ideal and bad samples: noise is not needed; and if D is flat too, the penalty is too strong."""
         slope = history.now("slope_fake", 0.0)
         quality = harmonic_mean(history.now("precision", 0.0), history.now("coverage", 0.0))
-        if not (loss > GUESSING and slope < FLAT and quality < POOR) or self.plant.progress < SOON:
+        if not (loss > GUESSING and quality < POOR) or self.plant.progress < SOON:
             return None
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
-        return self._weaker(kimg, why, act)
+        return self._weaker(kimg, why, act, slope < FLAT)
 
-    def _weaker(self, kimg: float, why: str, act: bool) -> Move | None:
-        """Half the strength of the first penalty that has any to give."""
-        for penalty in self.penalties:
-            moved = penalty.move(-math.log(2), act)
+    def _weaker(self, kimg: float, why: str, act: bool, penalties: bool = True) -> Move | None:
+        """Half the strength of the first noise, else of the first penalty, that has any to give."""
+        for actuator in [*self.noises, *(self.penalties if penalties else ())]:
+            moved = actuator.move(-math.log(2), act)
             if moved.after < moved.before:
-                return Move(kimg, "autopilot: penalty", *moved, why, act)
+                return Move(kimg, "autopilot: penalty", moved.name, moved.before, moved.after, why, act)
         return None
 
     def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:

@@ -23,12 +23,15 @@ APART = 20.0  # kimg between checkpoints at least: the runs of a study are short
 
 
 def request(cell: Cell, device: str = "auto", budget: str | None = None) -> plan.Request:
-    """What the cell asks for."""
-    task = cell.task
+    """What the cell asks for; `balance` and `controller` are compared as settings are, and are no part of a recipe."""
+    task, changes = cell.task, cell.changes
+    balance, controller = changes.pop("balance", "watch") or "off", changes.pop("controller", None)
     return plan.Request(
         task.source,
         recipe=task.recipe,
-        changes=cell.changes,
+        changes=changes,
+        balance=balance,
+        controller=controller,
         kimg=task.kimg,
         budget=budget,
         seed=cell.seed,

@@ -1,0 +1,78 @@
+"""A run that explodes or dies early begins again with smaller steps: its networks are not worth going on from.
+
+Only early: later there are states worth going back to, which is the keeper's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from equipoise.autopilot.governor import Governor
+from equipoise.balancer import Move
+from equipoise.diagnosis import History
+from equipoise.plant import Plant
+
+STEEP = 30.0  # slope of D at samples: healthy runs of ours stay below 8, and none that had passed 30 recovered
+LOOKS = 4  # in a row at which D is too steep, or samples are further from the data than at the first look
+EARLY = 0.3  # of the run
+TRIES = 3
+SLOWER = 0.5  # both players' steps, for good
+
+
+class Restart:
+    """The state before the first update."""
+
+    def __init__(self, plant: Plant, governor: Governor) -> None:
+        self.plant, self.governor = plant, governor
+        self.kept: dict[str, Tensor] | None = None
+        self.rates: dict[str, float] = {}
+        self.first: float | None = None  # energy at the first look
+        self.lost = self.tries = 0  # looks in a row, and restarts
+
+    def begin(self) -> None:
+        """Remember the beginning."""
+        self.kept = self.plant.capture()
+        self.rates = {role: rate.read() for role, rate in self.governor.rates.items()}
+
+    def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """Begin again if the run has been lost for a while."""
+        if self.plant.progress > EARLY or self.tries == TRIES:
+            self.kept = None  # its memory is wanted elsewhere
+            return []
+        why = self._lost(kimg, history)
+        self.lost = self.lost + 1 if why else 0
+        if self.lost < LOOKS or (act and self.kept is None):
+            return []
+        before = self.governor.slower
+        if act and self.kept is not None:
+            self.plant.put_back(self.kept)
+            self.governor.slower = SLOWER * before
+            for role, rate in self.governor.rates.items():
+                rate.set(self.rates[role] * self.governor.slower)
+        self.lost, self.tries = 0, self.tries + 1
+        return [Move(kimg, "autopilot: restart", "both players' steps", before, SLOWER * before, why, act)]
+
+    def _lost(self, kimg: float, history: History) -> str:
+        """Why this look is one of a lost run; empty if it is not."""
+        now = {name: values[-1] for name in ("slope_fake", "energy") if (values := history.values(name, since=kimg))}
+        if self.first is None:
+            self.first = now.get("energy")
+        elif now.get("slope_fake", 0.0) > STEEP:
+            return f"since D's slope at samples is {now['slope_fake']:.3g}, above {STEEP:g}"
+        elif now.get("energy", 0.0) > self.first:
+            return f"since energy is {now['energy']:.3g}, above the {self.first:.3g} of the first look"
+        return ""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The beginning, while it is wanted."""
+        return {"kept": self.kept, "rates": self.rates, "first": self.first, "lost": self.lost,
+                "tries": self.tries}  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.kept, self.rates = state["kept"], {role: float(rate) for role, rate in state["rates"].items()}
+        self.first = None if state["first"] is None else float(state["first"])
+        self.lost, self.tries = int(state["lost"]), int(state["tries"])

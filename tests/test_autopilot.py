@@ -206,6 +206,23 @@ def test_a_run_that_is_lost_early_begins_again_with_smaller_steps(signs):
     assert (copy.first, copy.tries, copy.lost) == (0.5, 1, 0)
 
 
+def test_a_way_back_is_no_change_from_outside():
+    pilot = Autopilot(plant_of())
+    pilot.begin(act=True)
+    first = pilot.plant.step.networks["G"][0].weight.clone()
+    for number in range(1, 6):
+        pilot.plant.samples += pilot.plant.config.recipe.batch
+        with torch.no_grad():
+            for weight in pilot.plant.step.networks["G"].parameters():
+                weight.mul_(1.1)
+        signs = {"slope_fake": 1.0, "energy": 0.5} if number == 1 else {"slope_fake": 40.0, "energy": 0.5}
+        pilot.decide(number, told(number, step_G=0.1, step_D=0.01, **signs), act=True)
+    assert pilot.restart.tries == 1 and (pilot.plant.step.networks["G"][0].weight == first).all()
+    pilot.plant.samples += pilot.plant.config.recipe.batch
+    made = pilot.decide(6, told(6, step_G=0.004, step_D=0.004, slope_fake=1.0, energy=0.4), act=True)
+    assert not any(move.actuator == "rollback" for move in made)
+
+
 def test_what_is_lost_late_is_not_begun_again():
     plant = plant_of()
     again = restart.Restart(plant, governor.Governor(plant))

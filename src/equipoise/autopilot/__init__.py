@@ -76,6 +76,7 @@ class Autopilot:
         """A way back leaves everything else for the next look; else outer rules first, then the governor."""
         for name, part in (("intact", self.intact), ("restart", self.restart), ("keeper", self.keeper)):
             if name in self.parts and (back := part.decide(kimg, history, act)):
+                self.intact.remember()  # a way back moves weights further than updates do
                 return back
         made: list[Move] = []
         if "holds" in self.parts and self.plant.progress >= self.asked + 1 / INTERVALS - 1e-9:

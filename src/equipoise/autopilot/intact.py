@@ -50,9 +50,13 @@ class Intact:
         if made and act and self.kept is not None:
             self.plant.put_back(self.kept)
         else:
-            self.kept = self.plant.capture()
+            self.remember()
         self.at = self.plant.samples
         return made
+
+    def remember(self) -> None:
+        """Everything as it is now."""
+        self.kept = self.plant.capture()
 
     @torch.no_grad()
     def _moved(self, role: Role, history: History, kimg: float) -> tuple[float, float]:

@@ -135,21 +135,14 @@ def test_a_set_point_is_lowered_while_d_is_far_ahead_and_drifts_back():
     assert pilot.governor.hold == {"D": 1.0, "G": 1.0}
 
 
-def blind(plant):
-    """What is done at a loss near its ideal, with samples far from the data that come no nearer."""
+def test_a_blind_d_that_gets_no_better_takes_larger_steps():
+    plant = plant_of()
     total = plant.config.total / 1000
     history = History()
     for share in (0.42, 0.5):
         history.add(share * total, {"loss_D": 0.99, "energy": 0.4})
-    return Autopilot(plant).holds.decide(0.5 * total, history, act=True)
-
-
-def test_a_blind_d_gets_a_weaker_penalty_first_and_larger_steps_where_it_has_none():
-    plant = plant_of(r1=10.0)
-    made = blind(plant)
-    assert [(m.actuator, m.before, m.after) for m in made] == [("r1.gamma", 10.0, pytest.approx(5.0))]
-    assert float(plant.step.objective.terms["r1"].gamma) == pytest.approx(5.0)
-    assert [(m.actuator, m.after) for m in blind(plant_of())] == [("D's step", pytest.approx(1 / 0.85))]
+    made = Autopilot(plant).holds.decide(0.5 * total, history, act=True)
+    assert [(m.actuator, m.after) for m in made] == [("D's step", pytest.approx(1 / 0.85))]
 
 
 def test_weights_changed_from_outside_are_put_back():
@@ -185,7 +178,7 @@ def test_after_three_ways_back_the_weights_are_left_to_whoever_changes_them():
     assert made == [1, 1, 1, 0, 0]
 
 
-@pytest.mark.parametrize("signs", [{"slope_fake": 40.0, "energy": 0.4}, {"slope_fake": 3.0, "energy": 0.6}])
+@pytest.mark.parametrize("signs", [{"slope_fake": 40.0, "energy": 0.4}, {"slope_fake": 3.0, "energy": 1.6}])
 def test_a_run_that_is_lost_early_begins_again_with_smaller_steps(signs):
     plant = plant_of()
     held = governor.Governor(plant)

@@ -23,8 +23,8 @@ LOWEST, HIGHEST = 0.1, 4.0  # of a set point
 FAR = 0.15  # energy distance in units of the data: samples are far from it
 FALLING = 0.7  # energy over that of an interval before, below which a run gets better by itself
 MEMORY = 0.05  # of the run: the interval over which energy is compared
-FLAT, POOR = 0.3, 0.5  # slope of D at samples, and F of precision and coverage, below which the penalty is too strong
-SOON = 0.03  # of the run, before which D is flat by its initialisation
+FLAT, POOR = 0.2, 0.5  # slope of D at samples, and F of precision and coverage, below which the penalty is too strong
+SOON = 0.08  # of the run, before which samples swing, and D is flat now and then, in healthy runs too
 LEAST = 1e-4  # of the strength that a penalty came with
 NOISES = ("instance-noise.std", "ada.p")  # and what hides the difference between samples and data from it
 PENALTIES = ("r1.gamma", "r2.gamma")  # what makes D blind if it is far too strong
@@ -87,7 +87,7 @@ class Holds:
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
         return self._weaker(kimg, why, act, slope < FLAT)
 
-    def _weaker(self, kimg: float, why: str, act: bool, penalties: bool = True) -> Move | None:
+    def _weaker(self, kimg: float, why: str, act: bool, penalties: bool) -> Move | None:
         """Half the strength of the first noise, else of the first penalty, that has any to give."""
         for actuator in [*self.noises, *(self.penalties if penalties else ())]:
             moved = actuator.move(-math.log(2), act)
@@ -103,7 +103,7 @@ class Holds:
         if not then or not now > FAR or loss < GUESSING - 0.1 or now < FALLING * sorted(then)[len(then) // 2]:
             return None
         why = f"since energy is {now:.3g} and does not fall while loss_D is {loss:.3g}: D sees too little"
-        return self._weaker(kimg, why, act) or self._shift("D", 1 / SHIFT, kimg, why, act, True)
+        return self._shift("D", 1 / SHIFT, kimg, why, act, True)
 
     def _shift(self, role: Role, factor: float, kimg: float, why: str, act: bool, due: bool) -> Move | None:
         before = self.governor.hold[role]

@@ -16,7 +16,8 @@ from equipoise.diagnosis import History
 from equipoise.plant import Plant
 
 STEEP = 30.0  # slope of D at samples: healthy runs of ours stay below 8, and none that had passed 30 recovered
-LOOKS = 4  # in a row at which D is too steep, or samples are further from the data than at the first look
+FAR = 1.0  # energy: samples are as far from the data as the data are wide
+LOOKS = 4  # in a row at which D is too steep, or samples are far from the data and further than at first
 EARLY = 0.3  # of the run
 TRIES = 3
 SLOWER = 0.5  # both players' steps, for good
@@ -62,7 +63,7 @@ class Restart:
             self.first = now.get("energy")
         elif now.get("slope_fake", 0.0) > STEEP:
             return f"since D's slope at samples is {now['slope_fake']:.3g}, above {STEEP:g}"
-        elif now.get("energy", 0.0) > self.first:
+        elif now.get("energy", 0.0) > max(self.first, FAR):
             return f"since energy is {now['energy']:.3g}, above the {self.first:.3g} of the first look"
         return ""
 

@@ -1,4 +1,4 @@
-"""Commands, a file each: their options, and one call into the library. `cli.py` names them."""
+"""Commands, a file each: their options, and one call into the library. `cli.py` puts them together."""
 
 from __future__ import annotations
 
@@ -14,3 +14,5 @@ Resolution = Annotated[
     int | None, typer.Option(help="Side in pixels, a power of two from 8 to 256; default: by the data")
 ]
 Labels = Annotated[str | None, typer.Option(help="'folders' (sub-folders are classes) or a CSV/JSON file")]
+
+INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C

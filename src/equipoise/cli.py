@@ -23,6 +23,8 @@ from equipoise.commands.parts import list_parts
 from equipoise.commands.report import report, watch
 from equipoise.commands.train import resume, train
 from equipoise.commands.walk import walk
+from equipoise.errors import EquipoiseError, InputError
+from equipoise.commands.augment import augment
 from equipoise.errors import EquipoiseError
 
 app = typer.Typer(
@@ -48,6 +50,8 @@ app.command()(walk)
 app.command("list")(list_parts)
 app.add_typer(cache_app, name="cache")
 app.add_typer(bench_app, name="bench")
+
+app.command()(augment)
 
 
 @app.callback(invoke_without_command=True)

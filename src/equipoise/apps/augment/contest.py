@@ -1,4 +1,4 @@
-"""The comparison itself: every setting of every arm on validation images, then the chosen ones once on the test images."""
+"""The comparison: every setting of every arm on validation images, then the chosen ones, once, on the test images."""
 
 from __future__ import annotations
 

@@ -74,10 +74,9 @@ def augment(
     device = plan.choose_device(asked.device)
     contest = Contest(material, pool, amounts, asked.updates, asked.seeds, asked.seed, device)
     outcome = contest.run(Rows(out / ROWS), watcher.say, stop)
-    found = decide(outcome.chosen, outcome.tests, material.test.labels, material.classes)
-    kept = synthesis.some(
-        pool, synthesis.wanted(material.training.labels, len(material.classes), found.amount), asked.seed
-    )
+    counts = synthesis.wanted(material.training.labels, len(material.classes), 0)  # what makes the classes even
+    found = decide(outcome.chosen, outcome.tests, material.test.labels, material.classes, int(counts.max()))
+    kept = synthesis.some(pool, counts + found.amount, asked.seed)
     pages.save_images(out, kept, material.classes)
     pages.write(out, _facts(asked, out, contest, kept), found, outcome.tried, material.classes)
     return found
@@ -113,7 +112,7 @@ def _train(asked: Asked, out: Path, training: Part, watcher: Watcher, stop: Call
 
 
 def planned(asked: Asked, source: Path) -> plan.Plan:
-    """The run that was asked for; few images are shown to the discriminator through DiffAugment, unless otherwise said."""
+    """The run that was asked for; by default, few images are shown to the discriminator through DiffAugment."""
     dataset = open_dataset(str(source))
     changes = asked.changes
     if asked.recipe is None and len(dataset) < SCARCE:

@@ -40,20 +40,20 @@ Finder = Callable[[NDArray[np.uint8]], NDArray[np.bool_]]  # images -> which of 
 
 
 def wanted(labels: Ints, classes: int, amount: int) -> Ints:
-    """How many synthetic images of each class [K]: `amount` of the largest, and of rarer ones more, until all are even."""
+    """How many synthetic images of each class [K]: `amount` of the largest, of rarer ones more, until all are even."""
     have = np.bincount(labels, minlength=classes)
     return np.asarray(amount + have.max() - have, dtype=np.int64)
 
 
 def synthesise(generator: nn.Module, counts: Ints, seed: int, judge: Judge, copied: Finder) -> Pool:
-    """Generate `SPARE` times as many images as wanted [K]; of those that copy nothing, keep the likeliest of each class."""
+    """Of `SPARE` times as many images as wanted [K], leave out the copies and keep the likeliest of each class."""
     parts = [_of_class(generator, label, int(count), seed, judge, copied) for label, count in enumerate(counts)]
     joined = [np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels", "percentile")]
     return Pool(*joined, sum(part.candidates for part in parts), sum(part.copies for part in parts))
 
 
 def _of_class(generator: nn.Module, label: int, count: int, seed: int, judge: Judge, copied: Finder) -> Pool:
-    """The images of one class, in the order in which they were drawn, so that the first few are no better than others."""
+    """The images of one class, in the order in which they were drawn: the first few are no better than others."""
     source = torch.Generator().manual_seed(1_000_003 * (seed + 1) + label)
     latents = torch.randn(SPARE * max(count, 1), latent_dim(generator), generator=source)
     labels = torch.full((len(latents),), label)

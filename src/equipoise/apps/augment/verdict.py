@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ class Verdict:
     sentences: list[str]
     results: dict[str, Result]
     differences: list[Difference]  # the first decides
+    classes: list[Estimate]  # that first one in each class, over the seeds
 
 
 def choose(tried: Mapping[Setting, Correct]) -> tuple[Setting, float]:
@@ -67,7 +68,12 @@ def choose(tried: Mapping[Setting, Correct]) -> tuple[Setting, float]:
 def difference(more: str, than: str, tests: Mapping[str, Correct]) -> Difference:
     """The paired difference of two arms' accuracies."""
     change = tests[more].astype(float) - tests[than].astype(float)  # [seeds, N]
-    return Difference(more, than, estimate(change.mean(axis=1).tolist()), estimate(change.mean(axis=0).tolist()))
+    return Difference(more, than, over_seeds(change), estimate(change.mean(axis=0).tolist()))
+
+
+def over_seeds(values: NDArray[Any]) -> Estimate:
+    """The mean of values [seeds, N], and its interval over the seeds."""
+    return estimate(values.mean(axis=1).tolist())
 
 
 def decide(
@@ -75,6 +81,7 @@ def decide(
     tests: Mapping[str, Correct],  # by arm: what the chosen setting recognised
     labels: Ints,  # [N] of the test images
     names: tuple[str, ...],  # of the classes
+    extra: int = 0,  # images that the rarest class gets beyond those of the largest, to make them even
 ) -> Verdict:
     """Compare the best way with synthetic images with the best without, both chosen on validation images."""
     best = {
@@ -86,41 +93,38 @@ def decide(
     results = {
         name: Result(
             *chosen[name],
-            estimate(correct.mean(axis=1).tolist()),
-            [estimate(correct[:, labels == label].mean(axis=1).tolist()) for label in range(len(names))],
+            over_seeds(correct),
+            [over_seeds(correct[:, labels == label]) for label in range(len(names))],
         )
         for name, correct in tests.items()
     }
     sign, amount = differences[0].sign, chosen[best[True]][0].amount
     effect = {1: "helps", -1: "hurts", 0: "unclear"}[sign]
-    sentences = [_answer(differences[0], results, amount), *_besides(differences, results)]
-    return Verdict(sign > 0, effect, amount, sentences, results, differences)
+    sentences = [_answer(differences[0], results, amount, extra), *map(_beside, differences[1:])]
+    change = tests[pairs[0][0]].astype(float) - tests[pairs[0][1]].astype(float)
+    classes = [over_seeds(change[:, labels == label]) for label in range(len(names))]
+    return Verdict(sign > 0, effect, amount, sentences, results, differences, classes)
 
 
-def _answer(decisive: Difference, results: Mapping[str, Result], amount: int) -> str:
+def _answer(decisive: Difference, results: Mapping[str, Result], amount: int, extra: int) -> str:
     """What to do, and why."""
-    more, than = results[decisive.more], results[decisive.than]
-    shown = f"{percent(than.accuracy.mean)} ({decisive.than}) to {percent(more.accuracy.mean)} ({decisive.more})"
+    before, after = (percent(results[name].accuracy.mean) for name in (decisive.than, decisive.more))
+    shown = f"from {before} ({decisive.than}) to {after} ({decisive.more}), {points(decisive.seeds)} over the seeds"
     if decisive.sign > 0:
-        return (
-            f"Use them, {amount} of the largest class and as many more of rarer ones as make the classes even: "
-            f"accuracy on real test images rises from {shown}, {points(decisive.seeds)}."
-        )
+        rarer = f", and up to {extra} more of rarer ones" if extra else ""
+        return f"Use them, {amount} per class{rarer}: accuracy on real test images rises {shown}."
     if decisive.sign < 0:
-        return f"Do not use them, they hurt: accuracy on real test images falls from {shown}, {points(decisive.seeds)}."
+        return f"Do not use them, they hurt: accuracy on real test images falls {shown}."
     return (
-        f"Do not use them, no gain is shown: accuracy on real test images goes from {shown}, "
-        f"{points(decisive.seeds)} over the seeds and {points(decisive.images)} over the test images."
+        f"Do not use them, no gain is shown: accuracy on real test images goes {shown}, {points(decisive.images)} over "
+        "the test images."
     )
 
 
-def _besides(differences: list[Difference], results: Mapping[str, Result]) -> list[str]:
-    """Where the other comparisons say more than the one that decides."""
-    words = {1: "raise", -1: "lower", 0: "do not measurably change"}
-    return [
-        f"Beside {each.than}, synthetic images {words[each.sign]} accuracy: {points(each.seeds)}."
-        for each in differences[1:]
-    ]
+def _beside(each: Difference) -> str:
+    """What a comparison says that does not decide."""
+    word = {1: "raise", -1: "lower", 0: "do not measurably change"}[each.sign]
+    return f"Beside {each.than}, synthetic images {word} accuracy: {points(each.seeds)}."
 
 
 def percent(share: float) -> str:

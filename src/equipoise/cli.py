@@ -17,6 +17,8 @@ from equipoise.commands.bench import bench_app
 from equipoise.commands.compare import compare
 from equipoise.commands.data import cache_app, data
 from equipoise.commands.diagnose import diagnose
+from equipoise.commands import Labels, Out, Resolution, Run, Source
+from equipoise.commands.augment import augment
 from equipoise.commands.export import export
 from equipoise.commands.generate import generate
 from equipoise.commands.parts import list_parts
@@ -24,8 +26,6 @@ from equipoise.commands.report import report, watch
 from equipoise.commands.train import resume, train
 from equipoise.commands.walk import walk
 from equipoise.errors import EquipoiseError, InputError
-from equipoise.commands.augment import augment
-from equipoise.errors import EquipoiseError
 
 app = typer.Typer(
     name="equipoise",

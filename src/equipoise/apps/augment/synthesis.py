@@ -48,8 +48,13 @@ def wanted(labels: Ints, classes: int, amount: int) -> Ints:
 def synthesise(generator: nn.Module, counts: Ints, seed: int, judge: Judge, copied: Finder) -> Pool:
     """Of `SPARE` times as many images as wanted [K], leave out the copies and keep the likeliest of each class."""
     parts = [_of_class(generator, label, int(count), seed, judge, copied) for label, count in enumerate(counts)]
-    joined = [np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels", "percentile")]
-    return Pool(*joined, sum(part.candidates for part in parts), sum(part.copies for part in parts))
+    return Pool(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.percentile for part in parts]),
+        sum(part.candidates for part in parts),
+        sum(part.copies for part in parts),
+    )
 
 
 def _of_class(generator: nn.Module, label: int, count: int, seed: int, judge: Judge, copied: Finder) -> Pool:

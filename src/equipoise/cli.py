@@ -13,19 +13,18 @@ import typer
 
 from equipoise import __version__
 from equipoise.commands import INTERRUPTED
+from equipoise.commands.augment import augment
 from equipoise.commands.bench import bench_app
 from equipoise.commands.compare import compare
 from equipoise.commands.data import cache_app, data
 from equipoise.commands.diagnose import diagnose
-from equipoise.commands import Labels, Out, Resolution, Run, Source
-from equipoise.commands.augment import augment
 from equipoise.commands.export import export
 from equipoise.commands.generate import generate
 from equipoise.commands.parts import list_parts
 from equipoise.commands.report import report, watch
 from equipoise.commands.train import resume, train
 from equipoise.commands.walk import walk
-from equipoise.errors import EquipoiseError, InputError
+from equipoise.errors import EquipoiseError
 
 app = typer.Typer(
     name="equipoise",
@@ -45,13 +44,10 @@ app.command()(watch)
 app.command()(compare)
 app.command()(diagnose)
 app.command()(export)
-app.command()(export)
-app.command()(walk)
+app.command()(augment)
 app.command("list")(list_parts)
 app.add_typer(cache_app, name="cache")
 app.add_typer(bench_app, name="bench")
-
-app.command()(augment)
 
 
 @app.callback(invoke_without_command=True)

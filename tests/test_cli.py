@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise import cli, runs
+from equipoise import cli, data, runs
 from small_runs import bits, images_file, journal, strict
 
 SMALL = ("--set", "network.width=8", "--device", "cpu")
@@ -89,7 +89,7 @@ def test_resume_ends_in_the_bits_of_an_uninterrupted_run(equipoise, tmp_path, mo
     assert equipoise("train", "ring", "--out", "whole", *arguments)[0] == 0
     begin = runs.begin
     left = iter(range(6))
-    monkeypatch.setattr(runs, "begin", lambda p, o, w, s: begin(p, o, w, lambda: next(left, None) is None))
+    monkeypatch.setattr(runs, "begin", lambda p, o, w, s, n: begin(p, o, w, lambda: next(left, None) is None, n))
     code, _, err = equipoise("train", "ring", "--out", "parts", *arguments)
     assert code == 130 and "stopped at 0.448 kimg; go on with `equipoise resume parts`" in err
     assert equipoise("resume", "parts")[0] == 0
@@ -211,7 +211,7 @@ def test_an_interrupt_before_training_is_exit_code_130(equipoise, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_open", interrupted)
+    monkeypatch.setattr(data, "open_dataset", interrupted)
     assert equipoise("train", "ring")[0] == 130
 
 

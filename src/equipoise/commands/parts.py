@@ -16,8 +16,9 @@ def list_parts(as_json: Annotated[bool, typer.Option("--json", help="As JSON, wi
 
     entries = registry.entries()
     if as_json:
-        rows = [{"kind": e.kind, "name": e.name, "paper": e.paper, "claim": e.claim, **e.facts} for e in entries]
-        typer.echo(json.dumps(rows, indent=1))
+        said = ({name: fact for name, fact in e.facts.items() if not callable(fact)} for e in entries)
+        own = ({"kind": e.kind, "name": e.name, "paper": e.paper, "claim": e.claim} for e in entries)
+        typer.echo(json.dumps([one | facts for one, facts in zip(own, said, strict=True)], indent=1))
         return
     for kind in ("recipe", *(kind for kind in registry.HOMES if kind != "recipe")):
         chosen = [entry for entry in entries if entry.kind == kind]

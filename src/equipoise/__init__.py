@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from equipoise.adapters import DiscriminatorAdapter as DiscriminatorAdapter
     from equipoise.adapters import GeneratorAdapter as GeneratorAdapter
+    from equipoise.apps.evaluate import evaluate as evaluate
     from equipoise.data import Dataset as Dataset
     from equipoise.data import from_arrays as from_arrays
     from equipoise.data import open_dataset as open_dataset
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "DiscriminatorAdapter": "adapters",
     "GeneratorAdapter": "adapters",
+    "evaluate": "apps.evaluate",
     "Dataset": "data",
     "from_arrays": "data",
     "open_dataset": "data",

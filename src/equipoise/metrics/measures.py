@@ -25,6 +25,7 @@ def measure(
     *,
     k: int = 5,  # neighbours to the edge of a ball; fewer where a set has not so many
     groups: int = GROUPS,  # for the intervals; 0: none, at a tenth of the cost
+    frechets: bool = True,  # False leaves the Fréchet distances out
     seed: int = 0,  # of the division into groups
 ) -> dict[str, Measure]:
     """The distances and shares of `equipoise.metrics` between two sets, and how diverse they are.
@@ -43,9 +44,11 @@ def measure(
     ours, theirs = (
         torch.randperm(len(part), generator=source).remainder(max(groups, 1)).to(part.device) for part in (real, fake)
     )
-    found = {"frechet": Measure(frechet(real, fake))}
-    parts = [frechet(real[ours != left], fake[theirs != left]) for left in range(groups)]
-    found["frechet_unbiased"] = jackknife(found["frechet"].value, parts, unbiased=True)
+    found: dict[str, Measure] = {}
+    if frechets:
+        found["frechet"] = Measure(frechet(real, fake))
+        parts = [frechet(real[ours != left], fake[theirs != left]) for left in range(groups)]
+        found["frechet_unbiased"] = jackknife(found["frechet"].value, parts, unbiased=True)
     few = real[:MOST], fake[:MOST], ours[:MOST], theirs[:MOST]
     for statistic in (_kernel(*few, max(groups, 1)), _of_distances(*few, k), _vendi(*few)):
         whole, without = statistic(-1), [statistic(left) for left in range(groups)]

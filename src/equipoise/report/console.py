@@ -59,6 +59,33 @@ class ProgressLine:
         self.progress.update(self.task, completed=tick.samples, description=text)
 
 
+class StageLine:
+    """What is being done, and how far it is: a bar in a terminal, a line a stage when piped."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        columns = (BarColumn(20), TextColumn("{task.description}"), TimeRemainingColumn(compact=True))
+        self.progress = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        self.task = self.progress.add_task("")
+        self._said = ""
+
+    def __enter__(self) -> StageLine:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.progress.stop()
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Show the stage `name` as `done` of `total`."""
+        if name != self._said and not self.console.is_terminal:
+            self.console.print(f"{name} ...", highlight=False, markup=False)
+        if name != self._said:
+            self.progress.reset(self.task)
+        self._said = name
+        self.progress.update(self.task, completed=done, total=total, description=name)
+
+
 def summary(tick: Tick) -> str:
     """Speed, losses and balance in a few words."""
     words = [f"{tick.images_per_second:.0f} img/s"]

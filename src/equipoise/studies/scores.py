@@ -188,10 +188,22 @@ def classifier(one: Dataset) -> Classifier:
 
     Two processes may fit it at the same time: both find the same weights, and the file appears whole.
     """
-    path = cache_root() / "classifiers" / f"{one.fingerprint}-1.safetensors"
+    path = _classifier_path(one)
     if path not in _known:
         _known[path] = _kept(path, one) or _fitted(path, one)
     return _known[path]
+
+
+def classifier_file(one: Dataset) -> Path:
+    """The file of that classifier, which is fitted if it is not there."""
+    path = _classifier_path(one)
+    if _kept(path, one) is None:
+        _fitted(path, one)
+    return path
+
+
+def _classifier_path(one: Dataset) -> Path:
+    return cache_root() / "classifiers" / f"{one.fingerprint}-1.safetensors"
 
 
 _known: dict[Path, Classifier] = {}  # those of this process

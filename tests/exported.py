@@ -9,10 +9,10 @@ from equipoise.apps.export.subject import Subject
 from equipoise.config import Config
 
 
-def stirred(name, shape, classes, options):
+def stirred(name, shape, classes, options, latent_dim=6):
     """A family's generator with every weight and statistic away from where it started, in evaluation mode."""
     torch.manual_seed(0)
-    generator, _ = networks.build(name, shape, latent_dim=6, num_classes=classes, width=16, options=options)
+    generator, _ = networks.build(name, shape, latent_dim=latent_dim, num_classes=classes, width=16, options=options)
     with torch.no_grad():
         for key, value in generator.state_dict().items():
             if value.is_floating_point() and not key.endswith(("_u", "_v")):  # the last are spectral norm's
@@ -20,7 +20,7 @@ def stirred(name, shape, classes, options):
     return generator.eval()
 
 
-def subject(name, shape, classes, options, names=None):
+def subject(name, shape, classes, options, names=None, latent_dim=6):
     """The same as what is handed over."""
     config = Config(
         source="data.npz",
@@ -28,4 +28,4 @@ def subject(name, shape, classes, options, names=None):
         shape=shape,
         class_names=tuple(names or map(str, range(classes))),
     )
-    return Subject(stirred(name, shape, classes, options), config, Path("run"), 1.5)
+    return Subject(stirred(name, shape, classes, options, latent_dim), config, Path("run"), 1.5)

@@ -14,14 +14,17 @@ def export(
     run: Run,
     out: Annotated[Path | None, typer.Option(help="A folder, new or empty; default: `export` in the run's")] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="onnx, besides torch, which is always there; repeatable")
+        list[str] | None, typer.Option("--format", help="onnx or web, besides torch, which is always there; repeatable")
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
+    ] = None,
+    ort: Annotated[
+        Path | None, typer.Option(help="onnxruntime-web for the format web: its folder, or the file of `npm pack`")
     ] = None,
 ) -> None:
     """Hand over a run's generator, to be used without equipoise."""
     from equipoise.apps import export as exporting
 
-    for text in exporting.export(run, out, formats or ("torch",), at=checkpoint):
+    for text in exporting.export(run, out, formats or ("torch",), at=checkpoint, ort=ort):
         typer.echo(text)

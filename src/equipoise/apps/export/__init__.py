@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from equipoise.apps.export import onnx_model, torch_files
+from equipoise.apps.export import onnx_model, runtime, torch_files, web
 from equipoise.apps.export.subject import of_run
 from equipoise.errors import InputError
 from equipoise.files import atomic_dir
 from equipoise.registry import suggest
 
-FORMATS = ("torch", "onnx")
+FORMATS = ("torch", "onnx", "web")
 
 
 def export(
@@ -22,6 +22,7 @@ def export(
     formats: Sequence[str] = ("torch",),  # see FORMATS; torch is always there
     *,
     at: str | None = None,  # a checkpoint's name; None: the newest
+    ort: Path | None = None,  # onnxruntime-web, for the format web: its folder or file; None: node_modules
     generator: nn.Module | None = None,  # for a run with networks of one's own: GAN.load(run, ...).generator
 ) -> list[str]:
     """Write a run's averaged generator in these formats; returns a line for each file.
@@ -32,16 +33,23 @@ def export(
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"there is no format {name!r}{suggest(name, list(FORMATS))}")
-    if "onnx" in formats:
-        onnx_model.check_packages("onnx")
+    for name in ("onnx", "web"):
+        if name in formats:
+            onnx_model.check_packages(name)
     folder = run / "export" if out is None else out
     _check_folder(folder)
     subject = of_run(run, at, generator)
+    if "web" in formats:
+        web.check(subject.shape)
+    browser = runtime.find(ort) if "web" in formats else None
     try:
         with atomic_dir(folder) as new:
             network = torch_files.write(new, subject)
+            model = onnx_model.convert(network, subject) if {"onnx", "web"} & set(formats) else b""
             if "onnx" in formats:
-                (new / "model.onnx").write_bytes(onnx_model.convert(network, subject))
+                (new / "model.onnx").write_bytes(model)
+            if browser is not None:
+                (new / "index.html").write_text(web.page(model, subject, browser), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}); give --out another place") from None
     return [f"{folder / path.name}: {path.stat().st_size / 1000:,.0f} kB" for path in sorted(folder.iterdir())]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from equipoise import __version__
@@ -26,7 +26,7 @@ TOLERANCE = 1e-6  # of the largest value: the same operations in the same order,
 def write(folder: Path, subject: Subject) -> nn.Module:
     """Write both files into the folder; returns the generator that they make, of plain layers only."""
     made = plain(subject.generator)
-    save_file(made.weights, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(made.weights, metadata={"format": "pt"}))
     source = render(
         f"{SOURCE}.jinja",
         version=__version__,

@@ -16,7 +16,7 @@ from equipoise.studies.balance.material import Array, Labels, Material, copies, 
 TRIPLES, FEW_TRIPLES = 10_000, 500  # rows of the whole and of tiny data
 SIDE = 16  # pixels of the photographs
 PHOTOGRAPHS, FEW_PHOTOGRAPHS = 10_000, 500
-JUDGES = 2_000  # unseen photographs, and as many samples
+JUDGES = 1_000  # unseen photographs, and as many samples
 SPLIT = 1016  # seed of the choice of photographs, the same for all runs
 
 

@@ -74,3 +74,13 @@ def test_what_does_not_fit_is_refused() -> None:
         fit_classifier(images, labels / 2, num_classes=3)
     with pytest.raises(InputError, match="resize"):
         Classifier((1, 8, 8), 3).predict(images)
+
+
+def test_features_are_the_last_channels_averaged_over_positions() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 16, 16), dtype=np.uint8)
+    classifier = Classifier((1, 16, 16), 3)
+    seen: list[torch.Tensor] = []
+    classifier.network[-3].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    classifier.probabilities(images)
+    assert seen[0].dim() == 4 and (seen[0] >= 0).all()
+    assert classifier.features(images, batch=2) == pytest.approx(seen[0].mean(dim=(2, 3)).numpy(), abs=1e-6)

@@ -19,6 +19,7 @@ from equipoise.errors import InputError
 from equipoise.files import atomic_write
 
 FORMAT = "equipoise-classifier-1"
+HEAD = 3  # layers of the network behind its last convolution and ReLU
 LEAST_PASSES = 2  # through a large set
 IMAGES_SEEN = 36_000  # small sets are passed through until about so many images have been seen
 
@@ -39,8 +40,8 @@ class Classifier:
         return np.asarray(self._seen(self.network, images, batch).softmax(dim=1).numpy())
 
     def features(self, images: Any, batch: int = 512) -> NDArray[np.float32]:
-        """What the last layer sees [N, F] of uint8 images [N, C, H, W], to measure distances in."""
-        return np.asarray(self._seen(self.network[:-1], images, batch).numpy())
+        """The last convolution's channels [N, F] of uint8 images [N, C, H, W], averaged over positions."""
+        return np.asarray(self._seen(self.network[:-HEAD], images, batch).mean(dim=(2, 3)).numpy())
 
     @torch.no_grad()
     def _seen(self, network: nn.Module, images: Any, batch: int) -> Tensor:

@@ -105,8 +105,8 @@ STACKED = Task(
 )
 CONV16 = Task(
     "conv16",
-    {**DIGITS.cfg, "shape": [3, 16, 16], "zdim": 64, "g_widths": [64, 32, 16], "d_widths": [64, 32, 16], "batch": 32,
-     "lr_g": 1e-3, "lr_d": 1e-3, "updates": 2000},
+    {**DIGITS.cfg, "shape": [3, 16, 16], "zdim": 64, "g_widths": [32, 16, 8], "d_widths": [32, 16, 8], "batch": 32,
+     "lr_g": 1e-3, "lr_d": 1e-3, "updates": 3000},
     photographs,
     has_photographs,
 )  # fmt: skip

@@ -29,14 +29,21 @@ def data(
 def cache_list() -> None:
     """List what is cached."""
     from equipoise.data import cache_list as listing
+    from equipoise.data.kept import kept_list
 
-    rows = listing()
-    typer.echo("\n".join(map(str, rows)) if rows else "the cache is empty")
+    rows = [str(row) for row in listing()]
+    if features := kept_list():
+        size = sum(file.stat().st_size for file in features)
+        rows.append(f"features: {len(features)} sets, {size / 1e6:,.1f} MB, in {features[0].parent}")
+    typer.echo("\n".join(rows) if rows else "the cache is empty")
 
 
 @cache_app.command("clear")
 def cache_clear() -> None:
     """Remove everything that is cached and not in use."""
     from equipoise.data import cache_clear as clear
+    from equipoise.data.kept import kept_clear
 
     typer.echo(str(clear()))
+    if features := kept_clear():
+        typer.echo(f"removed {len(features)} sets of features")

@@ -1,15 +1,18 @@
-"""The opinion: ranks that slow code finds too, uniform on held-out digits, and the same whatever else is asked."""
+"""The judge: ranks that slow code finds too, uniform on held-out digits, whatever else is asked; and what is said."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import small_runs
 from equipoise import networks, open_dataset
-from equipoise.apps.judge import Opinion, gather
+from equipoise.apps.judge import Opinion, door, gather, given, limits
+from equipoise.apps.judge.answer import answers, verdict
 from equipoise.data import Holdout
 from equipoise.errors import InputError
 
@@ -101,7 +104,9 @@ def test_held_out_images_are_those_of_the_run(digits):
     assert known.trained == len(known.training) == len(dataset) - len(rows)
     assert not {image.tobytes() for image in known.real} & {image.tobytes() for image in known.training}
     fakes, labels = known.fakes(20)
-    assert fakes.shape == (20, 1, 8, 8) and fakes.dtype == np.uint8 and np.array_equal(labels, known.real_labels[:20])
+    assert fakes.shape == (20, 1, 8, 8) and fakes.dtype == np.uint8
+    assert np.array_equal(labels, known.real_labels[np.linspace(0, len(rows) - 1, 20).astype(int)])
+    assert known.fakes(100)[1].shape == (100,)  # more than are held out
 
 
 def test_where_folds_take_turns_it_is_said(tmp_path):
@@ -128,3 +133,82 @@ def test_what_cannot_be_judged_is_refused(digits, tmp_path):
         gather(copy)
     with pytest.raises(InputError, match="knows 10 classes"):
         Opinion(gather(digits).discriminator, flat(1, 2))
+
+
+def test_images_are_converted_as_the_data_were(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (30, 20), (255, 0, 0)).save(folder / "wide.png")
+    Image.new("L", (4, 4), 9).save(folder / "small.png")
+    (folder / "broken.png").write_text("no image")
+    (folder / "notes.txt").write_text("no image either")
+    found = given.opened([folder, folder / "small.png"], (1, 8, 8))
+    assert found.names == (f"{folder}/small.png", f"{folder}/wide.png", str(folder / "small.png"))
+    assert found.images.shape == (3, 1, 8, 8) and found.images.dtype == np.uint8
+    assert found.converted[0] == ("enlarged to 8",)
+    assert found.converted[1] == ("colour made grey", "centre-cropped to a square", "scaled down to 8")
+    assert list(found.refused) == [f"{folder}/broken.png"]
+    for path, why in [
+        (folder / "broken.png", "cannot be judged"),
+        (folder / "notes.txt", "cannot be judged"),
+        (tmp_path / "nowhere.png", "there is no"),
+    ]:
+        with pytest.raises(InputError, match=why):
+            given.opened([path], (1, 8, 8))
+
+
+def test_verdicts_by_hand():
+    assert verdict(50, 50, 0.1) == verdict(2.5, 97.5, 0.1) == verdict(99.9, 1, 0.1) == "like the real ones"
+    assert verdict(2.4, 50, 0.1).startswith("not like the real ones: the discriminator")
+    assert verdict(50, 97.6, 0.1).startswith("not like the real ones: it is farther")
+    assert "and it is farther" in verdict(1, 99, 0.1)
+    assert verdict(50, 1, 0.0).startswith("a copy")
+
+
+def test_at_most_five_per_cent_of_real_images_are_called_unlike(witnesses):
+    half = dataclasses.replace(witnesses, real=witnesses.real[::2], real_labels=witnesses.real_labels[::2])
+    others = witnesses.real[1::2]
+    asked = given.Given(tuple(map(str, range(len(others)))), others, ((),) * len(others), {})
+    found, _ = answers(Opinion.of(half), half, asked)
+    unlike = sum(one.verdict.startswith("not like") for one in found)
+    assert 0 < unlike < 0.05 * len(others) + 3 * np.sqrt(0.05 * len(others)) * np.sqrt(2)  # both halves are drawn
+
+
+def test_what_is_compared_with_real_images():
+    images = np.arange(2 * 16, dtype=np.uint8).reshape(2, 1, 4, 4)
+    joined = limits._joined(images)
+    assert np.array_equal(joined[0, :, :, :2], images[0, :, :, :2])
+    assert np.array_equal(joined[0, :, :, 2:], images[1, :, :, 2:])
+    assert np.array_equal(limits._joined(np.concatenate([images] * 2))[1, :, :, 2:], images[1, :, :, 2:])
+    rough = RNG.integers(0, 256, (4, 1, 16, 16), dtype=np.uint8)
+    assert limits._blurred(rough).std() < 0.6 * rough.std()
+    words = [limits.Separation("x", auc, 1).text().split("   ")[-1] for auc in (0.95, 0.7, 0.5, 0.2)]
+    assert words == ["told apart", "told apart now and then", "not told apart", "taken for more real than real images"]
+
+
+def test_the_answer_in_words_as_json_and_as_a_picture(digits, tmp_path):
+    training, test = (open_dataset(f"digits:{part}") for part in ("train", "test"))
+    shown = {"copy": training.images[5, 0], "real": test.images[0, 0], "white": np.full((8, 8), 255, np.uint8)}
+    for name, pixels in shown.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    paths = [tmp_path / f"{name}.png" for name in shown]
+    sheet = tmp_path / "sheet.png"
+    text = door.judge(digits, paths, against="digits:test", grid=sheet)
+    assert "Judged by 898 real images, digits:test, which was never trained on." in text
+    assert "copy.png, as 0: a copy of a training image" in text and "real.png, as 0: like the real ones" in text
+    assert "white.png" in text and "not like the real ones" in text and "images of digits" not in text
+    with Image.open(sheet) as picture:
+        assert picture.mode == "RGB" and picture.width > 500 and picture.height > 3 * 48
+        corner = np.asarray(picture)[22 + 2 : 22 + 50 : 6, 8 + 2 : 8 + 50 : 6, 0]  # the first image, enlarged sixfold
+        assert np.array_equal(corner, shown["copy"])
+    with pytest.raises(InputError, match="be new"):
+        door.judge(digits, paths, grid=sheet)
+    said = json.loads(door.judge(digits, paths, label="3", as_json=True))
+    assert [one["label"] for one in said["images"]] == ["3", "3", "3"]
+    assert said["real"]["count"] == len(gather(digits).real) and 0 <= said["separates"]["noise"] <= 1
+
+
+def test_few_held_out_images_are_said_to_be_few(digits, tmp_path):
+    Image.new("L", (8, 8), 255).save(tmp_path / "white.png")
+    lines = door.judge(digits, [tmp_path / "white.png"])
+    assert "Steps are 2.9 wide" in lines and "So few images cannot show what fewer than 2.9 % of real images" in lines

@@ -21,7 +21,9 @@ from equipoise.commands.diagnose import diagnose
 from equipoise.commands.evaluate import evaluate
 from equipoise.commands.export import export
 from equipoise.commands.generate import generate
+from equipoise.commands.judge import judge
 from equipoise.commands.parts import list_parts
+from equipoise.commands.recognise import recognise
 from equipoise.commands.report import report, watch
 from equipoise.commands.train import resume, train
 from equipoise.commands.walk import walk
@@ -38,6 +40,8 @@ app = typer.Typer(
 app.command()(train)
 app.command()(resume)
 app.command()(generate)
+app.command()(judge)
+app.command()(recognise)
 app.command()(walk)
 app.command()(data)
 app.command()(report)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from equipoise.apps.judge.witnesses import Witnesses, gather
+from equipoise.apps.judge.witnesses import Witnesses, gather, spread
 from equipoise.errors import InputError
 from equipoise.metrics.neighbours import nearest
 from equipoise.networks.packing import pack_of
@@ -54,7 +54,7 @@ class Opinion:
             raise InputError(f"the discriminator knows {self.classes} classes: give the labels of the real images too")
         self.count, self._heldout = len(real), real
         self._training = (real, labels) if training is None else (training, training_labels)
-        self._company = self._chosen_company(np.asarray(self._training[0][: 4 * GROUP]))
+        self._company = self._chosen_company(np.asarray(self._training[0]))
         self._sorted = {True: self._calibrated(labels)}
 
     @classmethod
@@ -129,7 +129,7 @@ class Opinion:
         """Real images that an image is judged beside, none for most discriminators."""
         coupled = any(getattr(module, "couples_samples", False) is True for module in self.discriminator.modules())
         needed = (GROUP if coupled else 1) * pack_of(self.discriminator) - 1
-        return torch.from_numpy(real[np.arange(needed) % len(real)])
+        return torch.from_numpy(np.resize(real[spread(len(real), needed)], (needed, *real.shape[1:])))
 
 
 def percentiles(real: Floats, scores: Floats) -> Floats:

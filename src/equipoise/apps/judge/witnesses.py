@@ -12,7 +12,7 @@ from torch import nn
 
 from equipoise import checkpoint, images, runs, samples
 from equipoise.config import Config
-from equipoise.data import Dataset, Holdout
+from equipoise.data import Holdout
 from equipoise.errors import InputError
 from equipoise.networks.protocols import latent_dim
 from equipoise.studies import real as reals
@@ -27,7 +27,7 @@ SEED = 7_777  # of their latents: any number but the small ones that people ask 
 
 @dataclass(frozen=True)
 class Witnesses:
-    """Images are uint8 [N, C, H, W]; labels [N] are there for runs with classes."""
+    """Images are uint8 [N, C, H, W]; labels [N] are there where the data have them, even if the run left them aside."""
 
     config: Config
     generator: nn.Module  # the averaged one
@@ -43,7 +43,9 @@ class Witnesses:
         """Fresh samples of the averaged generator, of the classes that the held-out images have."""
         source = torch.Generator().manual_seed(SEED)
         latents = torch.randn(count, latent_dim(self.generator), generator=source)
-        labels = None if self.real_labels is None else np.resize(self.real_labels, count)
+        labels = None
+        if self.config.classes and self.real_labels is not None:
+            labels = np.resize(self.real_labels[spread(len(self.real), count)], count)
         made = samples.generate(self.generator, latents, None if labels is None else torch.from_numpy(labels))
         return images.to_uint8(made), labels
 
@@ -52,6 +54,7 @@ def gather(
     run: Path,
     against: str | None = None,  # a source of real images never trained on; None: the run's held-out ones
     at: str | None = None,  # a checkpoint's name; None: the newest
+    whole: bool = False,  # take all images, instead of 20,000 to search and 2,048 of a source
 ) -> Witnesses:
     """Open a run on images and its data; an InputError says which part is missing."""
     folder = checkpoint.find(run) if at is None else run / "checkpoints" / at
@@ -66,36 +69,35 @@ def gather(
         held, rows, origin = dataset, holdout.heldout(seen), _origin(holdout, seen)
     else:
         held = reals.opposite(dataset, config.source, against, config.shape[-1], _labels(against, config))
-        rows, origin = reals.some(held), f"{against}, which was never trained on"
+        rows = np.arange(len(held)) if whole else reals.some(held)
+        origin = f"{against}, which was never trained on"
         trained = np.arange(len(dataset))
-    some = trained[np.linspace(0, len(trained) - 1, min(SEARCHED, len(trained)), dtype=np.int64)]
-    known = _known(dataset, some, config), _known(held, rows, config)
+    some = trained if whole else trained[spread(len(trained), SEARCHED)]
+    if config.classes and held.labels is None:
+        raise InputError(
+            f"the run has classes and {held.name} has no labels; give real images laid out like those trained on"
+        )
     return Witnesses(
         config,
         generator,
         discriminator,
         np.asarray(dataset.images[some]),
-        known[0],
+        None if dataset.labels is None else dataset.labels[some],
         np.asarray(held.images[rows]),
-        known[1],
+        None if held.labels is None else held.labels[rows],
         origin,
         len(trained),
     )
 
 
+def spread(count: int, most: int) -> Ints:
+    """At most so many places of `count`, evenly spaced: data are often in the order of their classes."""
+    return np.linspace(0, count - 1, min(most, count), dtype=np.int64)
+
+
 def _labels(against: str, config: Config) -> str | None:
     """Sub-folders are classes there if they were in the run's own data."""
-    return config.labels if config.classes and config.labels == "folders" and Path(against).exists() else None
-
-
-def _known(held: Dataset, rows: Ints, config: Config) -> Ints | None:
-    if not config.classes:
-        return None
-    if held.labels is None:
-        raise InputError(
-            f"the run has classes and {held.name} has no labels; give real images laid out like those trained on"
-        )
-    return held.labels[rows]
+    return config.labels if config.labels == "folders" and Path(against).exists() else None
 
 
 def _origin(holdout: Holdout, seen: int) -> str:

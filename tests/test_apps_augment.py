@@ -62,6 +62,16 @@ def test_near_duplicates_are_on_one_side(digits):
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
 
 
+def test_many_copies_of_one_image_are_trained_on(digits):
+    """Twelve alike of class 1 do not fit into its fifth of 23 images; single ones take their place."""
+    images, labels = digits
+    copies = np.concatenate([images, np.repeat(images[20:21], 11, axis=0)])
+    for seed in range(5):
+        found = split.divide(from_arrays(copies, np.r_[labels, np.ones(11, int)]), seed)
+        assert {20, *range(40, 51)} <= set(found.training)
+        assert [np.bincount(np.r_[labels, np.ones(11, int)][side])[1] for side in found[1:]] == [5, 5]
+
+
 def test_test_images_that_repeat_labelled_ones_are_left_out(digits):
     images, labels = digits
     other = open_dataset("digits:test")

@@ -131,6 +131,14 @@ def test_copies_are_dropped_and_the_likeliest_kept(monkeypatch):
     assert np.bincount(some.labels).tolist() == [2, 1]
 
 
+def test_variety_is_that_within_classes():
+    level = np.array([0, 20, 200, 240], np.uint8)[:, None, None, None]  # two classes, far apart, 20 and 40 wide
+    real = split.Part(level * np.ones((1, 1, 2, 2), np.uint8), np.array([0, 0, 1, 1]))
+    made = split.Part(np.array([0, 0, 200, 220], np.uint8)[:, None, None, None] + real.images * 0, real.labels)
+    assert synthesis.variety(real, real, 2) == pytest.approx(1)
+    assert synthesis.variety(made, real, 2) == pytest.approx(np.sqrt((0 + 200) / (200 + 800)))
+
+
 # ------------------------------------------------------------------------------------------------ the arms
 
 
@@ -343,6 +351,16 @@ def test_the_whole_and_no_test_image_in_training(source, digits, tmp_path, monke
     assert flow.augment(asked(source), out, line).sentences == found.sentences
     with pytest.raises(InputError, match="other options"):
         flow.augment(asked(source, seeds=3), out, line)
+
+
+def test_a_generator_that_only_copies_is_refused(source, monkeypatch):
+    data = material.prepare(str(source))
+    monkeypatch.setattr(flow.runs, "load_network", lambda run: (None, None))
+    monkeypatch.setattr(flow.sift, "judge", lambda run, heldout: None)
+    empty = synthesis.Pool(data.training.images[:9], data.training.labels[:9] * 0, np.zeros(9), 18, 9)
+    monkeypatch.setattr(flow.synthesis, "synthesise", lambda *given: empty)
+    with pytest.raises(InputError, match="of 1, 2 copy training images"):
+        flow.generated(flow.Path("run"), data, 2, 0)
 
 
 def test_a_given_test_set_is_the_test(source):

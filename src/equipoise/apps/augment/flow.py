@@ -92,7 +92,14 @@ def generated(run: Path, material: Material, amount: int, seed: int) -> Pool:
     generator, _ = runs.load_network(run)
     counts = synthesis.wanted(material.training.labels, len(material.classes), amount)
     judge = sift.judge(run, material.validation)
-    return synthesis.synthesise(generator, counts, seed, judge, sift.finder(material.training, material.validation))
+    pool = synthesis.synthesise(generator, counts, seed, judge, sift.finder(material.training, material.validation))
+    missing = [name for label, name in enumerate(material.classes) if (pool.labels == label).sum() < 2]
+    if missing:
+        raise InputError(
+            f"nearly all images that {run} generates of {', '.join(missing[:5])} copy training images, so there is "
+            "nothing to add; train for less long (--kimg), or on more images."
+        )
+    return pool
 
 
 # ------------------------------------------------------------------------------------------------ the GAN
@@ -178,6 +185,7 @@ def _facts(asked: Asked, out: Path, contest: Contest, kept: Part) -> dict[str, A
             "copies": pool.copies,
             "kept": len(pool.labels),
             "median_percentile": float(np.median(pool.percentile)) if len(pool.labels) else 0.0,
+            "variety": synthesis.variety(pool.part, material.training, len(material.classes)),
             "written": len(kept.labels),
         },
         "amounts": list(contest.amounts),

@@ -69,6 +69,15 @@ def _of_class(generator: nn.Module, label: int, count: int, seed: int, judge: Ju
     return Pool(made[kept], numbers[kept], percentile[kept], len(made), int(same.sum()))
 
 
+def variety(made: Part, real: Part, classes: int) -> float:
+    """How much the images of one class differ, by their pixels, beside real ones: 1 as much, 0 all alike."""
+    spread = []
+    for side in (made, real):
+        groups = [side.images[side.labels == label].astype(np.float64) for label in range(classes)]
+        spread.append(np.mean([group.var(axis=0, ddof=1).mean() for group in groups if len(group) > 1]))
+    return float(np.sqrt(spread[0] / max(spread[1], 1e-9)))
+
+
 def some(pool: Pool, counts: Ints, seed: int) -> Part:
     """So many images of each class [K] from the pool, drawn by the seed; all of them where there are fewer."""
     random = np.random.default_rng([STREAM, seed])

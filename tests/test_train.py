@@ -109,7 +109,7 @@ def test_the_clock_counts_real_images_and_ticks_begin_densely(tmp_path):
     outcome = run(tmp_path / "run", asked)
     assert outcome.samples == 1600 == asked.config.total
     assert outcome.step.moves == {"D": 200, "G": 100}
-    kimgs = [line["kimg"] for line in journal(tmp_path / "run")]
+    kimgs = [line["kimg"] for line in ticks_of(tmp_path / "run")]
     assert kimgs[:3] == [0.016, 0.096, 0.176] and kimgs[-1] == 1.6
     watched = dataclasses.replace(asked.config, kimg=160.0)
     assert ticks.tick_length(0, watched) == 80 and ticks.tick_length(100_000, watched) == 1600  # a hundredth

@@ -2,12 +2,13 @@
 
 A checkpoint is a folder `checkpoints/KKKKKK` with `G`, `D` and `G_ema` as safetensors (the networks alone, for anyone
 to load), `state.safetensors` (moments, buffers, random states) and `state.json` (counters). The file
-`checkpoints/latest` names the newest. Nothing is pickled.
+`checkpoints/latest` names the newest, and the folder `checkpoints/best` is the best. Nothing is pickled.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from equipoise.errors import InputError, TrainingFailed
 from equipoise.files import atomic_dir, atomic_write
 from equipoise.step import Step
 
+BEST = "best"
 SNAPSHOTS = "snapshots.safetensors"
 KEEP = 3  # checkpoints that stay; older ones make room
 
@@ -61,6 +63,21 @@ def save(
         ) from None
     _prune(folder, name)
     return folder / name
+
+
+def stay(path: Path) -> None:
+    """Let this checkpoint stay as the best, whatever becomes of it: linked where the disk can do that, else copied."""
+    try:
+        with atomic_dir(path.parent / BEST) as new:
+            for file in path.iterdir():
+                try:
+                    os.link(file, new / file.name)
+                except OSError:
+                    shutil.copyfile(file, new / file.name)
+    except OSError as error:
+        raise Unwritable(
+            f"the checkpoint {path.name} could not be kept as {BEST} ({error}); make room and resume"
+        ) from None
 
 
 def load(
@@ -115,8 +132,15 @@ def joined(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
     return [joined(value, tensors) for value in plain] if isinstance(plain, list) else plain
 
 
-def find(run: Path) -> Path:
-    """The newest checkpoint of a run that is whole; a broken one is passed over for the one before it."""
+def find(run: Path, name: str | None = None) -> Path:
+    """The newest checkpoint of a run that is whole, a broken one being passed over; or the one called `name`."""
+    if name is not None:
+        folder = run / "checkpoints" / name
+        if not folder.is_dir():
+            there = sorted(path.name for path in folder.parent.glob("[0-9b]*"))
+            raise InputError(f"{run} holds no checkpoint {name!r}; there are {', '.join(there)}")
+        verify(folder)
+        return folder
     problems = []
     for folder in _candidates(run / "checkpoints"):
         try:

@@ -38,6 +38,9 @@ class Config:
     deterministic: bool = False  # on CUDA: the same bits every time, more slowly
     tick_kimg: float = 4.0  # between looks once the run has settled
     snapshot_kimg: float = 0.0  # between samples and checkpoints; 0: a tenth of the run, at most 200
+    metric: str | None = None  # feature network by which the best snapshot is chosen; None: a cheap proxy
+    metric_kimg: float = 0.0  # between such measurements, which are made at snapshots; 0: at each
+    metric_weights: str | None = None  # of that network, where they are not in its package
     threads: int = 0  # of the CPU, for the record: other counts give other bits
     start: str = ""  # the checkpoint of another run whose networks this one began with; empty: it began anew
     own_networks: bool = False  # networks handed in from Python, which no recipe can rebuild

@@ -268,6 +268,7 @@ class GAN:
         generator: nn.Module | None = None,  # networks of one's own, made as they were for fit
         discriminator: nn.Module | None = None,
         device: str = "auto",
+        at: str | None = None,  # a checkpoint's name, such as "best"; None: the newest
     ) -> GAN:
         """A GAN from a folder, ready to sample, score and evaluate."""
         source = Path(folder)
@@ -290,7 +291,7 @@ class GAN:
         step = build.assemble(
             settings.recipe, *pair, torch.device(gan._request.device), sensing=settings.balance != "off"
         )
-        state = checkpoint.load(checkpoint.find(source), step, random_states=False)
+        state = checkpoint.load(checkpoint.find(source, at), step, random_states=False)
         recalibrate(step.ema.average, settings.classes)
         gan._config, gan._step, gan._samples = settings, step, int(state["samples"])
         kind = source / "tensors.json"

@@ -46,6 +46,9 @@ class Request:
     workers: int = 0
     deterministic: bool = False
     snapshot_kimg: float = 0.0
+    metric: str | None = None
+    metric_kimg: float = 0.0
+    metric_weights: str | None = None
     whence: str = "command line"  # who asks, as the origin of what is asked for
 
 
@@ -116,6 +119,9 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         workers=request.workers,
         deterministic=request.deterministic,
         snapshot_kimg=request.snapshot_kimg,
+        metric=request.metric,
+        metric_kimg=request.metric_kimg,
+        metric_weights=request.metric_weights,
         threads=torch.get_num_threads(),
         origin=origin,
     )
@@ -201,6 +207,12 @@ def _check(request: Request) -> None:
         raise InputError(f"--workers {request.workers} cannot be started; give 0 (none) to 64 processes")
     if not 0 <= request.snapshot_kimg < math.inf:
         raise InputError(f"--snapshot-kimg {request.snapshot_kimg} is no distance; give 0 (a tenth of the run) or more")
+    if not 0 <= request.metric_kimg < math.inf:
+        raise InputError(f"--metric-kimg {request.metric_kimg} is no distance; give 0 (every snapshot) or more")
+    if request.metric is not None:
+        find("features", request.metric)
+    elif request.metric_kimg or request.metric_weights:
+        raise InputError("--metric-kimg and --metric-weights belong to a feature network; name it, --metric lite0")
     if request.budget is not None:
         configs.parse_budget(request.budget)
 

@@ -88,11 +88,7 @@ def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tupl
         raise InputError(
             f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
         )
-    folder = checkpoint.find(run) if at is None else run / "checkpoints" / at
-    if not folder.is_dir():
-        there = sorted(path.name for path in folder.parent.glob("[0-9]*"))
-        raise InputError(f"{run} holds no checkpoint {at!r}; there are {', '.join(there)}")
-    checkpoint.verify(folder)
+    folder = checkpoint.find(run, at)
     generator, discriminator = build.players(settings.recipe, settings.shape, settings.classes)
     network = discriminator if which == "D" else generator
     checkpoint.load_network(folder / f"{which}.safetensors", network)

@@ -17,6 +17,7 @@ from torch import nn
 
 from equipoise import build, checkpoint, distributed, images, looks, ticks
 from equipoise.balancer import Move
+from equipoise.best import Best
 from equipoise.config import Config
 from equipoise.data import Batches, Dataset, Holdout
 from equipoise.diagnosis import History
@@ -80,6 +81,7 @@ def loop(
     tempo, total, batch = Tempo(config.recipe.D.steps), config.total, config.recipe.batch
     plant = Plant(config, step, dials, tempo, batches)
     balancer = steered(plant)
+    best = Best(config, batches)
     ear = None if config.balance == "watch" else watcher  # who hears of moves: those that were not made are only logged
     samples, number, next_tick, next_snapshot, skipped, seconds = 0, 0, 0, 0, 0, 0.0
     if resume is not None:
@@ -90,6 +92,9 @@ def loop(
         plant.samples = samples
         plant.restore({"ratio": tempo.ratio, **state})
         balancer.remember(checkpoint.joined(state.get("steering", {}), checkpoint.snapshots(resume)))
+        best.remember(state.get("best", {}))
+        if best.samples == samples and out is not None:
+            checkpoint.stay(resume)  # the run may have ended before it was done
     grid = Grid(config.shape, config.classes, step.latent_dim)
     if out is not None and resume is None:
         describe(out, config, dataset, grid)
@@ -102,11 +107,13 @@ def loop(
     def counters(steering: object) -> dict[str, object]:
         return {"tick": number, "next_tick": next_tick, "next_snapshot": next_snapshot, "skipped": skipped,
                 "seconds": seconds, "owed": tempo.owed, "position": batches.position,
-                "steering": steering, **plant.state()}  # fmt: skip
+                "steering": steering, "best": best.memory(), **plant.state()}  # fmt: skip
 
     def keep(folder: Path, written: Callable[[], None]) -> None:
         steering, snapshots = checkpoint.parted(balancer.memory())
-        checkpoint.save(folder / "checkpoints", step, samples, counters(steering), written, snapshots)
+        saved = checkpoint.save(folder / "checkpoints", step, samples, counters(steering), written, snapshots)
+        if best.samples == samples:
+            checkpoint.stay(saved)
 
     try:
         while samples < total and not interrupted:
@@ -141,6 +148,7 @@ def loop(
             if out is not None and journal is not None and (pictured or interrupted):
                 if pictured:
                     ticks.snapshot(step, grid, dataset, out, journal, samples)
+                    best.see(step, samples, journal, watcher)
                 seconds = time.monotonic() - began
                 keep(out, journal.sync)
     except TrainingFailed as failure:

@@ -17,7 +17,8 @@ from equipoise.ema import recalibrate
 from equipoise.looks import aside, evaluating
 from equipoise.networks.protocols import num_classes
 from equipoise.plant import Plant
-from equipoise.sensors.probes import distances, features
+from equipoise.sensors.probes import features
+from equipoise.sensors.samples import both_ways
 
 BEGIN = 0.7  # of the run, from which weights are remembered at every look
 SPANS = (3, 6, 12, 24)  # looks whose weights are averaged
@@ -74,10 +75,7 @@ class Choice:
         with aside(step.device, seed, 0), evaluating(network):
             recalibrate(network, num_classes(network))
             made = features(network(torch.randn(len(real), step.latent_dim, device=step.device), labels).float())
-        if not bool(torch.isfinite(made).all()):
-            return float("inf")
-        apart = distances(made, real)
-        return float(apart.amin(0).mean() + apart.amin(1).mean())
+        return both_ways(made, real)
 
     def state_dict(self) -> dict[str, Any]:
         """The copies."""

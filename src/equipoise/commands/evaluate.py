@@ -29,7 +29,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the samples, and of every choice among them")] = 0,
     checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
+        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time in the feature network")] = 64,

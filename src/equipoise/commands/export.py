@@ -17,7 +17,7 @@ def export(
         list[str] | None, typer.Option("--format", help="onnx or web, besides torch, which is always there; repeatable")
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
+        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
     ] = None,
     ort: Annotated[
         Path | None, typer.Option(help="onnxruntime-web for the format web: its folder, or the file of `npm pack`")

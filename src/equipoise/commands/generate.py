@@ -20,7 +20,7 @@ def generate(
     out: Annotated[Path | None, typer.Option(help="A folder for PNG files, or a file ending in .npz")] = None,
     which: Annotated[str, typer.Option("--network", help="G_ema (averaged) or G (as trained)")] = "G_ema",
     checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
+        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
     ] = None,
     ema: Annotated[
         float | None, typer.Option(help="Relative width of an average made afterwards, of what ema_widths kept: 0.08")

@@ -23,7 +23,7 @@ def judge(
         str | None, typer.Option(help="Another source to try the discriminator on; default: digits")
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint, e.g. 000200; default: the newest")
+        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
     ] = None,
     grid: Annotated[Path | None, typer.Option(help="A PNG file: each image beside its neighbours")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON")] = False,

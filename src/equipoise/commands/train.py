@@ -46,6 +46,11 @@ def train(
     warm_up: Annotated[
         float | None, typer.Option(help="kimg over which G's rate rises from 0; default: 5 with --only G, or else 0")
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Features whose Fréchet distance picks the best snapshot; default: a cheap proxy")
+    ] = None,
+    metric_kimg: Annotated[float, typer.Option(help="Between such measurements; 0: at every snapshot")] = 0.0,
+    metric_weights: Annotated[str | None, typer.Option(help="The feature network's weights, a file or folder")] = None,
     dry_run: Annotated[bool, typer.Option(help="Print every resolved value and stop")] = False,
     quiet: Annotated[bool, typer.Option(help="Print errors only")] = False,
 ) -> None:
@@ -59,7 +64,7 @@ def train(
         runs.make_folder(out)
     asked = plan.Request(
         source, recipe, settings or (), {}, kimg, budget, seed, resolution, batch, labels, device, balance,
-        controller, workers, deterministic, snapshot_kimg,
+        controller, workers, deterministic, snapshot_kimg, metric, metric_kimg, metric_weights,
     )  # fmt: skip
     if start is None and (only is not None or warm_up is not None):
         raise InputError("--only and --warm-up belong to a run that begins from another; give --from as well")

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from equipoise.sensors.probes import probe
+from equipoise.sensors.probes import distances, probe
 
 K = 5  # neighbours to the edge of a ball (arXiv:2002.09797)
 LEAST = 30  # held-out samples below which nothing is said: with 5 to 10 the noise exceeds the differences
@@ -69,6 +69,20 @@ def nearest(samples_to_pool: Tensor, heldout_to_pool: Tensor) -> Tensor | float:
     if len(heldout_to_pool) < LEAST or not len(samples_to_pool):
         return math.nan
     return samples_to_pool.amin(1).median() / heldout_to_pool.amin(1).median()
+
+
+def both_ways(
+    made: Tensor,  # [n, d] features of samples
+    real: Tensor,  # [m, d]
+) -> float:
+    """Mean distance of samples to the nearest datum, and of data to the nearest sample, added up: 0 for copies of all.
+
+    The first sees noise and what is no datum, the second what is left out. Infinite where a sample is not finite.
+    """
+    if not bool(torch.isfinite(made).all()):
+        return math.inf
+    apart = distances(made, real)
+    return float(apart.amin(0).mean() + apart.amin(1).mean())
 
 
 def mean_distance(

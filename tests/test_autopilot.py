@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from equipoise import train
-from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, restart
+from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, landing, restart
 from equipoise.autopilot.choice import Choice
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
@@ -271,6 +271,26 @@ def test_swings_that_a_run_has_anyway_are_no_fall():
     plant = plant_of()
     kept = keeper.Keeper(plant, governor.Governor(plant))
     assert looked_at(kept, [0.6, 0.35, 0.45, 0.7] * 5 + [0.35] * 3) == []
+
+
+@pytest.mark.parametrize(("swings", "decay", "due"), [(0.3, False, True), (0.02, False, False), (0.3, True, False)])
+def test_a_run_that_swings_and_has_no_decay_is_brought_to_rest(swings, decay, due):
+    plant = plant_of(decay=decay)
+    held = governor.Governor(plant)
+    lands = landing.Landing(plant, held)
+    history, total = History(), plant.config.total / 1000
+    made = []
+    for number in range(1, 91):
+        plant.samples = number * plant.config.total // 100
+        for dial in plant.dials.values():
+            dial.turn(plant.samples, plant.config.total)
+        value = 0.6 + swings * math.sin(number)
+        history.add(number * total / 100, {"precision": value, "coverage": value})
+        made += lands.decide(number * total / 100, history, act=True)
+    assert len(made) == due and lands.due is due
+    assert held.landing == pytest.approx(0.5 if due else 1.0)
+    factor = plant.dials["D.lr"].factor
+    assert held.band("D") == pytest.approx((0.008 * factor * held.landing, 0.015 * factor * held.landing))
 
 
 def test_the_best_generator_is_handed_over():

@@ -3,7 +3,8 @@
 Before the first update it sets right what would ruin the first hundred (`beginning`); at every look the governor holds
 the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`). It undoes what changed the
 weights from outside (`intact`), begins again when a run explodes early (`restart`), keeps healthy states, goes back to
-them, and gives up after a few tries (`keeper`); at the end it hands over the best of several generators (`choice`).
+them, and gives up after a few tries (`keeper`). Towards the end it brings to rest a run that swings (`landing`), and it
+hands over the best of several generators (`choice`).
 What it found by experiment, and what limits it: docs/studies/balance.md.
 """
 
@@ -19,6 +20,7 @@ from equipoise.autopilot.governor import Governor
 from equipoise.autopilot.holds import Holds
 from equipoise.autopilot.intact import Intact
 from equipoise.autopilot.keeper import Keeper
+from equipoise.autopilot.landing import Landing
 from equipoise.autopilot.restart import Restart
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -26,19 +28,8 @@ from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.registry import suggest
 
-PARTS = (
-    "copies",
-    "scales",
-    "rates",
-    "momentum",
-    "penalty",
-    "governor",
-    "holds",
-    "intact",
-    "restart",
-    "keeper",
-    "choice",
-)
+BEFORE = ("copies", "scales", "momentum", "rates", "penalty")  # the first update
+PARTS = (*BEFORE, "governor", "holds", "intact", "restart", "keeper", "landing", "choice")
 INTERVALS = 100  # of a run, at which the outer rules are asked
 
 
@@ -55,6 +46,7 @@ class Autopilot:
         self.governor = Governor(plant)
         self.holds, self.keeper, self.choice = Holds(plant, self.governor), Keeper(plant, self.governor), Choice(plant)
         self.intact, self.restart = Intact(plant), Restart(plant, self.governor)
+        self.landing = Landing(plant, self.governor)
         self.thinned = False  # copies were left out of the data
         self.asked = 0.0  # share of the run at which the outer rules were asked last
 
@@ -65,8 +57,8 @@ class Autopilot:
     def begin(self, act: bool) -> list[Move]:
         """What would ruin the first hundred updates."""
         made: list[Move] = []
-        for part in (beginning.copies, beginning.scales, beginning.momentum, beginning.rates, beginning.penalty):
-            made += part(self.plant, act) if part.__name__ in self.parts else []
+        for name in BEFORE:
+            made += getattr(beginning, name)(self.plant, act) if name in self.parts else []
         if act and "restart" in self.parts:
             self.restart.begin()
         self.thinned = act and any(move.actuator == "data" for move in made)
@@ -82,6 +74,8 @@ class Autopilot:
         if "holds" in self.parts and self.plant.progress >= self.asked + 1 / INTERVALS - 1e-9:
             self.asked = self.plant.progress
             made += self.holds.decide(kimg, history, act)
+        if "landing" in self.parts:
+            made += self.landing.decide(kimg, history, act)
         if "governor" in self.parts:
             made += self.governor.decide(kimg, history, act)
         if "choice" in self.parts and act:
@@ -99,6 +93,7 @@ class Autopilot:
             "intact": self.intact.state_dict(),
             "restart": self.restart.state_dict(),
             "keeper": self.keeper.state_dict(),
+            "landing": self.landing.state_dict(),
             "choice": self.choice.state_dict(),
             "thinned": self.thinned,
             "asked": self.asked,
@@ -110,6 +105,7 @@ class Autopilot:
         self.intact.load_state_dict(state["intact"])
         self.restart.load_state_dict(state["restart"])
         self.keeper.load_state_dict(state["keeper"])
+        self.landing.load_state_dict(state["landing"])
         self.choice.load_state_dict(state["choice"])
         self.asked = float(state["asked"])
         if state["thinned"]:

@@ -24,7 +24,7 @@ BEGIN = 0.7  # of the run, from which weights are remembered at every look
 SPANS = (3, 6, 12, 24)  # looks whose weights are averaged
 EARLIER = 0.1  # of the run, between copies of the run's own average
 FROM = 0.4  # of the run, the first of them
-COUNT = 256  # samples compared with as many real ones, the held-out ones among them
+COUNT, POINTS = 256, 1024  # images, or vectors, compared with as many real ones, the held-out ones among them
 
 
 class Choice:
@@ -66,10 +66,11 @@ class Choice:
         """Mean distances to the nearest, both ways, of samples and real ones; infinite where a sample is not finite."""
         step, batches, seed = self.plant.step, self.plant.batches, self.plant.config.seed
         network.load_state_dict(state)
+        count = COUNT if len(batches.dataset.shape) == 3 else min(POINTS, len(batches.dataset))
         outside = len(batches.holdout.heldout(batches.samples))
-        sets = [batches.heldout(min(COUNT, outside), batches.samples, seed=seed)]
-        if outside < COUNT:
-            sets.append(batches.training(COUNT - outside, batches.samples, seed=seed))
+        sets = [batches.heldout(min(count, outside), batches.samples, seed=seed)]
+        if outside < count:
+            sets.append(batches.training(count - outside, batches.samples, seed=seed))
         labels = None if sets[0][1] is None else torch.cat([own for _, own in sets if own is not None])
         real = features(step.show(torch.cat([images for images, _ in sets])))
         with aside(step.device, seed, 0), evaluating(network):

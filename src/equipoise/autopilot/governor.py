@@ -29,7 +29,7 @@ class Governor:
     def __init__(self, plant: Plant) -> None:
         self.plant = plant
         self.hold: dict[Role, float] = dict.fromkeys(ROLES, 1.0)
-        self.slower = 1.0  # the same for both players and for good
+        self.slower = self.landing = 1.0  # the same for both players: for good, and towards the end
         self.rates: dict[Role, Actuator] = {}
         for role in ROLES:
             base = plant.dials[f"{role}.lr"].base
@@ -61,17 +61,18 @@ class Governor:
 
     def band(self, role: Role) -> tuple[float, float]:
         """The band of this moment: of the run's length, times the schedule's factor, times what holds it back."""
-        scale = pace(self.plant.updates) * self.plant.dials[f"{role}.lr"].factor * self.hold[role] * self.slower
+        scale = pace(self.plant.updates) * self.plant.dials[f"{role}.lr"].factor * self.hold[role]
+        scale *= self.slower * self.landing
         return BAND[0] * scale, BAND[1] * scale
 
     def state_dict(self) -> dict[str, Any]:
         """What holds it back."""
-        return {"hold": dict(self.hold), "slower": self.slower}
+        return {"hold": dict(self.hold), "slower": self.slower, "landing": self.landing}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.hold = {role: float(state["hold"][role]) for role in ROLES}
-        self.slower = float(state["slower"])
+        self.slower, self.landing = float(state["slower"]), float(state["landing"])
 
 
 def _newest(history: History, signal: str, kimg: float) -> float | None:

@@ -8,7 +8,7 @@ outside; each further one slows both players first, and after the last one the a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -60,10 +60,8 @@ class Keeper:
 
     def _told(self) -> tuple[float, float, float]:
         """F now, what it has been, and how low it may be without a fault."""
-        recent, before = median(self.past[-SHORT:]), self.past[:-SHORT]
-        usual = median(before)
-        deviation = 1.4826 * median(abs(one - usual) for one in before)
-        return recent, usual, usual - SURE * deviation
+        usual, spread = deviation(self.past[:-SHORT])
+        return median(self.past[-SHORT:]), usual, usual - SURE * spread
 
     def _keep(self) -> None:
         share = self.plant.progress
@@ -106,3 +104,15 @@ def quality(history: History, kimg: float) -> float | None:
     if not all(points and points[-1][0] >= kimg for points in found):
         return None
     return harmonic_mean(*(points[-1][1] for points in found))
+
+
+def quality_between(history: History, since: float, until: float) -> list[float]:
+    """F at the looks from `since` to `until` kimg."""
+    pairs = (history.values(name, since, until) for name in ("precision", "coverage"))
+    return [harmonic_mean(*both) for both in zip(*pairs, strict=False)]
+
+
+def deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Median, and a standard deviation by the median absolute deviation; 0 and 0 of nothing."""
+    usual = median(values) if values else 0.0
+    return usual, 1.4826 * median(abs(one - usual) for one in values) if values else 0.0

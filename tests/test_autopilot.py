@@ -126,23 +126,30 @@ def test_moves_of_d_are_halved_while_it_starves_the_generator():
     assert (made[0].before, made[0].after, pilot.plant.tempo.ratio) == (5.0, 2.5, 2.5)
 
 
-def test_a_set_point_is_lowered_while_d_is_far_ahead_and_drifts_back():
-    pilot = Autopilot(plant_of())
-    assert pilot.holds.decide(1.0, told(loss_D=0.3, energy=0.05), act=True) == []  # far ahead of samples that are good
-    pilot.holds.decide(1.0, told(loss_D=0.3, energy=0.3), act=True)
-    assert pilot.governor.hold == {"D": pytest.approx(0.85), "G": 1.0}
-    pilot.holds.decide(2.0, told(2.0, loss_D=0.9), act=True)
-    assert pilot.governor.hold == {"D": 1.0, "G": 1.0}
+def halfway(plant, loss, before, now):
+    """What is done in the middle of a run at this loss of D, when energy went from one value to another."""
+    total = plant.config.total / 1000
+    history = History()
+    for share, energy in ((0.42, before), (0.5, now)):
+        history.add(share * total, {"loss_D": loss, "energy": energy})
+    return Autopilot(plant).holds, lambda pilot: pilot.decide(0.5 * total, history, act=True)
+
+
+def test_a_set_point_is_lowered_while_d_is_far_ahead_of_samples_that_get_no_better():
+    for before, now, hold in ((0.3, 0.3, 0.85), (0.6, 0.3, 1.0), (0.05, 0.05, 1.0)):
+        holds, decide = halfway(plant_of(), 0.3, before, now)
+        decide(holds)
+        assert holds.governor.hold == {"D": pytest.approx(hold), "G": 1.0}
+    holds.governor.hold["D"] = 0.85
+    holds.decide(2.0, told(2.0, loss_D=0.9), act=True)
+    assert holds.governor.hold == {"D": 1.0, "G": 1.0}
 
 
 def test_a_blind_d_that_gets_no_better_takes_larger_steps():
-    plant = plant_of()
-    total = plant.config.total / 1000
-    history = History()
-    for share in (0.42, 0.5):
-        history.add(share * total, {"loss_D": 0.99, "energy": 0.4})
-    made = Autopilot(plant).holds.decide(0.5 * total, history, act=True)
-    assert [(m.actuator, m.after) for m in made] == [("D's step", pytest.approx(1 / 0.85))]
+    holds, decide = halfway(plant_of(), 0.99, 0.4, 0.4)
+    assert [(m.actuator, m.after) for m in decide(holds)] == [("D's step", pytest.approx(1 / 0.85))]
+    holds, decide = halfway(plant_of(), 0.99, 0.9, 0.4)
+    assert decide(holds) == []
 
 
 def test_weights_changed_from_outside_are_put_back():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from equipoise.actuators import Actuator
@@ -19,7 +20,7 @@ from equipoise.turn import Role
 
 STARVED, FAR_AHEAD, HEALTHY, GUESSING, FOOLED = 0.9, 0.5, 0.8, 0.95, 1.15  # of D's loss over its ideal value
 SHIFT = 0.85  # of a set point, at a time
-LOWEST, HIGHEST = 0.1, 4.0  # of a set point
+LOWEST, HIGHEST = 0.25, 4.0  # of a set point
 FAR = 0.15  # energy distance in units of the data: samples are far from it
 FALLING = 0.7  # energy over that of an interval before, below which a run gets better by itself
 MEMORY = 0.05  # of the run: the interval over which energy is compared
@@ -70,10 +71,19 @@ class Holds:
         return Move(kimg, "autopilot: moves", "D.steps", now, after, why, act)
 
     def _far_ahead(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
-        """A low loss, and samples far from the data. A wide D is far ahead of a generator that learns well, too."""
+        """A low loss, and bad samples that get no better. A D far ahead of a G that learns is no fault."""
+        if loss >= FAR_AHEAD or not self._stuck(kimg, history):
+            return None
         energy = history.now("energy", 0.0)
-        why = f"since loss_D is {loss:.3g}, below {FAR_AHEAD:g}, and energy {energy:.3g}, above {FAR:g}"
-        return self._shift("D", SHIFT, kimg, why, act, loss < FAR_AHEAD and energy > FAR)
+        why = f"since energy is {energy:.3g} and does not fall while loss_D is {loss:.3g}: D is far ahead"
+        return self._shift("D", SHIFT, kimg, why, act, True)
+
+    def _stuck(self, kimg: float, history: History) -> bool:
+        """Samples are far from the data and come no nearer."""
+        now = history.now("energy", 0.0)
+        total = self.plant.config.total / 1000
+        then = history.values("energy", kimg - 2 * MEMORY * total, kimg - MEMORY * total)
+        return bool(then) and now > FAR and now >= FALLING * median(then)
 
     def _fooled(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         return self._shift("G", SHIFT, kimg, f"since loss_D is {loss:.3g}, above {FOOLED:g}", act, loss > FOOLED)
@@ -97,12 +107,10 @@ class Holds:
 
     def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         """A loss near its ideal, samples far from the data, and no progress: D does not see what is wrong."""
-        now = history.now("energy", 0.0)
-        total = self.plant.config.total / 1000
-        then = history.values("energy", kimg - 2 * MEMORY * total, kimg - MEMORY * total)
-        if not then or not now > FAR or loss < GUESSING - 0.1 or now < FALLING * sorted(then)[len(then) // 2]:
+        if loss < GUESSING - 0.1 or not self._stuck(kimg, history):
             return None
-        why = f"since energy is {now:.3g} and does not fall while loss_D is {loss:.3g}: D sees too little"
+        energy = history.now("energy", 0.0)
+        why = f"since energy is {energy:.3g} and does not fall while loss_D is {loss:.3g}: D sees too little"
         return self._shift("D", 1 / SHIFT, kimg, why, act, True)
 
     def _shift(self, role: Role, factor: float, kimg: float, why: str, act: bool, due: bool) -> Move | None:

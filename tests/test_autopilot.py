@@ -130,7 +130,7 @@ def halfway(plant, loss, before, now):
     """What is done in the middle of a run at this loss of D, when energy went from one value to another."""
     total = plant.config.total / 1000
     history = History()
-    for share, energy in ((0.42, before), (0.5, now)):
+    for share, energy in ((0.42, before), (0.48, now), (0.49, now), (0.5, now)):
         history.add(share * total, {"loss_D": loss, "energy": energy})
     return Autopilot(plant).holds, lambda pilot: pilot.decide(0.5 * total, history, act=True)
 

@@ -203,6 +203,9 @@ def test_the_answer_in_words_as_json_and_as_a_picture(digits, tmp_path):
         assert np.array_equal(corner, shown["copy"])
     with pytest.raises(InputError, match="be new"):
         door.judge(digits, paths, grid=sheet)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="could not be written"):
+        door.judge(digits, paths[:1], grid=tmp_path / "file" / "sheet.png")
     said = json.loads(door.judge(digits, paths, label="3", as_json=True))
     assert [one["label"] for one in said["images"]] == ["3", "3", "3"]
     assert said["real"]["count"] == len(gather(digits).real) and 0 <= said["separates"]["noise"] <= 1

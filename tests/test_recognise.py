@@ -100,7 +100,7 @@ def test_draws_are_balanced_and_differ():
     one, other = (drawn(labels, pool, 10, draw) for draw in (0, 1))
     assert sorted(np.bincount(labels[one])) == [3, 3, 4] and set(one) <= set(pool) and set(one) != set(other)
     assert np.array_equal(one, drawn(labels, pool, 10, 0))
-    with pytest.raises(InputError, match="more than every class has"):
+    with pytest.raises(InputError, match="cannot be spread evenly"):
         drawn(labels, pool, 90, 0)
 
 

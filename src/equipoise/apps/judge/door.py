@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from equipoise import images
 from equipoise.apps.judge.answer import COMPARED, RARE, Answer, answers
 from equipoise.apps.judge.given import Given, opened
@@ -39,12 +42,19 @@ def judge(
     found, near = answers(opinion, known, given, number)
     told = separations(opinion, known, other)
     if grid is not None:
-        grid.parent.mkdir(parents=True, exist_ok=True)
-        images.save_png(grid, sheet(given.images, known.training, known.fakes()[0], found, near))
+        _write(grid, sheet(given.images, known.training, known.fakes()[0], found, near))
     if as_json:
         return _json(opinion, known, given, found, told)
     lines = [*_standing(opinion, known, label), "", *_limits(told), "", *_each(found, known, given)]
     return "\n".join([*lines, *([] if grid is None else ["", f"Written: {grid}"])])
+
+
+def _write(grid: Path, picture: NDArray[np.uint8]) -> None:
+    try:
+        grid.parent.mkdir(parents=True, exist_ok=True)
+        images.save_png(grid, picture)
+    except OSError as error:
+        raise InputError(f"{grid} could not be written ({error}); name a place where you may write") from None
 
 
 def _standing(opinion: Opinion, known: Witnesses, label: str | None) -> list[str]:

@@ -123,7 +123,7 @@ def drawn(labels: Ints, pool: Ints, number: int, draw: int) -> Ints:
     shares = [number // len(classes) + (i < number % len(classes)) for i in range(len(classes))]
     found = [order[labels[order] == one][:share] for one, share in zip(classes, shares, strict=True)]
     if sum(map(len, found)) < number:
-        raise InputError(f"{number:,} labels are more than every class has to give; ask for fewer")
+        raise InputError(f"{number:,} labels cannot be spread evenly, for a class has too few images; ask for fewer")
     return np.concatenate(found)
 
 

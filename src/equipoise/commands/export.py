@@ -14,7 +14,8 @@ def export(
     run: Run,
     out: Annotated[Path | None, typer.Option(help="A folder, new or empty; default: `export` in the run's")] = None,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="onnx or web, besides torch, which is always there; repeatable")
+        list[str] | None,
+        typer.Option("--format", help="onnx, web or huggingface, besides torch, which is always there; repeatable"),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
@@ -22,9 +23,12 @@ def export(
     ort: Annotated[
         Path | None, typer.Option(help="onnxruntime-web for the format web: its folder, or the file of `npm pack`")
     ] = None,
+    push: Annotated[
+        str | None, typer.Option(help="Upload the folder to this new, private repository of the Hugging Face Hub")
+    ] = None,
 ) -> None:
     """Hand over a run's generator, to be used without equipoise."""
     from equipoise.apps import export as exporting
 
-    for text in exporting.export(run, out, formats or ("torch",), at=checkpoint, ort=ort):
+    for text in exporting.export(run, out, formats or ("torch",), at=checkpoint, ort=ort, push=push):
         typer.echo(text)

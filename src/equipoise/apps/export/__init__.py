@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from equipoise.apps.export import onnx_model, runtime, torch_files, web
+from equipoise.apps.export import card, hub, onnx_model, runtime, torch_files, web
 from equipoise.apps.export.subject import of_run
 from equipoise.errors import InputError
 from equipoise.files import atomic_dir
 from equipoise.registry import suggest
 
-FORMATS = ("torch", "onnx", "web")
+FORMATS = ("torch", "onnx", "web", "huggingface")
 
 
 def export(
@@ -23,6 +23,7 @@ def export(
     *,
     at: str | None = None,  # a checkpoint's name; None: the newest
     ort: Path | None = None,  # onnxruntime-web, for the format web: its folder or file; None: node_modules
+    push: str | None = None,  # a repository of the Hugging Face Hub that is made for the folder; implies huggingface
     generator: nn.Module | None = None,  # for a run with networks of one's own: GAN.load(run, ...).generator
 ) -> list[str]:
     """Write a run's averaged generator in these formats; returns a line for each file.
@@ -33,6 +34,9 @@ def export(
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"there is no format {name!r}{suggest(name, list(FORMATS))}")
+    formats = [*formats, "huggingface"] if push else formats
+    if push:
+        hub.check(push)
     for name in ("onnx", "web"):
         if name in formats:
             onnx_model.check_packages(name)
@@ -48,11 +52,14 @@ def export(
             model = onnx_model.convert(network, subject) if {"onnx", "web"} & set(formats) else b""
             if "onnx" in formats:
                 (new / "model.onnx").write_bytes(model)
+            if "huggingface" in formats:
+                card.write(new, subject)
             if browser is not None:
                 (new / "index.html").write_text(web.page(model, subject, browser), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder} cannot be written ({error.strerror}); give --out another place") from None
-    return [f"{folder / path.name}: {path.stat().st_size / 1000:,.0f} kB" for path in sorted(folder.iterdir())]
+    said = [f"{folder / path.name}: {path.stat().st_size / 1000:,.1f} kB" for path in sorted(folder.iterdir())]
+    return [*said, f"Uploaded, for you alone to see: {hub.push(folder, push)}"] if push else said
 
 
 def _check_folder(folder: Path) -> None:

@@ -23,6 +23,7 @@ class Subject:
     config: Config
     run: Path
     kimg: float  # thousands of real images that it has been trained on
+    newest: bool = True  # whether it is of the run's newest checkpoint
 
     @property
     def latent_dim(self) -> int:
@@ -43,7 +44,8 @@ class Subject:
     def dataset(self) -> str:
         """The data's name as the user gave it, without the folders above."""
         source = self.config.source
-        return source if source.startswith("hf:") else Path(source).name
+        hub = source.startswith("hf:") and source.count("/") < 2 and not source.startswith(("hf:/", "hf:."))
+        return source if hub else Path(source).name
 
     def probe(self, count: int = PROBED) -> tuple[Tensor, Tensor | None]:
         """Latents [count, latent_dim] and, with classes, labels [count] to compare on."""
@@ -62,4 +64,6 @@ def of_run(
     else:
         settings = config.read(run)
     folder = checkpoint.find(run) if at is None else run / "checkpoints" / at
-    return Subject(generator.cpu().eval(), settings, run, checkpoint.verify(folder)["samples"] / 1000)
+    return Subject(
+        generator.cpu().eval(), settings, run, checkpoint.verify(folder)["samples"] / 1000, newest=at is None
+    )

@@ -20,6 +20,11 @@ def word(text: str) -> str:
     return re.sub(r"[^\w .:-]", "_", text)
 
 
+def line(text: str) -> str:
+    """What of a name from a run's files stands in a line of Markdown: no line breaks, no markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+
+
 @functools.cache
 def _environment() -> Environment:
     """Templates of plain text, which refuse names that are not given; `page.html` alone escapes what it is given."""
@@ -33,5 +38,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"repr": repr, "word": word}
+    made.filters |= {"repr": repr, "word": word, "line": line}
     return made

@@ -141,9 +141,10 @@ def test_other_sizes_and_colours_are_brought_together(tmp_path):
     rng = np.random.default_rng(0)
     small = pngs(tmp_path / "small", rng.integers(0, 255, (40, 3, 16, 16), np.uint8))
     large = pngs(tmp_path / "large", rng.integers(0, 255, (40, 1, 32, 32), np.uint8))
-    found = evaluate(small, large)
+    found = evaluate(small, large, options={"size": 4})
     assert found.shape == (3, 16, 16)
-    assert any(note.startswith(f"{large} was made 3 x 16 x 16") for note in found.notes)
+    assert f"{large} is grey, and is compared in colour with the other side." in found.notes
+    assert f"{large}: files of 32x32 were resized to 16x16." in found.notes
 
 
 def test_vectors_are_compared_as_they_are():
@@ -165,6 +166,8 @@ def test_what_cannot_be_compared(tmp_path, run):
         evaluate(part("digits", slice(0, 50)), "ring")
     with pytest.raises(InputError, match="--count 5 shows nothing"):
         evaluate(run, count=5)
+    with pytest.raises(InputError, match="no option 'foo'; there are: size"):
+        evaluate(run, "digits:test", options={"foo": 1})
     with pytest.raises(InputError, match="holds samples of"):
         evaluate(run, "ring")
     with pytest.raises(InputError, match="and there are none"):

@@ -197,8 +197,9 @@ class GAN:
     ) -> dict[str, float]:
         """Distances of as many samples to given real images, and both players' losses on them.
 
-        `frechet`, `kernel` and `energy` distance (0 is equal), `precision`, `recall`, `density` and `coverage`, all in
-        the named features; `loss_D` and `loss_G` of these images against the samples; `n`, the number on each side.
+        `frechet`, `kernel` and `energy` distance (0 is equal), `precision`, `recall`, `density`, `coverage`, `vendi`
+        and `diversity`, all in the named features, as `equipoise.metrics.measure` has them; `loss_D` and `loss_G` of
+        these images against the samples; `n`, the number on each side. `equipoise.evaluate` tells more of a saved GAN.
         """
         from equipoise import metrics
 
@@ -210,12 +211,8 @@ class GAN:
         fake = self._sample(len(real), chosen, seed)[0]
         device = str(step.device)
         ours, theirs = (metrics.extract(features, _array(x), device=device) for x in (self._bytes(fake), real))
-        found = {
-            "frechet": metrics.frechet(theirs, ours),
-            "kernel": metrics.kernel(theirs, ours),
-            "energy": metrics.energy(theirs, ours),
-            **{name: float(value) for name, value in metrics.prdc(theirs, ours)._asdict().items()},
-        }
+        measured = metrics.measure(theirs, ours, groups=0)
+        found = {name: one.value for name, one in measured.items() if name != "frechet_unbiased"}
         logits = {"real_logits": self._logits(real, chosen), "fake_logits": self._logits(self._bytes(fake), chosen)}
         for role, side in zip(ROLES, step.objective.loss[:2], strict=True):
             found[f"loss_{role}"] = float(Turn(role, role, **logits).call(side).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from equipoise.metrics.features import label as called
 from equipoise.metrics.features import resizing
 from equipoise.metrics.measures import measure
 from equipoise.plan import choose_device
+from equipoise.registry import find, suggest
 
 SMALL = 16  # pixels a side up to which pixels are features enough
 JUDGED = 5_000  # generated samples that are looked at for copies
@@ -122,6 +124,9 @@ def _features(found: Sides, asked: str | None, options: dict[str, Any]) -> tuple
                 "Pixels say little of images this large: pip install 'equipoise[features]' brings a network."
             )
     name = asked or "pixels"
+    known = [one for one in inspect.signature(find("features", name).part).parameters][1:]
+    if unknown := sorted(set(options) - set(known)):
+        raise InputError(f"the features {name!r} have no option {unknown[0]!r}{suggest(unknown[0], known)}")
     if name == "classifier" and "weights" not in options:
         options["weights"] = _classifier(found)
     return name, options

@@ -32,10 +32,9 @@ def alike(subject: Source, against: Source, labels: str | None, notes: list[str]
     shape = (max(one[0] for one in shapes), *(min(one[1] for one in shapes),) * 2)
     for i, source in enumerate((subject, against)):
         if shapes[i] != shape:
-            notes.append(
-                f"{name_of(source)} was made {shape[0]} x {shape[1]} x {shape[2]} of {'x'.join(map(str, shapes[i]))}."
-            )
             pair[i] = opened(source, shape, labels)
+            if shape[0] != shapes[i][0]:
+                notes.append(f"{name_of(source)} is grey, and is compared in colour with the other side.")
     return pair[0], pair[1]
 
 
@@ -52,6 +51,16 @@ def opened(source: Source, shape: tuple[int, ...] | None, labels: str | None) ->
             f"{name_of(source)} holds samples of {found.shape}, and they are compared with such of {shape}; give those"
         )
     return found
+
+
+def resized(dataset: Dataset) -> list[str]:
+    """A note where the files had other sizes than they are compared at."""
+    sizes, shape = dataset.report.sizes, dataset.shape
+    if not sizes or (list(sizes["smallest"]), list(sizes["largest"])) == ([shape[-1], shape[-2]],) * 2:
+        return []
+    smallest, largest = ("x".join(map(str, sizes[name])) for name in ("smallest", "largest"))
+    files = f"files of {smallest}" if smallest == largest else f"files of {smallest} to {largest}"
+    return [f"{dataset.report.source}: {files} were resized to {shape[-1]}x{shape[-2]}."]
 
 
 def _labels_for(source: Source, labels: str | None) -> str | None:

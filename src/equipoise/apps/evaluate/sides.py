@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from equipoise import checkpoint, config, images, runs, samples
-from equipoise.apps.evaluate.opening import Array, Rows, Source, alike, name_of, opened, shared, translated
+from equipoise.apps.evaluate.opening import Array, Rows, Source, alike, name_of, opened, resized, shared, translated
 from equipoise.config import Config
 from equipoise.data import Dataset, Holdout
 from equipoise.errors import InputError
@@ -84,6 +84,7 @@ def _of_images(asked: Asked) -> Sides:
         )
     notes: list[str] = []
     one, other = alike(subject, against, labels, notes)
+    notes += [*resized(one), *resized(other)]
     known = None if training is None else opened(training, other.shape, labels)
     chosen = np.random.default_rng(seed).permutation(len(one))[: count or MOST]
     made = Side(name_of(subject), one.images[np.sort(chosen)], translated(one, other, np.sort(chosen), notes))
@@ -104,6 +105,7 @@ def _of_run(run: Path, asked: Asked) -> Sides:
     labels = labels or settings.labels
     if against is not None:
         other = opened(against, settings.shape, labels)
+        notes += resized(other)
         real, twin, unseen = _real(other, name_of(against), known, count or MOST, seed)
         trained = None if known is None else np.arange(len(known))
     else:

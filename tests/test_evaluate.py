@@ -14,6 +14,7 @@ from equipoise.apps.evaluate import classes, pictured
 from equipoise.apps.evaluate.sides import Asked, gather
 from equipoise.errors import InputError
 from equipoise.metrics import fit_classifier
+from equipoise.studies import scores
 
 ORDER = np.random.default_rng(3).permutation(898)  # of the digits, which lie as their writers wrote them
 
@@ -151,6 +152,16 @@ def test_vectors_are_compared_as_they_are():
     found = evaluate(from_arrays(open_dataset("ring").images[:300]), "ring")
     assert (found.dimensions, found.shape, found.accuracy) == (2, (2,), None)
     assert found.numbers["coverage"].value > 0.5
+
+
+def test_a_classifier_is_fitted_once_for_its_features(monkeypatch):
+    monkeypatch.setattr(scores, "fit_classifier", functools.partial(fit_classifier, epochs=1))
+    made = part("digits:test", ORDER[:200], labelled=False)
+    found = evaluate(made, "digits:train", features="classifier", count=200)
+    assert "classifier, not resized, 64 numbers a sample" in found.text()
+    monkeypatch.setattr(scores, "fit_classifier", None)  # would fail if called again
+    again = evaluate(made, "digits:train", features="classifier", count=200)
+    assert again.numbers == found.numbers
 
 
 def test_what_cannot_be_compared(tmp_path, run):

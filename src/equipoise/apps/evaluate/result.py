@@ -77,17 +77,18 @@ class Evaluation:
 
     def text(self) -> str:
         """All of it, to read."""
-        resized = f", {self.resizing}" if self.resizing and len(self.shape) == 3 else ""
+        how = "not resized" if self.resizing == "none" else self.resizing
+        resized = f", {how}" if how and len(self.shape) == 3 else ""
         lines = [
             f"generated: {self.made[0]}, {self.made[1]:,} samples of {'x'.join(map(str, self.shape))}",
             f"real:      {self.real[0]}, {self.real[1]:,}",
             f"features:  {self.features}{resized}, {self.dimensions:,} numbers a sample",
             "",
-            f"{'':34}{'generated':28}real against real ({self.floor_counts[0]:,} and {self.floor_counts[1]:,})",
+            f"{'':38}{'generated':28}real against real ({self.floor_counts[0]:,} and {self.floor_counts[1]:,})",
         ]
         for name, line in LINES.items():
             label = line.format(self.called)
-            lines.append(f"{label:34}{_shown(name, self.numbers[name]):28}{_shown(name, self.floor[name])}".rstrip())
+            lines.append(f"{label:38}{_shown(name, self.numbers[name]):28}{_shown(name, self.floor[name])}".rstrip())
         lines += ["", self.allows()]
         if self.memorisation is not None:
             lines.append(self.memorisation.text())

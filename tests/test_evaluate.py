@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import small_runs
-from equipoise import cli, evaluate, from_arrays, open_dataset
+from equipoise import GAN, cli, evaluate, from_arrays, open_dataset
 from equipoise.apps.evaluate import classes, pictured
 from equipoise.apps.evaluate.sides import Asked, gather
 from equipoise.errors import InputError
@@ -102,6 +102,17 @@ def test_a_run_without_other_data_says_that_it_saw_them(run):
     assert (len(sides.real), len(sides.made), sides.unseen, sides.twin) == (899, 899, False, None)
     assert "do not punish copying" in sides.notes[0]
     assert evaluate(run, count=100).memorisation.reference == 899  # each against all others
+
+
+def test_a_gan_fitted_on_arrays_is_compared_with_what_it_is_given(tmp_path):
+    settings = {"network.name": "mlp", "network.width": 8, "batch": 8}
+    GAN("digits", settings=settings).fit(open_dataset("digits").images[:64], kimg=0.04).save(tmp_path / "gan")
+    found = evaluate(tmp_path / "gan", "digits", count=50)
+    assert found.memorisation is None
+    assert any("No look for copies" in note and "arrays in memory" in note for note in found.notes)
+    assert "copied" not in found.text()
+    with pytest.raises(InputError, match="give real images with --against"):
+        evaluate(tmp_path / "gan")
 
 
 def test_training_images_given_as_real_are_noticed(run):

@@ -72,6 +72,37 @@ def test_the_commands_in_the_pages_exist(line: str, words: list[str]) -> None:
     assert {word for word in words if word.startswith("--")} <= known[name]
 
 
+CHINESE = [path for path in PAGES if path.name.endswith(".zh-CN.md")]
+
+
+def bones(page: Path) -> dict[str, list[str]]:
+    """What a translation shares with its page: code, the levels of headings, rows of tables, links and pictures."""
+    text = page.read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^)#\s]+)", prose)
+    return {
+        "code": re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE),
+        "headings": re.findall(r"^#+(?= )", prose, re.MULTILINE),
+        "rows": [row.count("|") for row in re.findall(r"^\|.*\|$", prose, re.MULTILINE)],
+        "first columns": re.findall(r"^\| (`[^|]+`) \|", prose.replace("`、`", "`, `"), re.MULTILINE),
+        "links": sorted(link for link in links if link.replace(".zh-CN", "") != page.name.replace(".zh-CN", "")),
+    }
+
+
+def test_there_are_translations() -> None:
+    assert [path.name for path in CHINESE] == ["README.zh-CN.md", "questions.zh-CN.md"]
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+@pytest.mark.parametrize("what", ["code", "headings", "rows", "first columns", "links"])
+def test_a_translation_follows_its_page(page: Path, what: str) -> None:
+    """Whoever changes a page changes its translation too."""
+    english = page.with_name(page.name.replace(".zh-CN", ""))
+    assert bones(page)[what] == bones(english)[what]
+    assert f"]({page.name})" in english.read_text(encoding="utf-8")
+    assert f"]({english.name})" in page.read_text(encoding="utf-8")
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     _, command = [
         block.strip() for block in blocks(ROOT / "README.md", "sh") if block.startswith("python3 bootstrap.py")

@@ -20,8 +20,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from equipoise.files import atomic_write
 
@@ -41,8 +41,7 @@ CHARTS = {  # beside the losses and the distance from the data
 }
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """What a page says of an example."""
 
     name: str

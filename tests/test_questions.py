@@ -53,7 +53,7 @@ def test_findings_that_are_named_exist():
     for page in questions.PAGES:
         text = page.read_text(encoding="utf-8")
         assert {name for _, name in FOUND.findall(text)} <= known
-        table = re.findall(r"^\| .* \| \[\d+\].* \| (.*) \|$", text, re.MULTILINE)
+        table = re.findall(r"^\| .* \| \[\d+\]\(.*?\) \|(.*)\|$", text, re.MULTILINE)
         assert len(table) == 11
         assert {name for row in table for name in re.findall(r"`([a-z-]+)`", row)} <= known
 

@@ -84,7 +84,7 @@ def play(example: Example, folder: Path) -> str:
         errors = [line for line in done.stderr.splitlines() if line.startswith("equipoise: ")]
         said += [f"{line}\n" for line in errors] if words[1] in SILENT else [told(done.stdout)]
         said += [f"exit code {done.returncode}\n"] if errors else []
-    return "\n".join(said)
+    return "\n".join(part for part in said if part.strip())
 
 
 def _call(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -130,7 +130,7 @@ def pictures(folder: Path, names: list[str]) -> Iterator[Path]:
             elif (run / "run.jsonl").is_file():
                 _call([sys.executable, "-m", "equipoise", "report", str(run), "--quick"], folder)
                 tab = browser.new_page(viewport={"width": 860, "height": 400})
-                tab.goto((run / "report.html").resolve().as_uri())
+                tab.goto((run / "report.html").resolve().as_uri(), timeout=300_000)
                 tab.evaluate(
                     TRIM, ["Losses over their ideal values", "Distance from held-out data", *CHARTS.get(name, ())]
                 )

@@ -79,13 +79,13 @@ def bones(page: Path) -> dict[str, list[str]]:
     """What a translation shares with its page: code, the levels of headings, rows of tables, links and pictures."""
     text = page.read_text(encoding="utf-8")
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
-    links = re.findall(r"\]\(([^)#\s]+)", prose)
+    links = [link.replace(".zh-CN", "") for link in re.findall(r"\]\(([^)#\s]+)", prose)]
     return {
         "code": re.findall(r"^```.*?^```", text, re.DOTALL | re.MULTILINE),
         "headings": re.findall(r"^#+(?= )", prose, re.MULTILINE),
         "rows": [row.count("|") for row in re.findall(r"^\|.*\|$", prose, re.MULTILINE)],
         "first columns": re.findall(r"^\| (`[^|]+`) \|", prose.replace("`、`", "`, `"), re.MULTILINE),
-        "links": sorted(link for link in links if link.replace(".zh-CN", "") != page.name.replace(".zh-CN", "")),
+        "links": sorted(set(links) - {page.name.replace(".zh-CN", "")}),
     }
 
 

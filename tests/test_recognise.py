@@ -131,6 +131,8 @@ def test_estimates_and_words_by_hand():
     text = made.text()
     assert "| 10 | 3 | 70.0% (" in text and "features help (+10.0 points, +7.5 to +12.5)" in text
     assert "K + 1 classes make no difference that these draws would show (+0.0 points" in text
+    alone = Comparison(tuple(row for row in rows if row.arm == "features"), 100, 20, 500, "somewhere").text()
+    assert "70.0%" in alone and "against a network trained from scratch" not in alone
 
 
 def test_a_comparison_on_the_digits_goes_on_where_it_was(known, tmp_path, monkeypatch):

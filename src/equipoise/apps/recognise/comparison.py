@@ -68,8 +68,8 @@ class Comparison:
             cells = [_cell(self.estimate(number, arm)) for arm in arms]
             draws = len({row.draw for row in self.rows if row.labels == number})
             lines.append(f"| {number:,} | {draws} | " + " | ".join(cells) + " |")
-        lines += ["", *(self._verdict(number, arms) for number in numbers), "", self._about()]
-        return "\n".join(lines)
+        verdicts = [self._verdict(number, arms) for number in numbers] if BASE in arms else []
+        return "\n".join([*lines, "", *verdicts, *([""] if verdicts else []), self._about()])
 
     def _verdict(self, labels: int, arms: Sequence[str]) -> str:
         said = [_against(arm, self.estimate(labels, arm, BASE)) for arm in arms if arm in ("features", "semi")]

@@ -18,7 +18,7 @@ from equipoise.step import frozen
 from equipoise.terms.feature_matching import FeatureMatching
 
 BATCH = 64
-RATES = (3e-4, 1e-3)  # learning rates of a network that is trained here, one of which is chosen; 3e-4 is Salimans'
+RATES = (3e-4, 1e-3)  # learning rates of a network that is trained here, one of which is chosen
 LOOKS = 20  # at the validation images, evenly over the updates, for the best moment to stop
 SCALE = 2000  # images without labels that tell the features' scale
 
@@ -60,7 +60,10 @@ def scratch(task: Task) -> Fitted:
 
 
 def semi(task: Task) -> Fitted:
-    """The same network with K + 1 classes, trained on labelled, unlabelled and generated images."""
+    """The same network with K + 1 classes, trained on labelled, unlabelled and generated images.
+
+    The published code halves the unsupervised loss, adds noise to every layer, normalises weights and averages them.
+    """
     return _chosen(task, _adversarial)
 
 

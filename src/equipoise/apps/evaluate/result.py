@@ -84,11 +84,11 @@ class Evaluation:
             f"real:      {self.real[0]}, {self.real[1]:,}",
             f"features:  {self.features}{resized}, {self.dimensions:,} numbers a sample",
             "",
-            f"{'':38}{'generated':28}real against real ({self.floor_counts[0]:,} and {self.floor_counts[1]:,})",
+            f"{'':42}{'generated':28}real against real ({self.floor_counts[0]:,} and {self.floor_counts[1]:,})",
         ]
         for name, line in LINES.items():
             label = line.format(self.called)
-            lines.append(f"{label:38}{_shown(name, self.numbers[name]):28}{_shown(name, self.floor[name])}".rstrip())
+            lines.append(f"{label:42}{_shown(name, self.numbers[name]):28}{_shown(name, self.floor[name])}".rstrip())
         lines += ["", self.allows()]
         if self.memorisation is not None:
             lines.append(self.memorisation.text())

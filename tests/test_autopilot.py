@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from equipoise import train
+from equipoise import plan, train
 from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, landing, restart
 from equipoise.autopilot.choice import Choice
+from equipoise.data import open_dataset
 from equipoise.diagnosis import History
+from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.registry import find
 from equipoise.studies.balance import adapter, networks, settings
@@ -366,3 +368,12 @@ def test_few_data_get_a_penalty_where_the_run_has_none():
     assert float(plant.step.objective.terms["r1"].gamma) == pytest.approx(move.after)
     assert "800 times" in move.why
     assert beginning.penalty(plant_of(updates=40000, r1=0.1), act=True) == []
+
+
+def test_parts_are_left_out_by_name():
+    dataset = open_dataset("ring")
+    asked = plan.Request("ring", balance="act", controller="autopilot without copies landing")
+    assert plan.resolve(asked, dataset).config.controller == "autopilot without copies landing"
+    for wrong in ("autopilot without wings", "ada without copies", "autopilot without "):
+        with pytest.raises(InputError, match="leaves out what is not there"):
+            plan.resolve(dataclasses.replace(asked, controller=wrong), dataset)

@@ -15,11 +15,13 @@ import torch
 
 from equipoise import build, compatibility, recipes
 from equipoise import config as configs
+from equipoise.autopilot import PARTS
 from equipoise.balancer import MODES
 from equipoise.config import Config
 from equipoise.data import Dataset
 from equipoise.errors import InputError
 from equipoise.paths import parse_assignment, read_toml
+from equipoise.plant import WITHOUT
 from equipoise.recipe import Recipe
 from equipoise.registry import find
 
@@ -171,7 +173,7 @@ def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str])
 
 def with_actuators(recipe: Recipe, controller: str, origin: dict[str, str]) -> Recipe:
     """The recipe with what the controller turns and the recipe does not have, at rest; what cannot be is left out."""
-    for path, rest in find("controller", controller).facts["wants"].items():
+    for path, rest in find("controller", controller.partition(WITHOUT)[0]).facts["wants"].items():
         if path in recipe.values() or path.partition(".")[0] in recipe.terms | recipe.augmentations:
             continue
         changed = recipe.with_values({path: rest})
@@ -192,7 +194,13 @@ def _check(request: Request) -> None:
     if request.balance not in MODES:
         raise InputError(f"--balance {request.balance} is unknown; there are {', '.join(MODES)}")
     if request.controller is not None:
-        find("controller", request.controller)
+        name, without, parts = request.controller.partition(WITHOUT)
+        find("controller", name)
+        if without and (name != "autopilot" or not parts or not set(parts.split()) <= set(PARTS)):
+            raise InputError(
+                f"--controller {request.controller!r} leaves out what is not there; only the autopilot has parts: "
+                f"{', '.join(PARTS)}"
+            )
         if request.balance == "off":
             raise InputError(
                 f"--controller {request.controller} has nothing to do with --balance off; give watch, advise or act"

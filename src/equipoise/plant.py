@@ -20,6 +20,8 @@ from equipoise.schedules import Dial
 from equipoise.step import Step
 from equipoise.tempo import Tempo
 
+WITHOUT = " without "  # between the autopilot's name and the parts that it is to do without
+
 
 @dataclass
 class Plant:
@@ -113,7 +115,7 @@ def steered(plant: Plant) -> Balancer:
     """The balancer of a run, with what its controller turns."""
     config = plant.config
     chosen = config.controller if config.balance != "off" else None
-    name, _, left_out = (chosen or "").partition(" without ")  # parts of the autopilot, for its switched-off twins
+    name, _, left_out = (chosen or "").partition(WITHOUT)  # parts of the autopilot, for its switched-off twins
     steering = find("controller", name).part(plant, *left_out.split()) if chosen else ()
     for term in plant.step.objective.terms:
         plant.rest(term)

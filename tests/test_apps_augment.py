@@ -410,3 +410,15 @@ def test_bad_input(digits, source, tmp_path, monkeypatch, capsys):
     assert "give a test set with the same ones" in said(source, "--test", "digits:test", "--out", out)
     assert not out.exists()
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine" and len(list(folder.rglob("*"))) == 14
+
+
+def test_a_damaged_row_is_named_and_one_cut_off_is_fitted_again(tmp_path):
+    kept = rows.Rows(tmp_path / "rows.jsonl")
+    fit = rows.Fit("test", "real", 0, 0.001, 0)
+    kept.add(fit, np.array([True, False]))
+    whole = kept.path.read_text()
+    kept.path.write_text(whole + whole[:20])
+    assert list(rows.Rows(kept.path).found) == [fit]
+    kept.path.write_text("nonsense\n" + whole)
+    with pytest.raises(InputError, match=r"line 1 of .* cannot be read"):
+        rows.Rows(kept.path)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.apps.augment.arms import Setting
+from equipoise.errors import InputError
 from equipoise.files import atomic_write
 
 
@@ -34,10 +35,17 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         self.path, self.found = path, dict[Fit, NDArray[np.bool_]]()
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else ():
-            if line.endswith("}\n"):  # a crash may have left less
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        for number, line in enumerate(lines, 1):
+            if not line.endswith("}\n") and number == len(lines):  # a crash may have left less
+                break
+            try:
                 record = json.loads(line)
                 self.found[Fit(**record["fit"])] = np.array(list(record["correct"])) == "1"
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"line {number} of {path} cannot be read ({error}); remove it, and its classifier is fitted again"
+                ) from None
         atomic_write(path, "".join(_line(fit, correct) for fit, correct in self.found.items()))
 
     def add(self, fit: Fit, correct: NDArray[np.bool_]) -> None:

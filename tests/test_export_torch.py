@@ -89,7 +89,7 @@ def test_the_files_run_without_this_package_and_give_the_samples_that_generate_g
     )
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": ""}
     subprocess.run([sys.executable, "-c", code], cwd=out, check=True, env=environment)
-    made, labels, second = torch.load(out / "made.pt")
+    made, labels, second = torch.load(out / "made.pt", weights_only=True)
     (out / "made.pt").unlink()
     generator, _ = equipoise.runs.load_network(folder)
     expected, drawn = samples.from_seeds(generator, range(20), truncation=0.7)

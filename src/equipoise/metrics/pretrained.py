@@ -1,6 +1,7 @@
 """Feature networks whose weights are no package: the FID's Inception and DINOv2, from a path, or downloaded on request.
 
-Where no path is given, weights that lie in PyTorch's or Hugging Face's cache are used. Nothing is unpickled.
+Where no path is given, weights that lie in PyTorch's or Hugging Face's cache are used. The FID's come as a .pth file
+only: it is read by PyTorch's restricted loader, which makes tensors and runs nothing.
 """
 
 from __future__ import annotations

@@ -53,6 +53,12 @@ def names(verdict: Verdict, least=Severity.NOTE):
     return {one.name for one in verdict.findings if one.severity >= least}
 
 
+def test_a_leak_is_not_read_from_samples_that_are_far_from_everything():
+    near, far = ({**HEALTHY, "leak": 0.5, "energy": energy} for energy in (0.02, 0.5))
+    assert "augmentation-leaks" in names(diagnose(history(near)), Severity.WARNING)
+    assert "augmentation-leaks" not in names(diagnose(history(far)))
+
+
 def test_a_healthy_run_is_called_healthy_and_nothing_else():
     verdict = diagnose(history(HEALTHY))
     assert [one.name for one in verdict.findings] == ["healthy"] and verdict.severity == Severity.GOOD

@@ -109,6 +109,25 @@ def test_nearest_by_hand_and_for_a_memoriser():
     assert "nearest" not in tell("nearest", samples=pool, pool=pool, heldout=pool[:29] + 4.0)
 
 
+def test_leak_by_hand_and_for_a_generator_that_imitates_the_augmentation():
+    """Augmented images lie at 10 to 13, real ones at 0 to 3; the fourth is left as it was, and then counts as real."""
+    training = torch.arange(4.0)[:, None]
+    augmented = torch.tensor([[10.0], [11.0], [12.0], [3.0]])
+    sets = {"training": training, "augmented": augmented}
+    samples = torch.tensor([[0.4], [3.1], [10.2], [12.3]])
+    assert tell("leak", samples=samples, **sets)["leak"] == 0.5  # 3.1 is as near to the third as to itself augmented
+    assert tell("leak", samples=training, **sets)["leak"] == 0
+    assert "leak" not in tell("leak", samples=samples, training=training)  # without an augmentation
+    real, seen, unseen = (cloud(seed, 200, 1, 8, 8, scale=0.2).float() + 1 for seed in (1, 2, 3))
+    real[:, :, :4] += 2  # bright above, so that one upside down is told
+    seen[:, :, :4] += 2
+    unseen[:, :, :4] += 2
+    every, second = unseen.flip(2), torch.cat([unseen[:100], unseen[100:].flip(2)])
+    sets = {"training": real, "augmented": seen.flip(2)}
+    told = [tell("leak", samples=made, **sets)["leak"] for made in (unseen, second, every)]
+    assert told == [0.0, 0.5, 1.0]
+
+
 def test_samples_that_are_not_finite_are_left_out_and_counted():
     fake, train_ = cloud(0, 20, 2), cloud(1, 20, 2)
     broken = torch.cat([fake, torch.tensor([[math.nan, 0.0], [math.inf, 1.0], [0.0, -math.inf]]).double()])
@@ -262,6 +281,21 @@ def test_a_look_disturbs_nothing_and_can_be_repeated(tmp_path, settings, classes
     assert {"diversity", "energy", "precision", "coverage", "recall", "nearest", "slope_real", "slope_fake"} <= set(
         first
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"), [(("ada.p=0.9", "ada.preset=blit"), True), (("apa.p=0.5",), False), ((), False)]
+)
+def test_a_leak_is_looked_for_where_images_are_changed(tmp_path, settings, told):
+    config, step, batches = started(tmp_path, (*TINY, *settings))
+    view = looks.view(step, config, batches, 800)
+    assert ("augmented" in view) == ("leak" in looks.probed(step, config, batches, 0, 800)) == told
+    if told:
+        with looks.aside(step.device, 0, 800):
+            shown = view["augmented"]
+        assert shown.shape == view["training"].shape
+        same = (shown == view["training"]).flatten(1).all(1).double().mean()
+        assert 0 < same < 0.2  # nine tenths are flipped, turned or shifted
 
 
 def test_the_fields_of_a_look_are_those_of_this_moment(tmp_path):

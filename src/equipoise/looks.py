@@ -82,6 +82,8 @@ def view(step: Step, config: Config, batches: Batches, samples: int) -> View:
         "fixed": lambda: generated(G, FIXED, 0, fixed_labels, part),
         "pool": lambda: step.show(batches.training(min(POOL, len(batches.dataset) - out), **drawing)[0]),
     }
+    if any(map(_changes, step.augmentations.values())):
+        later["augmented"] = lambda: _augmented(step, step.show(training), labels)
 
     def losses(generator: nn.Module, discriminator: nn.Module, unseen: bool) -> tuple[Tensor, Tensor]:
         real, known = (heldout, heldout_labels) if unseen else (training, labels)
@@ -105,6 +107,17 @@ def generated(
     parts = latents.to(next(generator.parameters())).split(at_once)
     wanted = [None] * len(parts) if labels is None else list(labels.split(at_once))
     return torch.cat([generator(part, own) for part, own in zip(parts, wanted, strict=True)]).float()
+
+
+def _changes(augmentation: object) -> bool:
+    """Whether it does the same to any image, whoever made it: one that asks whose move it is does something else."""
+    return not hasattr(augmentation, "begin")
+
+
+def _augmented(step: Step, images: Tensor, labels: Tensor | None) -> Tensor:
+    for augmentation in filter(_changes, step.augmentations.values()):
+        images, labels = augmentation(images, labels, True)
+    return images
 
 
 def _losses(

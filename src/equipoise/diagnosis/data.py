@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from equipoise.diagnosis import Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COPIES, HEAVY, HIGH_P, LEAKS, LONG, MEMORY, SIGNS
+from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HIGH_P, LEAKS, LONG, MEMORY, SIGNS
 from equipoise.diagnosis.signs import EARLY, harm, held, some
 
 FEW = 5_000  # samples; chosen by us. Memorising starts the sooner the fewer there are (arXiv:2006.06676)
@@ -58,8 +58,11 @@ def _why(history: History) -> str:
 
 @finding("augmentation-leaks", paper="arXiv:2006.06676", claim="G imitates the augmentation", treats="")
 def leaks(history: History) -> Finding | None:
-    """Samples look augmented themselves; without that reading, a strength at which transforms are known to leak."""
-    leak = held(history, "leak", "above", LEAKS)
+    """Samples look augmented themselves; without that reading, a strength at which transforms are known to leak.
+
+    Samples that are far from the data look like everything that is dull or dark, augmented data among it.
+    """
+    leak = None if held(history, "energy", "above", FAR) else held(history, "leak", "above", LEAKS)
     strong = held(history, "augmentation", "above", HIGH_P)
     if leak is None and (strong is None or history.has("leak")):
         return None

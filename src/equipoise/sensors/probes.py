@@ -21,7 +21,7 @@ from equipoise.registry import entries, register
 from equipoise.turn import parameters
 
 SIDE = 32  # pixels a side at most when images are compared; larger ones are averaged down to it
-SETS = ("samples", "averaged", "training", "pool", "heldout")  # fields that are sets of samples
+SETS = ("samples", "averaged", "training", "augmented", "pool", "heldout")  # fields that are sets of samples
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ def probe(
 class View:
     """The fields of one look; what is None is not there.
 
-    `samples` (generated now), `averaged` (by the averaged generator), `training`, `heldout` and `pool` (more of the
-    training data) are sets `[n, ...]` in the networks' range. For any two of them, `samples_to_training` and the like
-    are the Euclidean distances `[n, m]` between their `features`, formed when first asked for, and kept. Further
-    fields: `labels` of `samples` and `training`, `judge(images) -> [N]`, D's score without augmentation,
-    `discriminator`, `generator`, and whatever else a caller gives. What is costly to make may be given in `later`, as
-    functions without arguments.
+    `samples` (generated now), `averaged` (by the averaged generator), `training`, `augmented` (these as D is shown
+    them), `heldout` and `pool` (more of the training data) are sets `[n, ...]` in the networks' range. For any two of
+    them, `samples_to_training` and the like are the Euclidean distances `[n, m]` between their `features`, formed when
+    first asked for, and kept. Further fields: `labels` of `samples` and `training`, `judge(images) -> [N]`, D's score
+    without augmentation, `discriminator`, `generator`, and whatever else a caller gives. What is costly to make may be
+    given in `later`, as functions without arguments.
     """
 
     def __init__(self, fields: Mapping[str, Any], later: Mapping[str, Callable[[], Any]] | None = None) -> None:

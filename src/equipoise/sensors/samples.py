@@ -71,6 +71,32 @@ def nearest(samples_to_pool: Tensor, heldout_to_pool: Tensor) -> Tensor | float:
     return samples_to_pool.amin(1).median() / heldout_to_pool.amin(1).median()
 
 
+@probe(claim="above 0 where G imitates what D's augmentation does to images", cost="distances to augmented data")
+def leak(
+    samples_to_training: Tensor,
+    samples_to_augmented: Tensor,
+    training_to_training: Tensor,
+    training_to_augmented: Tensor,
+) -> Tensor | float:
+    """How much likelier a sample's nearest is an augmented image than a training image's is, 0 to 1.
+
+    `augmented[i]` is `training[i]` after D's augmentation; both lie as near where that left it alone, which counts as
+    not augmented. A training image is compared with others only. On MNIST at 16x16 it reads 0 for held-out images and
+    .44, .82, .85 for images changed by ada at p = .2, .6, .9, half of that where every second one is; on CIFAR-10,
+    where images have no near neighbours, .05, .16, .23. Samples that are dull or far from all data read high too.
+    """
+    if len(training_to_training) < 2 or not len(samples_to_training):
+        return math.nan
+    itself = torch.eye(len(training_to_training), dtype=torch.bool, device=training_to_training.device)
+    others = [apart.masked_fill(itself, math.inf) for apart in (training_to_augmented, training_to_training)]
+    return (_nearer(samples_to_augmented, samples_to_training) - _nearer(*others)).clamp(min=0)
+
+
+def _nearer(one: Tensor, other: Tensor) -> Tensor:
+    """Share of rows whose nearest column is nearer in the first of two matrices of distances."""
+    return (one.amin(1) < other.amin(1)).double().mean()
+
+
 def both_ways(
     made: Tensor,  # [n, d] features of samples
     real: Tensor,  # [m, d]

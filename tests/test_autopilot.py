@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from equipoise import plan, train
 from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, landing, restart
@@ -45,6 +46,27 @@ def test_the_pace_falls_with_the_cube_root_of_the_length():
     assert beginning.pace(2250) == 1
     assert beginning.pace(18000) == pytest.approx(0.5)
     assert beginning.pace(100) == 1
+
+
+def test_the_breadth_falls_with_the_root_of_the_inputs():
+    assert beginning.breadth(nn.Linear(64, 3)) == beginning.breadth(nn.Linear(2, 500)) == 1
+    assert beginning.breadth(nn.Linear(256, 3)) == pytest.approx(0.5)
+    assert beginning.breadth(nn.Conv2d(16, 4, 4)) == pytest.approx(0.5)  # each output sums over 16 x 4 x 4
+    assert beginning.breadth(nn.ConvTranspose2d(64, 4, 4, stride=2)) == pytest.approx(0.5)  # and here over 64 x 2 x 2
+    both = nn.Sequential(nn.Linear(64, 256, bias=False), nn.ReLU(), nn.Linear(256, 64, bias=False))  # as many weights
+    assert beginning.breadth(both) == pytest.approx((64 / 160) ** 0.5)
+    assert beginning.breadth(nn.Linear(9000, 1)) == 0.25 and beginning.breadth(nn.ReLU()) == 1
+
+
+def test_of_length_and_width_the_one_that_asks_for_smaller_steps_counts():
+    plant = plant_of(g_widths=[256, 256])
+    narrow, wide = beginning.extent(plant, "D"), beginning.extent(plant, "G")
+    assert narrow == 1 and 0.5 <= wide < 0.52
+    plant.config = dataclasses.replace(plant.config, kimg=18000 * plant.config.recipe.batch / 1000)
+    assert plant.updates == 18000
+    assert beginning.extent(plant, "D") == pytest.approx(0.5) and beginning.extent(plant, "G") == 0.5
+    held = governor.Governor(plant_of(d_widths=[256, 256]))
+    assert held.band("G") == (0.008, 0.015) and held.band("D") == pytest.approx((0.008 * wide, 0.015 * wide), rel=0.02)
 
 
 def test_a_rate_out_of_proportion_is_brought_to_the_edge():

@@ -17,13 +17,18 @@ from torch.nn.utils import parametrize
 from equipoise.balancer import Move
 from equipoise.data.dataset import Dataset
 from equipoise.data.holdout import Ints
-from equipoise.initialise import NORMS
+from equipoise.initialise import NORMS, fans
 from equipoise.looks import aside, evaluating
 from equipoise.optimisers import Adam
 from equipoise.plant import Plant
 from equipoise.step import ROLES
+from equipoise.turn import Role
 
-RATE = (0.012, 0.021)  # of Adam's learning rate over the weights' rms, for runs of 2,250 updates: see `pace`
+RATE = (
+    0.012,
+    0.021,
+)  # of Adam's learning rate over the weights' rms, for runs of 2,250 updates of layers of 64: see `extent`
+INPUTS, NARROWEST = 64, 0.25  # inputs of a layer with which the bands were measured, and their least part for more
 SCALE = 3.0  # a layer whose output is this many times too large or too small is rescaled
 LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start at zero
 MOMENTUM = 0.5  # beta1 above it makes the game rotate
@@ -31,6 +36,8 @@ PROBE = 256  # samples that go through the layers
 MANY = 400  # times that each distinct sample is shown in a run: then D would learn them by heart
 COMMON, OFTEN = 0.01, 20  # share of the data, and times the median, from which a sample with its copies is too common
 GAMMA = 0.025  # of R1 there, times the data's variance: .5 on digits, of whom a hundred scored .74 with and .56 without
+
+WEIGHTED = (nn.Linear, _ConvNd)
 
 
 def pace(updates: float) -> float:
@@ -42,16 +49,38 @@ def pace(updates: float) -> float:
     return min(1.0, float((2250 / max(updates, 1.0)) ** (1 / 3)))
 
 
+def breadth(network: nn.Module) -> float:
+    """How much smaller steps are for layers of more inputs than those that the bands were measured on: 0.25 to 1.
+
+    The changes that a step makes to a layer's weights add up over its inputs, while weights that keep a signal's scale
+    fall with the root of their number: the same relative step moves the outputs by sqrt(inputs) (Yang & Hu 2021,
+    arXiv:2011.14522). Tried up to four times the width. The mean is over all weights of dense and convolutional layers.
+    """
+    layers = [
+        (fans(m)[0], sum(p.numel() for p in m.parameters())) for m in network.modules() if isinstance(m, WEIGHTED)
+    ]
+    count = sum(weights for _, weights in layers)
+    inputs = sum(fan * weights for fan, weights in layers) / count if count else INPUTS
+    return min(1.0, max(math.sqrt(INPUTS / inputs), NARROWEST))
+
+
+def extent(plant: Plant, role: Role) -> float:
+    """What the bands are multiplied with: the smaller of `pace` and `breadth`.
+
+    Not their product: the long runs that the first was fitted to were of wide networks.
+    """
+    return min(pace(plant.updates), breadth(plant.step.networks[role]))
+
+
 def rates(plant: Plant, act: bool) -> list[Move]:
     """Adam's learning rates brought into a band relative to the weights; other optimisers are left alone."""
     made = []
-    scale = pace(plant.updates)
     for role in ROLES:
         if not isinstance(plant.step.optimisers[role], Adam):
             continue
         dial, rms = plant.dials[f"{role}.lr"], weights_rms(plant.step.networks[role])
         now = dial.base / rms if rms > 0 else 0.0
-        low, high = (scale * edge for edge in RATE)
+        low, high = (extent(plant, role) * edge for edge in RATE)
         if now <= 0 or low <= now <= high:
             continue
         wanted = dial.base * (low if now < low else high) / now
@@ -166,7 +195,7 @@ def _plain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if any(isinstance(m, NORMS) or getattr(m, "residual_layers", None) is not None for m in modules):
         return
     for name, layer in network.named_modules():
-        if isinstance(layer, (nn.Linear, _ConvNd)) and not parametrize.is_parametrized(layer):
+        if isinstance(layer, WEIGHTED) and not parametrize.is_parametrized(layer):
             yield name, layer
 
 

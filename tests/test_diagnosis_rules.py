@@ -53,10 +53,12 @@ def names(verdict: Verdict, least=Severity.NOTE):
     return {one.name for one in verdict.findings if one.severity >= least}
 
 
-def test_a_leak_is_not_read_from_samples_that_are_far_from_everything():
-    near, far = ({**HEALTHY, "leak": 0.5, "energy": energy} for energy in (0.02, 0.5))
-    assert "augmentation-leaks" in names(diagnose(history(near)), Severity.WARNING)
-    assert "augmentation-leaks" not in names(diagnose(history(far)))
+@pytest.mark.parametrize(("changes", "share", "found"), [
+    ({}, 1.0, True), ({"energy": 0.5}, 1.0, False), ({"energy": 0.5, "augmentation": 0.9}, 1.0, True), ({}, 0.2, False)
+])  # fmt: skip
+def test_a_leak_is_believed_of_good_samples_or_where_the_strength_explains_it(changes, share, found):
+    told = names(diagnose(history({**HEALTHY, "leak": 0.5, **changes}, total_kimg=40.0 / share)), Severity.WARNING)
+    assert ("augmentation-leaks" in told) == found
 
 
 def test_a_healthy_run_is_called_healthy_and_nothing_else():

@@ -298,6 +298,13 @@ def test_a_leak_is_looked_for_where_images_are_changed(tmp_path, settings, told)
         assert 0 < same < 0.2  # nine tenths are flipped, turned or shifted
 
 
+def test_ticks_tell_the_strength_of_ada(tmp_path):
+    source = images_file(tmp_path / "images.npz", count=400)
+    run(tmp_path / "run", planned(source, settings=(*TINY, "ada.p=0.25"), balance="watch"))
+    ticks = [line for line in journal(tmp_path / "run") if line["event"] == "tick"]
+    assert {line["balance"]["augmentation"] for line in ticks} == {0.25}
+
+
 def test_the_fields_of_a_look_are_those_of_this_moment(tmp_path):
     config, step, batches = started(tmp_path, classes=2)
     view = looks.view(step, config, batches, 800)

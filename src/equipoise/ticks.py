@@ -66,6 +66,7 @@ def look(
         readings |= judged(step, batches, config.recipe.batch // config.recipe.accumulate)
         weights = {role: float(_norm(step.networks[role])) for role in ROLES}
         told = looks.probed(step, config, batches, number, samples)
+        told |= {"augmentation": dials["ada.p"].value} if "ada.p" in dials else {}
     ideal = find("loss", config.recipe.loss).facts.get("ideal", (0.0, None))
     values = {name: dial.value for name, dial in dials.items()}
     balance = merged(derive(readings, ideal, weights), told)

@@ -60,11 +60,14 @@ def _why(history: History) -> str:
 def leaks(history: History) -> Finding | None:
     """Samples look augmented themselves; without that reading, a strength at which transforms are known to leak.
 
-    Samples that are far from the data look like everything that is dull or dark, augmented data among it.
+    Early samples, and others that are far from the data, look like all that is dull or dark, augmented data among it:
+    they are believed only where the strength explains it.
     """
-    leak = None if held(history, "energy", "above", FAR) else held(history, "leak", "above", LEAKS)
     strong = held(history, "augmentation", "above", HIGH_P)
-    if leak is None and (strong is None or history.has("leak")):
+    early = history.share is not None and history.share < EARLY
+    doubtful = early or (held(history, "energy", "above", FAR) and not strong)
+    leak = None if doubtful else held(history, "leak", "above", LEAKS)
+    if leak is None and (strong is None or (history.has("leak") and not early)):
         return None
     return Finding(
         "augmentation-leaks",

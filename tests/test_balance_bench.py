@@ -1,11 +1,14 @@
 """The proving ground: settings checked, pairs as asked, data made wrong, scores by hand, a benchmark that goes on."""
 
+import concurrent.futures
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
 
+from equipoise.autopilot import PARTS
 from equipoise.errors import InputError
 from equipoise.studies.balance import adapter, bench, networks, references, settings, table, tasks, train
 from equipoise.studies.balance.arms import ARMS
@@ -186,3 +189,39 @@ def test_twins_leave_a_part_out(points):
     assert config.controller == "autopilot without governor"
     with pytest.raises(InputError, match="no part 'gouvernor'"):
         adapter.steered(full, points, 0, 3, without=("gouvernor",))
+
+
+def test_a_twin_inherits_the_row_of_a_run_that_its_part_turned_nothing_in(tmp_path, monkeypatch):
+    wanted = bench.cells(
+        ["ring8"], ["healthy"], ["autopilot without governor", "autopilot without holds", "autopilot"], [0]
+    )
+    assert wanted[0].arm == "autopilot"
+    whole = dataclasses.replace(row("healthy", "autopilot", 0.8, moves=3), turned={"governor": 2, "choice": 1})
+    ran = []
+
+    def work(cell, record=None):
+        ran.append(cell.arm)
+        return whole if cell.arm == "autopilot" else row("healthy", cell.arm, 0.5)
+
+    class Inline(concurrent.futures.ThreadPoolExecutor):
+        def __init__(self, jobs, **context):
+            super().__init__(jobs)
+
+    monkeypatch.setattr(bench, "run", work)
+    monkeypatch.setattr(bench, "ProcessPoolExecutor", Inline)
+    rows = {found.arm: found for found in bench.bench(wanted, tmp_path, say=lambda line: None)}
+    assert ran == ["autopilot", "autopilot without governor"]
+    assert rows["autopilot without holds"] == dataclasses.replace(whole, arm="autopilot without holds")
+    assert rows["autopilot without governor"].score == 0.5
+    old = {whole.cell: dataclasses.replace(whole, turned=None)}  # of a file that does not tell who turned what
+    assert bench.inherited(dataclasses.replace(whole.cell, arm="autopilot without holds"), old) is None
+
+
+def test_a_part_that_turns_nothing_changes_no_bit(points):
+    full = settings.check(SMALL | {"updates": 120, "lr_d": 0.2, "balance": "act"})
+    whole, moves = adapter.steered(full, points, 0, 20)
+    turned = {move.loop.rpartition(": ")[2] for move in moves}
+    assert {"rates", "governor"} <= turned < set(PARTS)
+    for part in set(PARTS) - turned:
+        assert (adapter.steered(full, points, 0, 20, without=(part,))[0] == whole).all(), part
+    assert (adapter.steered(full, points, 0, 20, without=("rates",))[0] != whole).any()

@@ -85,7 +85,7 @@ def rates(plant: Plant, act: bool) -> list[Move]:
             continue
         wanted = dial.base * (low if now < low else high) / now
         why = f"since {now:.3g} of the weights a step is outside {low:.3g} to {high:.3g}"
-        made.append(Move(0.0, "autopilot", f"{role}.lr", dial.base, wanted, why, act))
+        made.append(Move(0.0, "autopilot: rates", f"{role}.lr", dial.base, wanted, why, act))
         if act:
             dial.set(wanted)
     return made
@@ -98,7 +98,7 @@ def momentum(plant: Plant, act: bool) -> list[Move]:
         dial = plant.dials.get(f"{role}.beta1")
         if dial is not None and dial.value > MOMENTUM:
             why = f"since momentum above {MOMENTUM} makes the game rotate"
-            made.append(Move(0.0, "autopilot", f"{role}.beta1", dial.value, MOMENTUM, why, act))
+            made.append(Move(0.0, "autopilot: momentum", f"{role}.beta1", dial.value, MOMENTUM, why, act))
             if act:
                 dial.set(MOMENTUM / dial.factor)
     return made
@@ -119,7 +119,7 @@ def penalty(plant: Plant, act: bool) -> list[Move]:
     if act:
         plant.actuator("r1.gamma", 0.0, math.inf).set(gamma)
     why = f"since each of the few samples will be shown {passes:.0f} times, above {MANY}"
-    return [Move(0.0, "autopilot", "r1.gamma", dial.base if not act else 0.0, gamma, why, act)]
+    return [Move(0.0, "autopilot: penalty", "r1.gamma", dial.base if not act else 0.0, gamma, why, act)]
 
 
 def copies(plant: Plant, act: bool) -> list[Move]:
@@ -131,7 +131,7 @@ def copies(plant: Plant, act: bool) -> list[Move]:
         plant.batches.leave_out(spare)
     count = len(plant.batches.dataset)
     why = f"since {len(spare):,} samples are copies of {kinds}: one of each is trained on"
-    return [Move(0.0, "autopilot", "data", float(count), float(count - len(spare)), why, act)]
+    return [Move(0.0, "autopilot: copies", "data", float(count), float(count - len(spare)), why, act)]
 
 
 def spares(dataset: Dataset) -> tuple[Ints, int]:
@@ -182,7 +182,7 @@ def _rescaled(
         if not small and not SCALE < ratio < math.inf:
             continue
         why = f"since what the layer gives is {ratio:.3g} times what it should be"
-        made.append(Move(0.0, "autopilot", f"{role}.{name}", inner, inner / ratio, why, act))
+        made.append(Move(0.0, "autopilot: scales", f"{role}.{name}", inner, inner / ratio, why, act))
         if act:
             for parameter in layer.parameters(recurse=False):
                 parameter.div_(ratio)

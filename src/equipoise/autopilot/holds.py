@@ -68,7 +68,7 @@ class Holds:
         if act:
             self.tempo.set(after)
         why = f"since loss_D is {loss:.3g}, below {STARVED:g}, with several moves of D to one of G"
-        return Move(kimg, "autopilot: moves", "D.steps", now, after, why, act)
+        return Move(kimg, "autopilot: holds", "D.steps", now, after, why, act)
 
     def _far_ahead(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         """A low loss, and bad samples that get no better. A D far ahead of a G that learns is no fault."""
@@ -102,7 +102,7 @@ class Holds:
         for actuator in [*self.noises, *(self.penalties if penalties else ())]:
             moved = actuator.move(-math.log(2), act)
             if moved.after < moved.before:
-                return Move(kimg, "autopilot: penalty", moved.name, moved.before, moved.after, why, act)
+                return Move(kimg, "autopilot: holds", moved.name, moved.before, moved.after, why, act)
         return None
 
     def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
@@ -120,7 +120,7 @@ class Holds:
             return None
         if act:
             self.governor.hold[role] = after
-        return Move(kimg, "autopilot: set points", f"{role}'s step", before, after, why, act)
+        return Move(kimg, "autopilot: holds", f"{role}'s step", before, after, why, act)
 
     def _back(self, kimg: float, loss: float, act: bool) -> list[Move]:
         """Set points drift back to 1 while the reading is healthy."""
@@ -132,7 +132,7 @@ class Holds:
             if act:
                 self.governor.hold[role] = after
             why = f"since loss_D is {loss:.3g} again"
-            made.append(Move(kimg, "autopilot: set points", f"{role}'s step", hold, after, why, act, said=False))
+            made.append(Move(kimg, "autopilot: holds", f"{role}'s step", hold, after, why, act, said=False))
         return made
 
     def state_dict(self) -> dict[str, Any]:

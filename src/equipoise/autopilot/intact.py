@@ -44,7 +44,7 @@ class Intact:
                 why = (
                     f"since {role}'s weights moved by {moved:.2g} of their norm, and its updates by {most:.2g} at most"
                 )
-                made = [Move(kimg, "autopilot: snapshots", "rollback", self.tries, self.tries + 1, why, act)]
+                made = [Move(kimg, "autopilot: intact", "rollback", self.tries, self.tries + 1, why, act)]
                 break
         self.tries += len(made)
         if made and act and self.kept is not None:

@@ -77,7 +77,7 @@ class Keeper:
         if self.tries == TRIES:
             self.given_up = True
             why += f": {TRIES} ways back did not help, and nothing more is tried; lower the rates, or give more data"
-            return [Move(kimg, "autopilot: snapshots", "rollback", self.tries, self.tries, why, act)]
+            return [Move(kimg, "autopilot: keeper", "rollback", self.tries, self.tries, why, act)]
         if act and self.kept is not None:
             self.plant.put_back(self.kept)
             self.past = []
@@ -85,7 +85,7 @@ class Keeper:
                 self.governor.hold = {role: SLOWER * self.governor.hold[role] for role in ROLES}
                 why += f"; both set points x{SLOWER:g}"
         self.tries += 1
-        return [Move(kimg, "autopilot: snapshots", "rollback", self.tries - 1, self.tries, why, act)]
+        return [Move(kimg, "autopilot: keeper", "rollback", self.tries - 1, self.tries, why, act)]
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and snapshots."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from equipoise import build, plan, runs
+from equipoise.balancer import Move
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data.dataset import Analysis, Dataset, assemble
 from equipoise.data.duplicates import exact
@@ -60,8 +61,8 @@ def steered(
     disturb: Disturb | None = None,
     controller: str = "autopilot",  # who steers with balance="act": a registered one, with parts that it turns
     without: Sequence[str] = (),  # parts of the autopilot, see `equipoise.autopilot.PARTS`
-) -> tuple[Array, int]:
-    """The same as `train`, and how many moves were made."""
+) -> tuple[Array, list[Move]]:
+    """The same as `train`, and the moves that were made."""
     full = settings.check(cfg)
     dataset = as_dataset(data, settings.shape_of(full.get("shape", np.shape(data)[1:])))
     if n < 1:
@@ -85,7 +86,7 @@ def steered(
     ended = run(config, dataset, out, networks=pair, stop=stop)
     made = ended.step
     latents = torch.randn(n, made.latent_dim, generator=torch.Generator().manual_seed(seed))
-    return np.asarray(generate(made.ema.average, latents).numpy(), np.float32), len(ended.moves)
+    return np.asarray(generate(made.ema.average, latents).numpy(), np.float32), ended.moves
 
 
 def as_dataset(data: Array, shape: tuple[int, ...]) -> Dataset:

@@ -10,11 +10,13 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from equipoise.balancer import Move
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.files import atomic_write
 from equipoise.registry import suggest
@@ -54,6 +56,7 @@ class Row:
     score: float  # 0 to 1
     seconds: float  # of training
     moves: int = 0  # things turned
+    turned: dict[str, int] | None = None  # of them, by which loop or part; None: not told
     error: str = ""
     beside: dict[str, float] = field(default_factory=dict)  # what else is known of the samples: modes, coverage, ...
 
@@ -75,7 +78,8 @@ def cells(
         vain = [arm for arm in arms if not ARMS[arm].fits(TASKS[name].cfg)]
         if vain:
             raise InputError(f"{vain[0]!r} augments images, and {name} has vectors; ask for it on a task of images")
-    return [Cell(t, s, a, seed) for seed in seeds for t in tasks for s in scenarios for a in arms]
+    found = [Cell(t, s, a, seed) for seed in seeds for t in tasks for s in scenarios for a in arms]
+    return sorted(found, key=lambda cell: (cell.seed, bool(ARMS[cell.arm].without)))  # twins may inherit: see below
 
 
 def read(path: Path) -> list[Row]:
@@ -106,7 +110,8 @@ def run(cell: Cell, record: Path | None = None) -> Row:
     torch.set_num_threads(1)
     task, scenario, arm = TASKS[cell.task], SCENARIOS[cell.scenario], ARMS[cell.arm]
     cfg, material = arm.applied(scenario.applied(task.cfg)), task.material(cell.seed, scenario.data)
-    began, moves, judged, error = time.monotonic(), 0, {"": 0.0}, ""
+    began, judged, error = time.monotonic(), {"": 0.0}, ""
+    moves: list[Move] = []
     out = None if record is None else record / cell.folder
     try:
         made, moves = adapter.steered(
@@ -119,7 +124,18 @@ def run(cell: Cell, record: Path | None = None) -> Row:
         seconds, error = time.monotonic() - began, str(failure)
     score, *_ = judged.values()
     beside = dict(list(judged.items())[1:])
-    return Row(cell.task, cell.scenario, cell.arm, cell.seed, score, round(seconds, 1), moves, error, beside)
+    turned = dict(Counter(move.loop.rpartition(": ")[2] for move in moves))
+    return Row(
+        cell.task, cell.scenario, cell.arm, cell.seed, score, round(seconds, 1), len(moves), turned, error, beside
+    )
+
+
+def inherited(cell: Cell, rows: Mapping[Cell, Row]) -> Row | None:
+    """The row of a cell without a part that moves nothing in its twin with all parts: the same run, to the bit."""
+    left_out, whole = ARMS[cell.arm].without, rows.get(replace(cell, arm=ARMS[cell.arm].controller))
+    if not left_out or whole is None or whole.turned is None or set(left_out) & set(whole.turned):
+        return None
+    return replace(whole, arm=cell.arm)
 
 
 def bench(
@@ -136,24 +152,27 @@ def bench(
     out.mkdir(parents=True, exist_ok=True)
     rows = read(out / ROWS)
     atomic_write(out / ROWS, "".join(json.dumps(asdict(row)) + "\n" for row in rows))  # without a cut-off line
-    known = {row.cell for row in rows}
+    known = {row.cell: row for row in rows}
     missing = [cell for cell in wanted if cell not in known]
     for task in {cell.task for cell in missing}:
         TASKS[task].ready()
     say(f"{len(wanted)} cells, {len(missing)} to run, {jobs} at a time; rows: {out / ROWS}")
     recordings = out / "runs" if record else None
     with (out / ROWS).open("a", encoding="utf-8") as file:
-        for number, row in enumerate(_work(missing, jobs, recordings, stop), 1):
+        for number, row in enumerate(_work(missing, known, jobs, recordings, stop), 1):
             file.write(json.dumps(asdict(row)) + "\n")
             file.flush()
             cell = row.cell
+            known[cell] = row
             said = row.error or f"{row.score:.3f}"
             say(f"{number}/{len(missing)} {cell.task}, {cell.scenario}, {cell.arm}, seed {cell.seed}: {said}")
     asked = set(wanted)
     return [row for row in read(out / ROWS) if row.cell in asked]
 
 
-def _work(missing: Sequence[Cell], jobs: int, record: Path | None, stop: Callable[[], bool]) -> Iterator[Row]:
+def _work(
+    missing: Sequence[Cell], known: Mapping[Cell, Row], jobs: int, record: Path | None, stop: Callable[[], bool]
+) -> Iterator[Row]:
     """The rows as they come; each cell has a fresh process, and those under way are finished before a stop."""
     os.environ.update(ENVIRONMENT)  # inherited: one thread each
     context, waiting = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn"), iter(missing)
@@ -162,7 +181,10 @@ def _work(missing: Sequence[Cell], jobs: int, record: Path | None, stop: Callabl
         under_way: set[Future[Row]] = set()
         while True:
             while len(under_way) < jobs and not stop() and (cell := next(waiting, None)) is not None:
-                under_way.add(pool.submit(run, cell, record))
+                if (row := inherited(cell, known)) is not None:
+                    yield row
+                else:
+                    under_way.add(pool.submit(run, cell, record))
             if not under_way:
                 return
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)

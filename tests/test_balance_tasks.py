@@ -35,6 +35,19 @@ def test_tasks_with_their_true_samples_and_without():
     assert stacked.score(np.random.default_rng(0).uniform(-1, 1, (2000, 192))) < 0.1
 
 
+@pytest.mark.parametrize("task", [tasks.SPIRAL, tasks.CLOUDS])
+def test_shapes_are_told_from_what_only_resembles_them(task):
+    one, other = task.material(0, "whole"), task.material(1, "whole")
+    assert one.rows.shape == (3000, task.cfg["shape"]) and one.rows.dtype == np.float32 and one.samples == 1000
+    assert one.score(other.rows[:1000]) > 0.93
+    assert one.judge(other.rows[other.labels == 0][:1000])["coverage"] < 0.6  # classes are missing
+    blurred = one.rows[:1000] + np.random.default_rng(0).standard_normal((1000, one.rows.shape[1])) * one.rows.std() / 3
+    assert one.score(blurred) < 0.6
+    assert len(task.material(0, "tiny").rows) == 100
+    counts = np.bincount(task.material(0, "tail").labels)
+    assert counts.max() > 10 * counts.min()
+
+
 def test_a_triple_shows_its_mode():
     one = tasks.open_dataset("digits")
     row = pictures.drawn(one, np.array([307]), np.random.default_rng(0)).reshape(3, 8, 8)

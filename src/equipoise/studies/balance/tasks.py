@@ -54,6 +54,44 @@ def grid(side: int = 5) -> Array:
     return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 
 
+# ------------------------------------------------------------------------------------------------ shapes
+
+
+def shape(
+    draw: Callable[[np.random.Generator, Array], Array],  # classes [n] -> points [n, d]
+    classes: int,
+) -> Callable[[int, str], Material]:
+    """3,000 points of classes that are no round modes, judged by F against 1,000 others."""
+
+    def material(seed: int, data: str) -> Material:
+        true = shares(classes, data == "tail")
+        generator = np.random.default_rng([7, seed])
+        count = 100 if data == "tiny" else 3000
+        labels = generator.choice(classes, size=count + 1000, p=true)
+        points = draw(generator, labels).astype(np.float32)
+        rows, labels, unseen = points[:count], labels[:count], points[count:]
+        if data == "copies":
+            rows, labels = copies(rows, labels, seed)
+        return Material(rows, labels, partial(neighbourly, unseen), len(unseen))
+
+    return material
+
+
+def arms(generator: np.random.Generator, labels: Array) -> Array:
+    """Points of noise .12 on two arms of a spiral with one and a half turns, far from the origin: [n, 2]."""
+    turn = 3 * np.pi * np.sqrt(generator.uniform(0.05, 1, len(labels)))
+    side = np.where(labels == 0, 1, -1) * turn / 2
+    on = np.stack([side * np.cos(turn), side * np.sin(turn)], axis=1) + np.array([2.0, -1.0])
+    return np.asarray(on + 0.12 * generator.standard_normal(on.shape))
+
+
+def clouds(generator: np.random.Generator, labels: Array) -> Array:
+    """Points of twelve clouds in ten dimensions, of radii .1 to .6, at fixed places: [n, 10]."""
+    centres = 2 * np.random.default_rng(5).standard_normal((12, 10))
+    radii = np.linspace(0.1, 0.6, 12)
+    return np.asarray(centres[labels] + radii[labels, None] * generator.standard_normal((len(labels), 10)))
+
+
 # ------------------------------------------------------------------------------------------------ digits
 
 
@@ -111,4 +149,16 @@ CONV16 = Task(  # nor this one
     photographs,
     has_photographs,
 )  # fmt: skip
-TASKS = {task.name: task for task in (RING8, DIGITS, GRID25, STACKED, CONV16)}
+SPIRAL = Task(  # for this and the next, no rule of the autopilot was made
+    "spiral",
+    {**RING8.cfg, "g_widths": [64] * 3, "d_widths": [64] * 3, "lr_g": 3e-3, "lr_d": 3e-3, "r1": 0.3, "ema": 0.998,
+     "updates": 3000},
+    shape(arms, 2),
+)  # fmt: skip
+CLOUDS = Task(
+    "clouds",
+    {**RING8.cfg, "shape": 10, "zdim": 16, "g_widths": [64] * 3, "d_widths": [64] * 3, "lr_g": 2e-3, "lr_d": 2e-3,
+     "r1": 0.5, "ema": 0.995, "batch": 128, "updates": 2000},
+    shape(clouds, 12),
+)  # fmt: skip
+TASKS = {task.name: task for task in (RING8, DIGITS, GRID25, STACKED, CONV16, SPIRAL, CLOUDS)}

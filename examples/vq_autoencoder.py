@@ -10,7 +10,7 @@ reconstructions from digits that it never sees; then the adversarial weight fade
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: small steps stall on spinning threads
 
@@ -68,16 +68,23 @@ def patches(width: int = 32) -> nn.Sequential:
     )  # fmt: skip
 
 
-def main(steps: int = 900, broken: str = "", seed: int = 0) -> Result:
-    """Train; for the test, on a discriminator that is blind from the start or dies half-way."""
+def main(
+    steps: int = 900,
+    broken: str = "",  # for the test: a discriminator that is "blind" from the start, or "dies" half-way
+    seed: int = 0,
+    begin: int | None = None,  # the step at which D and the adversarial loss begin, as published; None: by readiness
+    **readiness: Any,  # what is not to be as it is here
+) -> Result:
+    """Train."""
     torch.manual_seed(seed)
     train, test = (torch.from_numpy(equipoise.open_dataset(f"digits:{part}").images).float() / 255
                    for part in ("train", "test"))  # fmt: skip
     generator, discriminator = Autoencoder(), patches()
     optimiser_g = torch.optim.Adam(generator.parameters(), lr=2e-3, betas=(0.5, 0.99))
     optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=0.0 if broken == "blind" else 1e-3, betas=(0.5, 0.99))
-    adaptive, start = AdaptiveWeight(scale=0.5), Readiness(fade_kimg=3.0)
-    monitor = equipoise.Monitor(start, loss="hinge", mode="act", anchored=True, tick_kimg=0.5)
+    adaptive, start = AdaptiveWeight(scale=0.5), Readiness(**{"fade_kimg": 3.0, **readiness})
+    steering = (start,) if begin is None else ()
+    monitor = equipoise.Monitor(*steering, loss="hinge", mode="act", anchored=True, tick_kimg=0.5)
     costs: list[float] = []  # of test digits, at looks
 
     for step in range(steps):
@@ -90,7 +97,11 @@ def main(steps: int = 900, broken: str = "", seed: int = 0) -> Result:
         with torch.no_grad():
             heldout_logits = discriminator(unseen)
         monitor.observe("D", real_logits=real_logits, fake_logits=fake_logits, heldout_logits=heldout_logits)
-        descend(optimiser_d, F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())
+        if begin is not None and step in (0, begin):
+            start.weight.fill_(step == begin)
+            start.phase, start.on_kimg = ("on", step * BATCH / 1000) if step == begin else ("alone", None)
+        if begin is None or step >= begin:
+            descend(optimiser_d, F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean())
 
         reconstruction, adversarial = F.l1_loss(made, real), -discriminator(made).mean()
         adversarial = start.weight * adaptive(reconstruction, adversarial, generator.last.weight) * adversarial

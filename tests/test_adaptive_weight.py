@@ -63,3 +63,13 @@ def test_the_averages_are_saved_with_it(layer):
 def test_what_cannot_be():
     with pytest.raises(InputError, match="decay must"):
         AdaptiveWeight(decay=1.0)
+    layer = nn.Linear(2, 1, bias=False)
+    held, other = losses(layer, 1.0, 1.0)
+    for losses_and_at, text in (
+        ((held, torch.zeros([]), layer.weight), "the adversarial loss carries no gradient"),
+        ((held, torch.ones(1, requires_grad=True).sum(), layer.weight), "the adversarial loss does not depend"),
+        ((held, other, layer), "a Linear came"),
+        ((layer(torch.ones(3, 2)), other, layer.weight), r"the reconstruction has the shape \[3, 1\]"),
+    ):
+        with pytest.raises(InputError, match=text):
+            AdaptiveWeight()(*losses_and_at)

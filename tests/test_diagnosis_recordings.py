@@ -38,6 +38,12 @@ def test_the_nearest_is_named_with_what_became_of_it():
     assert "healthy (hinge): healthy, 100 %" in most_like(KNOWN[0].history(), KNOWN)
 
 
+def test_a_run_that_another_loss_holds_is_likened_to_none():
+    held = run(loss_D=0.52, win_rate=0.79, step_D=0.01, diversity=0.7)
+    held.facts["anchored"] = True
+    assert most_like(held, KNOWN) == ""
+
+
 def test_too_little_in_common_or_nothing_alike_is_not_likened():
     assert most_like(run(loss_D=0.5, win_rate=0.8, step_D=0.01), KNOWN) == ""  # three signals
     assert most_like(run(loss_D=50.0, win_rate=0.0, step_D=9.0, diversity=30.0), KNOWN) == ""

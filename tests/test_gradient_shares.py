@@ -65,3 +65,7 @@ def test_what_cannot_be():
         GradientShares({"l1": 1.0}).backward(losses, output)
     with pytest.raises(InputError, match="not detached"):
         GradientShares({"l1": 1.0, "adversarial": 1.0}).backward(losses, output.detach())
+    with pytest.raises(InputError, match="the loss 'l1' does not depend"):
+        GradientShares({"l1": 1.0}).backward({"l1": torch.ones(1, requires_grad=True).sum()}, output)
+    with pytest.raises(InputError, match="the loss 'l1' carries no gradient"):
+        GradientShares({"l1": 1.0}).backward({"l1": torch.ones([])}, output)

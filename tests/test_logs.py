@@ -6,6 +6,7 @@ import pytest
 from tensorboardX import SummaryWriter
 
 from equipoise import logs
+from equipoise.diagnosis import Severity, diagnose
 from equipoise.errors import InputError
 from equipoise.logs import Told, open_log
 from equipoise.logs.convert import IDEAL, RELATIVISTIC
@@ -210,9 +211,60 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(tmp_path):
         Told(loss="hing")
     with pytest.raises(InputError, match="there is nothing at"):
         open_log(tmp_path / "nowhere")
+    for name, text, said in (
+        ("empty.csv", "", "no number could be read in this log. A table begins with a line of names"),
+        ("nan.jsonl", '{"step": 1, "win_rate": NaN}\n', "not one finite value in win_rate"),
+        ("train.log", "step 1 loss 2\n", "is no log that is read: TensorBoard events, or a table"),
+    ):
+        (tmp_path / "each").mkdir(exist_ok=True)
+        (tmp_path / "each" / name).write_text(text)
+        with pytest.raises(InputError, match=said):
+            open_log(tmp_path / "each" / name)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="0 tables .*name the folder of a run"):
+        open_log(tmp_path / "none")
     (tmp_path / "other.csv").write_text("a\n1\n")
-    with pytest.raises(InputError, match="2 tables; name the file"):
+    with pytest.raises(InputError, match="2 tables .*name the file"):
         open_log(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("step,win_rate\n10,0.75\n", "utf-16"),  # as PowerShell redirects
+        ("step,win_rate\n10,0.75\n", "utf-8-sig"),
+        ("step;win_rate\n10;0,75\n", "utf-8"),  # as spreadsheets write where the decimal point is a comma
+        ("step\twin_rate\n10\t0.75\n", "utf-8"),
+    ],
+)
+def test_tables_as_other_programs_write_them(tmp_path, text, encoding):
+    path = tmp_path / "log.tsv"
+    path.write_bytes(text.encode(encoding))
+    assert open_log(path).signals == {"win_rate": [(10.0, 0.75)]}
+
+
+def test_objects_in_objects_and_numbers_in_quotes(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": "10", "D": {"loss": "2.0", "wins": 0.5}}\n{"step": 20, "D": {"lo')
+    told = Told(loss="hinge", columns={"D/loss": "loss_D", "D/wins": "win_rate"})
+    assert open_log(path, told).signals == {"loss_D": [(10.0, 1.0)], "win_rate": [(10.0, 0.5)]}
+
+
+def test_a_run_that_died_of_nan_is_not_cut_to_its_healthy_part(tmp_path):
+    path = tmp_path / "log.csv"
+    rows = [f"{step},{'nan' if step >= 7 else 0.6},{'' if step % 4 else 0.1 + step / 1e3}" for step in range(12)]
+    path.write_text("step,win_rate,energy\n" + "\n".join(rows))
+    history = open_log(path)
+    assert history.signals["nonfinite"] == [(float(step), 1.0) for step in range(7, 12)] and history.kimg == 11
+    (found,) = [one for one in diagnose(history).findings if one.name == "gradient-explodes"]
+    assert found.severity == Severity.ALARM and found.evidence[0].since == 7
+
+
+def test_single_values_that_are_not_finite_and_seldom_logged_ones_are_no_death(tmp_path):
+    path = tmp_path / "log.csv"
+    rows = [f"{step},{'nan' if step in (3, 10, 11) else 0.6},{'nan' if step % 4 else 0.1}" for step in range(12)]
+    path.write_text("step,win_rate,energy\n" + "\n".join(rows))
+    assert "nonfinite" not in open_log(path).signals
 
 
 def test_several_runs_in_a_table_are_not_mixed(tmp_path):

@@ -234,7 +234,9 @@ def test_all_ranks_see_the_same(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("player", "role"), [("G", "G"), ("G_A", "G"), ("generator", "G"), ("D", "D"), ("global", "D")]
+    ("player", "role"),
+    [("G", "G"), ("G_A", "G"), ("generator", "G"), ("netG", "G"), ("net_g", "G"), ("g_a", "G"), ("g", "G")]
+    + [("D", "D"), ("global", "D"), ("netD", "D"), ("mpd", "D")],
 )
 def test_players_by_their_names(player, role):
     assert role_of(player) == role
@@ -245,6 +247,12 @@ def test_an_adversarial_loss_that_has_not_started_has_no_share():
     monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
     monitor.observe("G", output=output, adversarial=torch.zeros([]), reconstruction=output.mean())
     assert monitor.joined is None and "adversarial_share" not in monitor.step(4).signals and monitor.joined is False
+    monitor.observe("G", output=output, adversarial=0.0, reconstruction=output.mean())  # a number will do
+    monitor.step(4000)
+    assert "no share in G's gradient so far" in monitor.verdict.text()  # which a branch cut off by mistake has too
+    monitor.observe("G", output=output, adversarial=output.sum(), reconstruction=output.mean())
+    monitor.step(4000)
+    assert "no share in G's gradient so far" not in monitor.verdict.text()
 
 
 def test_what_is_shown_and_cannot_be():
@@ -255,19 +263,100 @@ def test_what_is_shown_and_cannot_be():
         monitor.observe("D", real_logits=[[torch.ones(4)]], fake_logits=[[torch.ones(4)]])
     with pytest.raises(InputError, match="samples of one size"):
         monitor.observe("D", real_logits=torch.ones(4, 6), fake_logits=torch.ones(4, 5))
-    with pytest.raises(InputError, match="does not depend on the output"):
+    with pytest.raises(InputError, match="does not depend on the tensor shown with it"):
         lost = torch.ones(1, requires_grad=True).sum()
         monitor.observe("G", output=output, adversarial=lost, reconstruction=output.mean())
     for samples in (0, torch.tensor(4)):
         with pytest.raises(InputError, match="number of real samples"):
             monitor.step(samples)
-    with pytest.raises(InputError, match="as a pair"):
-        Monitor(loss=1.386)
+    for loss in (1.386, [2.0, 0.0], nn.BCEWithLogitsLoss()):
+        with pytest.raises(InputError, match="as a pair"):
+            Monitor(loss=loss)
+
+
+SHOWN = {
+    "nested heads": (("D", {"real_logits": [[torch.ones(4)], [torch.ones(4)]]}), "flat list"),
+    "a number": (("D", {"fake_logits": 0.5}), "flat list"),
+    "no heads": (("D", {"real_logits": []}), "flat list"),
+    "a held-out mean": (("D", {"heldout_logits": torch.tensor(0.5)}), "before any mean"),
+    "decisions": (("D", {"real_logits": torch.ones(4) > 0}), "before it was compared with 0"),
+    "two devices": (("D", {"real_logits": torch.ones(4), "fake_logits": torch.ones(4, device="meta")}), "one device"),
+    "a number as a player": ((3, {"real_logits": torch.ones(4)}), "a player has a name"),
+    "a slash": (("mpd/0", {"real_logits": torch.ones(4)}), "without a slash"),
+    "a misspelling": (("D", {"real_logit": torch.ones(4)}), "did you mean real_logits"),
+    "G by another name": (("decoder", {"output": torch.ones(4, 1)}), "taken for a discriminator"),
+    "a detached output": (("G", {"output": torch.ones(4, 3)}), "carries no gradient"),
+    "several outputs": (("G", {"output": [torch.ones(4, 3, requires_grad=True)]}), "carries no gradient"),
+    "a loss read to the host": (("D", {"loss": 0.7}), "as a tensor"),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_what_is_shown_wrongly_is_refused_in_a_sentence(case):
+    (player, fields), text = SHOWN[case]
+    with pytest.raises(InputError, match=text):
+        Monitor(loss="hinge").observe(player, **fields)
+
+
+OF_G = {
+    "cut off": (lambda x: (x.detach() * torch.ones(1, requires_grad=True)).sum(), lambda x: x.mean(), "detached on its"),
+    "one for each sample": (lambda x: x.sum(1), lambda x: x.mean(), r"the shape \[4\]"),
+    "read to the host": (lambda x: 0.3, lambda x: x.mean(), "before .item"),
+    "held by a number": (lambda x: x.sum(), lambda x: 0.5, "the reconstruction"),
+    "held by a constant": (lambda x: x.sum(), lambda x: x.mean().detach(), "the reconstruction carries no gradient"),
+}
+
+
+@pytest.mark.parametrize("case", OF_G)
+def test_losses_whose_share_cannot_be_read(case):
+    adversarial, reconstruction, text = OF_G[case]
+    output = torch.ones(4, 3, requires_grad=True) * 1
+    with pytest.raises(InputError, match=text):
+        Monitor(anchored=True).observe(
+            "G", output=output, adversarial=adversarial(output), reconstruction=reconstruction(output)
+        )
+
+
+def test_losses_shown_after_their_backward():
+    output = torch.ones(4, 3, requires_grad=True) * 1
+    loss = output.square().sum()
+    loss.backward()
+    with pytest.raises(InputError, match="has been called already: show it before"):
+        Monitor().observe("G", output=output, adversarial=loss, reconstruction=loss)
+
+
+def test_a_batch_in_place_of_its_size_is_not_printed():
+    with pytest.raises(InputError, match=r"^step\(a Tensor\): hand over the number of real samples"):
+        Monitor().step(torch.ones(64, 3))
+    with pytest.raises(InputError, match=r"step\(a str\)"):
+        Monitor().step("64")
+
+
+def test_nothing_shown_is_not_called_balanced():
+    monitor = Monitor()
+    monitor.step(4)
+    assert "anything: no finite reading of either player" in monitor.verdict.text()
+    monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+    monitor.step(4000)
+    assert "anything:" not in monitor.verdict.text()
 
 
 def test_what_cannot_be():
     with pytest.raises(InputError, match="did you mean hinge"):
         Monitor(loss="hing")
+    for called, name in (("lsgan", "least-squares"), ("WGAN-GP", "wasserstein"), ("Hinge", "hinge")):
+        with pytest.raises(InputError, match=f"did you mean {name}\\?"):
+            Monitor(loss=called)
+    with pytest.raises(InputError, match="whole run"):
+        Monitor(total=0)
+    with pytest.raises(InputError, match="takes a function"):
+        Monitor(look={"samples": torch.ones(4, 2)})
+    with pytest.raises(InputError, match="'ada' does not steer"):
+        Monitor("ada")
+    with pytest.raises(InputError, match="hand over the player's optimiser"):
+        Monitor().follow("D", nn.Linear(1, 1))
+    with pytest.raises(InputError, match=r"samples are \[2\] each and heldout \[3\]"):
+        Monitor(look=lambda: {"samples": torch.randn(9, 2), "heldout": torch.randn(9, 3)}).step(4)
     with pytest.raises(InputError, match="off, watch, advise, act"):
         Monitor(mode="steer")
     _, p = held()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from equipoise import distributed
 from equipoise.errors import InputError
+from equipoise.shown import gradient_at
 
 
 class AdaptiveWeight(nn.Module):
@@ -51,8 +52,9 @@ class AdaptiveWeight(nn.Module):
         adversarial: Tensor,
         at: Tensor,  # where both gradients are taken: the weight of G's last layer, or G's output
     ) -> Tensor:
-        found = [torch.autograd.grad(one, at, retain_graph=True)[0] for one in (reconstruction, adversarial)]
-        norms = distributed.average_(torch.stack([torch.linalg.vector_norm(g.detach().float()) for g in found]))
+        named = {"the reconstruction": reconstruction, "the adversarial loss": adversarial}
+        found = [gradient_at(loss, at, what) for what, loss in named.items()]
+        norms = distributed.average_(torch.stack([torch.linalg.vector_norm(g.float()) for g in found]))
         finite = torch.isfinite(norms).all()
         share = torch.where(finite, 1 - self.decay, 0.0)
         self.norms.lerp_(torch.where(finite, norms, 0.0), share)

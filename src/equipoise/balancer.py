@@ -182,6 +182,9 @@ class Balancer:
     ) -> None:
         if mode not in MODES:
             raise InputError(f"mode={mode!r} is no way to balance; there are {', '.join(MODES)}")
+        for one in steering:
+            if not hasattr(one, "decide"):
+                raise InputError(f"{one!r} does not steer: give a loop, such as equipoise.loops.ada(actuator)")
         turned: dict[int, str] = {}
         for one in steering:
             for actuator in one.actuators():

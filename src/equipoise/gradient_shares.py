@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from equipoise import distributed
 from equipoise.errors import InputError
+from equipoise.shown import gradient_at
 
 
 class GradientShares(nn.Module):
@@ -72,7 +73,7 @@ class GradientShares(nn.Module):
             raise InputError(f"losses {sorted(losses)} came, and shares are given for {sorted(self.names)}: name each")
         if not output.requires_grad:
             raise InputError("the output carries no gradient: hand over what the generator returned, not detached")
-        return [torch.autograd.grad(losses[name], output, retain_graph=True)[0] for name in self.names]
+        return [gradient_at(losses[name], output, f"the loss {name!r}") for name in self.names]
 
     def _factors(self, gradients: list[Tensor]) -> Tensor:
         """What each loss is multiplied by; norms that are not finite are left out of the averages."""

@@ -14,6 +14,7 @@ Nothing is read back from the device between ticks, and no random number of the 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -28,10 +29,20 @@ from equipoise.readings import Reading
 from equipoise.registry import entries, find
 from equipoise.sensors import Meter, Sensor
 from equipoise.sensors.probes import look
-from equipoise.shown import detached, norm, paired, reaching
+from equipoise.shown import (
+    check_fields,
+    check_player,
+    detached,
+    heads_shown,
+    loss_shown,
+    norm,
+    paired,
+    share_of,
+    single,
+)
 from equipoise.signals import derive
 from equipoise.terms import Loss
-from equipoise.turn import Role, Turn, parameters, per_sample, score
+from equipoise.turn import Role, Turn, parameters, score
 
 DENSE = 100  # steps in which ticks come at every tenth
 SPARSE = 16  # steps between those whose change of the weights is measured
@@ -42,7 +53,7 @@ class Monitor:
     """Senses an adversarial loop, judges it once per tick, and, if it may, turns what it was given to turn.
 
     Any number of discriminators, each under a name of its own (`"D"`, `"mpd"`, `"msd"`); players whose name begins
-    with G or gen are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh the same.
+    with G or gen (or netG, g_) are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh the same.
     Signals of a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the mean of all.
 
     `look` tells what comes of the game: it returns fields of `equipoise.sensors.probes.View`, such as `samples` and
@@ -64,10 +75,14 @@ class Monitor:
     ) -> None:
         if not tick_kimg > 0:
             raise InputError(f"tick_kimg={tick_kimg}: the distance of two looks must be above 0 thousand samples")
-        if isinstance(loss, (int, float)) or (isinstance(loss, tuple) and len(loss) != 2):
+        if loss is not None and not isinstance(loss, str) and not (isinstance(loss, tuple) and len(loss) == 2):
             raise InputError(
                 f"loss={loss!r}: give a registered name, or the ideal values of D's and G's loss as a pair"
             )
+        if total is not None and total < 1:
+            raise InputError(f"total={total}: give the number of real samples of the whole run, or leave it out")
+        if look is not None and not callable(look):
+            raise InputError("look= takes a function that returns samples, called anew at each look, not the samples")
         self.loss: Loss | None = find("loss", loss).part if isinstance(loss, str) else None
         self.ideal = find("loss", loss).facts["ideal"] if isinstance(loss, str) else (loss or (0.0, None))
         facts = {"anchored": anchored, "total_kimg": total / 1000 if total else None, "source": "a loop of one's own"}
@@ -79,6 +94,7 @@ class Monitor:
         self.samples = self.steps = self.ticks = self.next_tick = 0
         self.meters: dict[str, Meter] = {}
         self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
+        self._names = {name for one in self._sensors for name in parameters(one.function)}  # fields that are read
         self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
         self._begun: list[Move] | None = None  # what those who steer set before the first update; None: not yet
         self.first: float | None = None  # what held G when the discriminator came in
@@ -103,22 +119,26 @@ class Monitor:
         """Read one update of one player. Nothing is kept of the tensors but moments."""
         if self.balancer.mode == "off":
             return
+        role = role_of(player) if isinstance(player, str) else "D"
+        check_player(player, role, output, adversarial, reconstruction)
+        check_fields(fields, self._names)
         self.begin()
-        role = role_of(player)
         known = {**paired(real_logits, fake_logits), **fields}
         turn = Turn(player, role, **{name: detached(value) for name, value in known.items() if value is not None})
         with torch.no_grad():
             values = self._read(turn, role, loss)
             if heldout_logits is not None:
-                values["heldout_score"] = score(detached(heldout_logits))
-        if role == "G" and output is not None and output.requires_grad:
+                values["heldout_score"] = score(heads_shown(heldout_logits))
+        if output is not None:
             self._follow_output(player, turn, output, adversarial, reconstruction)
         if reconstruction is not None:
-            values["reconstruction"] = reconstruction.detach().reshape(1)
+            values["reconstruction"] = single(reconstruction, "the reconstruction")
         self._add(player, values)
 
     def follow(self, player: str, optimiser: torch.optim.Optimizer) -> None:
         """Measure the size of a player's steps relative to its weights, at one in 16, by hooks on its optimiser."""
+        if not hasattr(optimiser, "register_step_pre_hook"):
+            raise InputError(f"follow({player!r}, {type(optimiser).__name__}): hand over the player's optimiser")
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         before: list[Tensor] = []
 
@@ -146,7 +166,7 @@ class Monitor:
                 values[_short(one)] = one(turn)
         side = None if self.loss is None else self.loss.d if role == "D" else self.loss.g
         if loss is not None:
-            values["loss"] = per_sample(loss.detach())
+            values["loss"] = loss_shown(loss)
         elif side is not None and all(name in turn for name in parameters(side)):
             values["loss"] = turn.call(side)
         return values
@@ -157,8 +177,7 @@ class Monitor:
         """Read the gradient that reaches G's output when the loop's backward passes, and now and then what it is of."""
         share = self.steps < DENSE or self.steps % SPARSE == 0
         if share and adversarial is not None and reconstruction is not None:
-            first, second = (reaching(one, output) for one in (adversarial, reconstruction))
-            self._add(player, {"share": (first / (first + second)).reshape(1)})
+            self._add(player, {"share": share_of(adversarial, reconstruction, output)})
         readers = [one for one in self._sensors if one.role == "G" and "pull" in parameters(one.function)]
 
         def read(gradient: Tensor) -> None:
@@ -173,7 +192,8 @@ class Monitor:
         """Take values into a player's meter, those of one length together."""
         for size in sorted({len(value) for value in values.values()}):
             group = {name: value for name, value in values.items() if len(value) == size}
-            self._meter(player, next(iter(group.values())).device).add(group)
+            meter = self._meter(player, next(iter(group.values())).device)
+            meter.add({name: value.to(meter.moments.device) for name, value in group.items()})
 
     def _meter(self, player: str, device: torch.device) -> Meter:
         if player not in self.meters:
@@ -199,8 +219,9 @@ class Monitor:
         """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due."""
         if self.balancer.mode == "off":
             return None
-        if isinstance(samples, Tensor) or samples < 1:
-            raise InputError(f"step({samples}): hand over the number of real samples of this step, len(real), above 0")
+        if not isinstance(samples, numbers.Real) or samples < 1:
+            came = samples if isinstance(samples, numbers.Real) else f"a {type(samples).__name__}"
+            raise InputError(f"step({came}): hand over the number of real samples of this step, len(real), above 0")
         self.begin()
         self.samples, self.steps = self.samples + samples, self.steps + 1
         if self.samples < self.next_tick:
@@ -257,6 +278,7 @@ class Monitor:
         if "share" in readings:
             self.joined = bool(self.joined) or readings["share"].mean > 0
             found |= {"adversarial_share": readings["share"].mean} if self.joined else {}
+            self.history.facts["waiting"] = not self.joined and self._watched()
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def _watched(self) -> bool:
@@ -299,8 +321,9 @@ class Monitor:
 
 
 def role_of(player: str) -> Role:
-    """What a player is, by its name: G, G_A, generator; a discriminator may be called `global`."""
-    return "G" if player.startswith("G") or player.lower().startswith("gen") else "D"
+    """What a player is, by its name: G, G_A, netG, generator; a discriminator may be called `global`."""
+    name = player.removeprefix("net").removeprefix("_")
+    return "G" if name.startswith("G") or name == "g" or name.lower().startswith(("gen", "g_")) else "D"
 
 
 def _short(sensor: Sensor) -> str:

@@ -39,6 +39,13 @@ HOMES = {
     "recipe": "equipoise.recipes",
 }
 
+# Parts by the names that they go by elsewhere.
+CALLED = {
+    "bce": "non-saturating", "vanilla": "non-saturating", "logistic": "non-saturating", "lsgan": "least-squares",
+    "mse": "least-squares", "wgan": "wasserstein", "wgan-gp": "wasserstein", "wgangp": "wasserstein",
+    "ragan": "relativistic-average", "ralsgan": "relativistic-least-squares", "r3gan": "rpgan",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -100,7 +107,8 @@ def find(kind: str, name: str) -> Entry:
 
 def suggest(name: str, known: list[str]) -> str:
     """The end of an error message: the near misses of `name` among `known`, or all of them."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = [one for one in (CALLED.get(name.lower()), name.lower()) if one in known]
+    near = near or difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else f"; there are: {', '.join(known)}."
 
 

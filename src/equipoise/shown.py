@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Container, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
-from equipoise.turn import heads_of
+from equipoise.turn import per_sample
+
+ARGUMENTS = ("real_logits", "fake_logits", "heldout_logits", "loss", "output", "adversarial", "reconstruction")
 
 
 def detached(value: Any) -> Any:
@@ -19,44 +23,116 @@ def detached(value: Any) -> Any:
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def _shape(head: Any) -> list[int]:
-    """A head's shape but for the batch's size."""
-    if not isinstance(head, Tensor) or head.dim() == 0:
+def heads_shown(value: Any) -> list[Tensor]:
+    """The heads of logits, each a tensor `[N, ...]` of real numbers, without their graph."""
+    heads = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not heads or any(not isinstance(head, Tensor) or head.dim() == 0 for head in heads):
         raise InputError(
-            "logits must be a tensor [N, ...] or a list with one such tensor per head: hand over what D says of each "
-            "sample, before any mean, and without its features"
+            "logits must be a tensor [N, ...] or a flat list with one such tensor per head: hand over what D says of "
+            "each sample, before any mean, and without its features"
         )
-    return list(head.shape[1:])
-
-
-def reaching(loss: Tensor, output: Tensor) -> Tensor:
-    """The norm of a loss's gradient at the output; 0 for a constant, as an adversarial loss is before its start."""
-    if not loss.requires_grad:
-        return output.new_zeros([])
-    (gradient,) = torch.autograd.grad(loss, output, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        raise InputError(
-            "a loss shown to the monitor does not depend on the output shown with it: hand over the very tensor that "
-            "both losses were computed from"
-        )
-    norm: Tensor = torch.linalg.vector_norm(gradient.detach().float())
-    return norm
+    if any(head.dtype == torch.bool or head.is_complex() for head in heads):
+        raise InputError(f"logits of {heads[0].dtype} came: hand over what D returned, before it was compared with 0")
+    return [head.detach() for head in heads]
 
 
 def paired(real: Any, fake: Any) -> dict[str, Any]:
     """Both logits, cut to the smaller batch where they come from batches of two sizes: some sensors compare pairs."""
-    known = {name: value for name, value in (("real_logits", real), ("fake_logits", fake)) if value is not None}
-    shapes = [[_shape(head) for head in heads_of(value)] for value in known.values()]
+    shown = {"real_logits": real, "fake_logits": fake}
+    known = {name: heads_shown(value) for name, value in shown.items() if value is not None}
+    shapes = [[list(head.shape[1:]) for head in heads] for heads in known.values()]
     if any(one != shapes[0] for one in shapes):
         raise InputError(
             f"real and generated samples' logits differ in more than the batch, {shapes[0]} and {shapes[1]}: "
             "show D samples of one size"
         )
-    sizes = {len(head) for value in known.values() for head in heads_of(value)}
-    if len(sizes) < 2:
-        return known
-    cut = {name: [head[: min(sizes)] for head in heads_of(value)] for name, value in known.items()}
+    devices = {str(head.device) for heads in known.values() for head in heads}
+    if len(devices) > 1:
+        raise InputError(f"logits are on {' and '.join(sorted(devices))}: hand over all heads on one device")
+    size = min((len(head) for heads in known.values() for head in heads), default=0)
+    cut = {name: [head[:size] for head in heads] for name, heads in known.items()}
     return {name: heads if len(heads) > 1 else heads[0] for name, heads in cut.items()}
+
+
+def check_player(player: Any, role: str, output: Any, *losses: Any) -> None:
+    """Refuse a name that cannot be one, and a generator's fields under a discriminator's name."""
+    if not isinstance(player, str) or not player or "/" in player:
+        raise InputError(f'observe({player!r}): a player has a name such as "G", "D" or "mpd", without a slash')
+    if role == "D" and any(value is not None for value in (output, *losses)):
+        raise InputError(
+            f"observe({player!r}, output=..., ...): these are a generator's, and {player!r} is taken for a "
+            'discriminator; the names of generators begin with G or gen, as "G" and "generator" do'
+        )
+    if output is not None and not (isinstance(output, Tensor) and output.dim() and output.requires_grad):
+        raise InputError(
+            "the output shown carries no gradient, so nothing of what G learns can be read: hand over the tensor [N, "
+            "...] that G returned, not detached nor made under no_grad"
+        )
+
+
+@lru_cache(maxsize=256)
+def misspelt(name: str) -> str:
+    """The argument of `observe` that a name nearly is; empty if none."""
+    return next(iter(difflib.get_close_matches(name, ARGUMENTS, 1, cutoff=0.85)), "")
+
+
+def check_fields(fields: Iterable[str], read: Container[str]) -> None:
+    """Refuse a field that no sensor reads and that is nearly an argument: its readings would be missed in silence."""
+    for name in fields:
+        if name not in read and (meant := misspelt(name)):
+            raise InputError(f"observe(..., {name}=...): nothing reads this; did you mean {meant}?")
+
+
+def single(value: Any, what: str) -> Tensor:
+    """A loss as `[1]`, without its graph."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        came = f"the shape {list(value.shape)}" if isinstance(value, Tensor) else f"the type {type(value).__name__}"
+        raise InputError(f"{what} has {came}: hand over the single number that is added to the loss, as a tensor")
+    return value.detach().reshape(1)
+
+
+def loss_shown(value: Any) -> Tensor:
+    """An adversarial loss, `[N]` or `[1]`, without its graph."""
+    return per_sample(value.detach()) if isinstance(value, Tensor) else single(value, "the loss")
+
+
+def share_of(adversarial: Any, reconstruction: Any, output: Tensor) -> Tensor:
+    """The adversarial share `[1]` of the gradient at the output, 0 to 1.
+
+    A constant has none, as an adversarial loss before its start.
+    """
+    waiting = not adversarial.requires_grad if isinstance(adversarial, Tensor) else adversarial == 0
+    named = {"the adversarial loss": adversarial, "the reconstruction": reconstruction}
+    norms = [
+        output.new_zeros([])
+        if waiting and loss is adversarial
+        else torch.linalg.vector_norm(gradient_at(loss, output, what).float())
+        for what, loss in named.items()
+    ]
+    return (norms[0] / (norms[0] + norms[1])).reshape(1)
+
+
+def gradient_at(loss: Any, at: Any, what: str) -> Tensor:
+    """A loss's gradient at a tensor, its graph kept for the loop's own backward."""
+    if not isinstance(at, Tensor):
+        raise InputError(f"gradients are taken at a tensor, and a {type(at).__name__} came: hand over its weight, say")
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        raise InputError(f"{what} carries no gradient: hand over the tensor itself, not detached and before .item()")
+    if loss.numel() != 1:
+        raise InputError(f"{what} has the shape {list(loss.shape)}: hand over the single number that is added")
+    try:
+        (found,) = torch.autograd.grad(loss.sum(), at, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        if "second time" not in str(error):
+            raise
+        raise InputError(f"the backward of {what} has been called already: show it before, not after") from None
+    if found is None:
+        raise InputError(
+            f"{what} does not depend on the tensor shown with it: hand over the very tensor that the losses were "
+            "computed from; if it is that one, it is detached on its way, and G learns nothing from this loss"
+        )
+    gradient: Tensor = found.detach()
+    return gradient
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:

@@ -39,10 +39,13 @@ class Evidence:
     source: str  # of the threshold: a paper, or how it was calibrated
     since: float | None = None  # kimg from which it has been so without a break; None: not told
 
-    def text(self) -> str:
-        """One line."""
-        when = f", since {self.since:g} kimg" if self.since is not None else ""
-        return f"{self.signal} {self.value:.3g}, {self.relation} {self.threshold:g}{when} ({self.source})"
+    def text(self, unit: str = "kimg") -> str:
+        """One line; time is counted in `unit`."""
+        when = f", since {self.since:g} {unit}" if self.since is not None else ""
+        what, relation = self.signal, self.relation
+        if relation.startswith("spread "):
+            what, relation = f"spread of {what}", relation.removeprefix("spread ")
+        return f"{what} {self.value:.3g}, {relation} {self.threshold:g}{when} ({self.source})"
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,11 @@ class Finding:
     cause: str = ""  # where it can be told
     player: str = ""  # which of several discriminators it is about
 
-    def text(self) -> str:
-        """A paragraph for the terminal."""
+    def text(self, unit: str = "kimg") -> str:
+        """A paragraph for the terminal; time is counted in `unit`."""
         whose = f" ({self.player})" if self.player else ""
         lines = [f"{self.severity.name.lower()}: {self.name}{whose}: {self.summary}"]
-        lines += [f"  because {one.text()}" for one in self.evidence]
+        lines += [f"  because {one.text(unit)}" for one in self.evidence]
         lines += [f"  cause: {self.cause}"] if self.cause else []
         return "\n".join(lines + [f"  try: {one}" for one in self.advice])
 
@@ -79,9 +82,9 @@ class Verdict:
         """Of the gravest finding."""
         return max((one.severity for one in self.findings), default=Severity.GOOD)
 
-    def text(self) -> str:
-        """For the terminal."""
-        parts = [one.text() for one in self.findings] or ["no sign of imbalance in what is told"]
+    def text(self, unit: str = "kimg") -> str:
+        """For the terminal; time is counted in `unit`."""
+        parts = [one.text(unit) for one in self.findings] or ["no sign of imbalance in what is told"]
         parts += [f"most like: {self.most_like}"] if self.most_like else []
         parts += ["cannot be told:\n" + "\n".join(f"  {one}" for one in self.untold)] if self.untold else []
         return "\n\n".join(parts)

@@ -32,7 +32,7 @@ def oscillation(history: History) -> Finding | None:
     if height is None or size is None or not steady:
         return None
     period = history.now("swing_kimg")
-    every = f", every {period:.3g} kimg" if period > 0 else ""
+    every = f", every {period:.3g} {history.unit}" if period > 0 else ""
     return Finding(
         "oscillation",
         Severity.WARNING,

@@ -18,7 +18,7 @@ class History:
     `facts` hold what does not change: `loss`, `total_kimg`, `batch`, `count` (training samples), `duplicates` (how
     many of them are copies of others), `labelled`,
     `anchored` (G is held by a reconstruction loss too, so that a D far ahead is normal), `augmented`, `relativistic`
-    (logits have no zero), and `source` (where the numbers come from). A fact that is missing is not known.
+    (logits have no zero), `waiting` (G is shown an adversarial loss that has not reached it yet), `unit` (of time, where that is not kimg), and `source` (where the numbers come from). A fact that is missing is not known.
     """
 
     signals: dict[str, list[Point]] = field(default_factory=dict)
@@ -36,6 +36,12 @@ class History:
     def kimg(self) -> float:
         """The latest moment that anything is known of; 0 where nothing is."""
         return max((points[-1][0] for points in self.signals.values() if points), default=0.0)
+
+    @property
+    def unit(self) -> str:
+        """What time is counted in: kimg, or steps, epochs, rows of somebody's log."""
+        found = str(self.facts.get("unit", "kimg"))
+        return found if found == "kimg" else f"{found}s"
 
     @property
     def share(self) -> float | None:

@@ -77,7 +77,12 @@ def shipped() -> tuple[Recording, ...]:
 
 
 def most_like(history: History, recordings: Iterable[Recording] | None = None) -> str:
-    """The recording that a history resembles most, in a line; empty where too little is shared or none is alike."""
+    """The recording that a history resembles most, in a line; empty where too little is shared or none is alike.
+
+    No recorded generator is held by another loss, so what is anchored resembles none.
+    """
+    if history.facts.get("anchored"):
+        return ""
     found = nearest(history, shipped() if recordings is None else recordings)
     return f"{found[0].text()}; at {found[1]:.2f} spreads" if found is not None and found[1] <= ALIKE else ""
 

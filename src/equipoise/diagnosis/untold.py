@@ -49,11 +49,20 @@ QUESTIONS = (
     Question("whether the two chase each other", ("swing",), "log the losses of every step, or swing"),
 )
 
+NOTHING = "anything: no finite reading of either player has come; observe each update, before the step is counted"
+WAITING = (
+    "what the adversarial loss does to G: it has had no share in G's gradient so far; if it should have started, it is "
+    "weighted by 0, or detached on its way to G"
+)
+
 
 def untold(history: History) -> tuple[str, ...]:
     """A sentence for each question that no reading answers."""
-    return tuple(
+    if not any(points for name, points in history.signals.items() if name != "nonfinite"):
+        return (NOTHING,)
+    asked = tuple(
         f"{question.what}; to tell, {question.how}"
         for question in QUESTIONS
         if not any(history.has(name) for name in question.signals)
     )
+    return (*asked, WAITING) if history.facts.get("waiting") else asked

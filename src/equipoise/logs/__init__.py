@@ -20,7 +20,8 @@ from equipoise.logs.swings import add_swings
 from equipoise.registry import suggest
 from equipoise.signals import SIGNALS
 
-ROWS = (".csv", ".jsonl", ".ndjson", ".json")
+ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+UNCOUNTED = ("epoch", "row")  # what time may be counted in, and no batch size turns into samples
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def _table(path: Path, told: Told) -> tables.Table:
         found = [file for file in sorted(path.iterdir()) if file.suffix in ROWS]
         if len(found) != 1:
             raise InputError(
-                f"{path} holds no run.jsonl, no stats.jsonl and no TensorBoard events, and {len(found)} tables; name "
-                "the file"
+                f"{path} holds no run.jsonl, no stats.jsonl and no TensorBoard events, and {len(found)} tables "
+                f"({', '.join(ROWS)}); name {'the file' if found else 'the folder of a run, or a file'}"
             )
         path = found[0]
     if path.name == "stats.jsonl":
@@ -113,6 +114,8 @@ def _table(path: Path, told: Told) -> tables.Table:
         made = tables.from_rows(path, clock)
         made.clock = told.columns.get(clock, made.clock) if clock else made.clock
         return made
+    if "tfevents" not in path.name:
+        raise InputError(f"{path} is no log that is read: TensorBoard events, or a table ({', '.join(ROWS)})")
     return tables.from_events(path)
 
 
@@ -126,6 +129,8 @@ def _foreign(table: tables.Table, told: Told) -> History:
     family = next((one for one in FAMILIES if all(log.name(mark) for mark in one.marks)), None)
     log.facts |= {"source": "a table" if family is None else family.name, "remarks": _remarks(family, table, told)}
     log.facts |= dict(family.facts) if family else {}
+    told_in = _unit(table.clock, family)
+    log.facts["unit"] = "kimg" if told.batch is not None and told_in not in UNCOUNTED else told_in.removesuffix("s")
     log.facts |= told.facts()
     conversions = {name: same(name) for name in SIGNALS} | (dict(family.signals) if family else {}) | _mapped(told, log)
     history = History(facts=log.facts)
@@ -133,6 +138,15 @@ def _foreign(table: tables.Table, told: Told) -> History:
         if points := convert(log):
             history.signals[signal] = [(_kimg(step, table.clock, family, told), value) for step, value in points]
     history.facts["unused"] = sorted(set(table.series) - log.used)
+    died = sorted({step for name in log.used for step in table.died(name)})
+    if history.signals and died:
+        history.signals["nonfinite"] = [(_kimg(step, table.clock, family, told), 1.0) for step in died]
+    if not table.series:
+        lost = f"; not one finite value in {', '.join(sorted(table.lost))}" if table.lost else ""
+        raise InputError(
+            f"no number could be read in this log{lost}. A table begins with a line of names; a line of JSON is an "
+            "object of numbers"
+        )
     if not history.signals:
         raise InputError(
             f"no name in this log is known; it has {', '.join(sorted(table.series)[:20]) or 'no numbers'}. Say what "
@@ -165,8 +179,9 @@ def _remarks(family: Family | None, table: tables.Table, told: Told) -> list[str
     said = [text for text in (family.remarks if family else ()) if "taken to be" not in text or usual]
     if family is not None and "loss" not in family.facts and told.loss is None:
         said.append("which loss was trained is not in the log, so the losses cannot be put in relation; say --loss")
-    if _unit(table.clock, family) != "kimg" and told.batch is None:
-        said.append(f"time is counted in {_unit(table.clock, family)}s, not kimg; say --batch")
+    if _unit(table.clock, family) != "kimg" and (told.batch is None or _unit(table.clock, family) in UNCOUNTED):
+        unit = _unit(table.clock, family)
+        said.append(f"time is counted in {unit}s, not kimg{'' if unit in UNCOUNTED else '; say --batch'}")
     return said
 
 
@@ -176,6 +191,6 @@ def _unit(clock: str, family: Family | None) -> str:
 
 def _kimg(step: float, clock: str, family: Family | None, told: Told) -> float:
     """The moment in thousands of samples, or as it was counted where that is not known."""
-    if _unit(clock, family) in ("kimg", "epoch", "row") or told.batch is None:
+    if _unit(clock, family) in ("kimg", *UNCOUNTED) or told.batch is None:
         return step
     return step * told.batch / 1000

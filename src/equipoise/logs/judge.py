@@ -26,10 +26,10 @@ class Judged:
 
     def text(self) -> str:
         """For the terminal: whose log it is, what it tells, the verdict, what was taken for granted."""
-        facts, unit = self.history.facts, "kimg" if self._counted() else "steps"
+        facts, unit = self.history.facts, self.history.unit
         told = [f"  {name:{_WIDTH}} {self.history.now(name):10.4g}  {_meaning(name)}" for name in self._names()]
         parts = [f"a log of {facts['source']}, up to {self.history.kimg:g} {unit}; last readings:\n" + "\n".join(told)]
-        parts.append(self.verdict.text())
+        parts.append(self.verdict.text(unit))
         if facts.get("remarks"):
             parts.append("taken for granted, or left open:\n" + "\n".join(f"  {text}" for text in facts["remarks"]))
         if facts.get("unused"):
@@ -50,9 +50,6 @@ class Judged:
     def _names(self) -> list[str]:
         order = {name: number for number, name in enumerate(SIGNALS)}
         return sorted((n for n in self.history.signals if self.history.has(n)), key=lambda n: order.get(n, len(order)))
-
-    def _counted(self) -> bool:
-        return not any("time is counted" in text for text in self.history.facts.get("remarks", ()))
 
 
 def judge(path: str | Path, told: Told | None = None) -> Judged:

@@ -16,6 +16,8 @@ from equipoise.logs import events
 
 Series = list[tuple[float, float]]  # step, value
 LOOKS = 60  # to which a series is thinned that has more than twice as many entries
+DELIMITERS = ",;\t"
+MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at the beginning of a text that is no UTF-8
 CLOCKS = ("kimg", "step", "steps", "_step", "global_step", "iteration", "iter", "niter", "epoch")  # names of time
 
 
@@ -26,13 +28,25 @@ class Table:
     series: dict[str, Series] = field(default_factory=dict)
     spread: dict[str, Series] = field(default_factory=dict)
     clock: str = "step"  # what time is counted in
+    lost: dict[str, list[float]] = field(default_factory=dict)  # when a name had a number that was not finite
 
     def add(self, name: str, step: float, value: Any, spread: Any = None) -> None:
-        """Append a number; what is no finite number is left out."""
+        """Append a number; one that is not finite is noted as lost, and what is no number left out."""
         for store, number in ((self.series, value), (self.spread, spread)):
             known = isinstance(number, (int, float)) and not isinstance(number, bool)
             if known and math.isfinite(number):
                 store.setdefault(name, []).append((float(step), float(number)))
+            elif known and store is self.series:
+                self.lost.setdefault(name, []).append(float(step))
+
+    def died(self, name: str) -> list[float]:
+        """The moments since which a name had no finite number any more.
+
+        Nothing where there are fewer than three, or where such numbers came all along: they stand for missing ones.
+        """
+        kept, lost = self.series.get(name, []), set(self.lost.get(name, ()))
+        after = sorted(step for step in lost if kept and step > max(kept)[0])
+        return after if len(after) >= 3 and len(lost) - len(after) < len(kept) / 2 else []
 
     def sorted(self) -> Table:
         """In order of time; where a moment comes twice, as after a resumption, the later entry counts."""
@@ -90,7 +104,8 @@ def from_rows(path: Path, clock: str | None = None) -> Table:
 
     W&B's exported charts put the run's name before the column's, `run - loss`, and add `__MIN` and `__MAX`.
     """
-    rows = list(json_lines(path) if path.suffix in (".jsonl", ".ndjson", ".json") else csv_rows(path))
+    lines = map(flat, json_lines(path)) if path.suffix in (".jsonl", ".ndjson", ".json") else csv_rows(path)
+    rows = list(lines)
     names = dict.fromkeys(name for row in rows for name in row)
     time = clock if clock is not None else next((n for c in CLOCKS for n in names if n.lower() == c), None)
     if time is not None and time not in names:
@@ -110,7 +125,7 @@ def from_rows(path: Path, clock: str | None = None) -> Table:
 
 def json_lines(path: Path) -> Iterable[dict[str, Any]]:
     """The objects of a JSON-lines file, or of one list; lines that are none, as one that was cut off, are left out."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = text_of(path)
     for line in [text] if text.startswith("[") else text.splitlines():
         try:
             found = json.loads(line)
@@ -120,14 +135,32 @@ def json_lines(path: Path) -> Iterable[dict[str, Any]]:
 
 
 def csv_rows(path: Path) -> Iterable[Mapping[str, Any]]:
-    """The rows of a CSV file, numbers as such."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for row in csv.DictReader(file):
-            yield {name.strip(): _number(value) for name, value in row.items() if name and value}
+    """The rows of a CSV file, numbers as such; between columns stands what its head has most of: comma, ; or tab."""
+    lines = text_of(path).splitlines()
+    mark = max(DELIMITERS, key=lines[0].count) if lines else ","
+    for row in csv.DictReader(lines, delimiter=mark):
+        yield {name.strip(): _number(value, mark == ";") for name, value in row.items() if name and value}
 
 
-def _number(text: Any) -> Any:
+def text_of(path: Path) -> str:
+    """A file's text: UTF-8, or UTF-16 where it begins as such; what is neither is replaced."""
+    raw = path.read_bytes()
+    return raw.decode(MARKS.get(raw[:2], "utf-8-sig"), errors="replace")
+
+
+def flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """An object with objects in it as one: `{"loss": {"d": 1}}` has `loss/d`. Numbers in quotes are numbers."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        found |= flat(value, f"{before}{name}/") if isinstance(value, Mapping) else {before + name: _number(value)}
+    return found
+
+
+def _number(text: Any, comma: bool = False) -> Any:
+    """A text as a number, where it is one; `comma`: that of decimals."""
+    if not isinstance(text, str):
+        return text
     try:
-        return float(text)
-    except (TypeError, ValueError):
+        return float(text.replace(",", ".") if comma else text)
+    except ValueError:
         return text

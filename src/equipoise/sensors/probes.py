@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from equipoise.errors import InputError
 from equipoise.metrics._matrices import distance_blocks, tensor64
 from equipoise.registry import entries, register
 from equipoise.turn import parameters
@@ -117,7 +118,11 @@ class View:
         if turned in self._fields:
             made: Tensor = self._fields[turned].T
             return made
-        return distances(self.features(rows), self.features(columns))
+        one, two = self.features(rows), self.features(columns)
+        if one.shape[1] != two.shape[1]:
+            shapes = [list(self[name].shape[1:]) for name in (rows, columns)]
+            raise InputError(f"{rows} are {shapes[0]} each and {columns} {shapes[1]}: show sets of one kind of samples")
+        return distances(one, two)
 
 
 def features(

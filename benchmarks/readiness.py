@@ -3,7 +3,7 @@
     python benchmarks/readiness.py [--seeds 3]        about five minutes on one core
 
 Fixed starts are as published (VQGAN's `disc_start`): D is not trained before, and its loss has its full weight at once.
-L1 is that of test digits at the end; the share is the adversarial loss's of the decoder's gradient, over the last looks.
+L1 is that of test digits at the end; the share is the adversarial loss's of the decoder's gradient, late in the run.
 """
 
 from __future__ import annotations

@@ -221,10 +221,10 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(tmp_path):
         with pytest.raises(InputError, match=said):
             open_log(tmp_path / "each" / name)
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match="0 tables .*name the folder of a run"):
+    with pytest.raises(InputError, match=r"0 tables .*name the folder of a run"):
         open_log(tmp_path / "none")
     (tmp_path / "other.csv").write_text("a\n1\n")
-    with pytest.raises(InputError, match="2 tables .*name the file"):
+    with pytest.raises(InputError, match=r"2 tables .*name the file"):
         open_log(tmp_path)
 
 

@@ -235,8 +235,10 @@ def test_all_ranks_see_the_same(tmp_path):
 
 @pytest.mark.parametrize(
     ("player", "role"),
-    [("G", "G"), ("G_A", "G"), ("generator", "G"), ("netG", "G"), ("net_g", "G"), ("g_a", "G"), ("g", "G")]
-    + [("D", "D"), ("global", "D"), ("netD", "D"), ("mpd", "D")],
+    [
+        *((name, "G") for name in ("G", "G_A", "generator", "netG", "net_g", "g_a", "g")),
+        *((name, "D") for name in ("D", "global", "netD", "mpd")),
+    ],
 )
 def test_players_by_their_names(player, role):
     assert role_of(player) == role
@@ -299,7 +301,11 @@ def test_what_is_shown_wrongly_is_refused_in_a_sentence(case):
 
 
 OF_G = {
-    "cut off": (lambda x: (x.detach() * torch.ones(1, requires_grad=True)).sum(), lambda x: x.mean(), "detached on its"),
+    "cut off": (
+        lambda x: (x.detach() * torch.ones(1, requires_grad=True)).sum(),
+        lambda x: x.mean(),
+        "detached on its",
+    ),
     "one for each sample": (lambda x: x.sum(1), lambda x: x.mean(), r"the shape \[4\]"),
     "read to the host": (lambda x: 0.3, lambda x: x.mean(), "before .item"),
     "held by a number": (lambda x: x.sum(), lambda x: 0.5, "the reconstruction"),

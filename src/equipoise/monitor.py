@@ -53,8 +53,9 @@ class Monitor:
     """Senses an adversarial loop, judges it once per tick, and, if it may, turns what it was given to turn.
 
     Any number of discriminators, each under a name of its own (`"D"`, `"mpd"`, `"msd"`); players whose name begins
-    with G or gen (or netG, g_) are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh the same.
-    Signals of a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the mean of all.
+    with G or gen (or netG, g_) are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh
+    the same. Signals of a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the
+    mean of all.
 
     `look` tells what comes of the game: it returns fields of `equipoise.sensors.probes.View`, such as `samples` and
     `heldout` [n, ...], and is called at ticks only, without gradients; networks that it uses are to be in evaluation

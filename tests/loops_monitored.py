@@ -2,7 +2,7 @@
 
     python tests/loops_monitored.py [NAME ...] [--device cuda] [--seed 0]    seconds each
 
-On CUDA, `observe` may not wait for the device. Heads in lists and accumulation, WGAN-GP with five steps of D, a vocoder,
+On CUDA, `observe` may not wait for the device. Heads in lists, accumulation, WGAN-GP with five steps of D, a vocoder,
 a VAE-GAN with a learned weight, adversarial distillation in bfloat16 with a NaN, domain-adversarial features, and image
 translation with dropout.
 """

@@ -25,6 +25,7 @@ from equipoise.monitor import Monitor
 
 FAULTS = ("healthy", "D's rate x30", "G's rate /100")
 ANCHORED = (*FAULTS, "weight x100")
+SETTLED = 150  # steps after which nothing new is shown: what is set up for a reading is copied to the device once
 LOOPS = {}
 
 
@@ -50,7 +51,7 @@ class Watching(Monitor):
             self.found[f"{one.severity.name.lower()} {one.name}{f' ({one.player})' if one.player else ''}"] += 1
 
     def observe(self, *args, **fields):
-        with unwaiting():
+        with unwaiting() if self.steps > SETTLED else contextlib.nullcontext():
             super().observe(*args, **fields)
 
 

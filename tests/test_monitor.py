@@ -147,6 +147,23 @@ def test_steps_relative_to_the_weights_and_the_loop_undisturbed():
     assert found[0]["gradient_D"] == pytest.approx(float(gradient.norm()), rel=1e-5)
 
 
+def test_an_optimiser_in_a_wrapper_is_followed():
+    """Accelerate's holds the optimiser that steps, and has no hooks of its own."""
+    layer = nn.Linear(2, 1, bias=False)
+    nn.init.constant_(layer.weight, 1.0)
+
+    class Wrapper:
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+
+    monitor = Monitor()
+    monitor.follow("D", Wrapper())
+    layer.weight.grad = torch.tensor([[3.0, 4.0]])
+    Wrapper.optimizer.step()  # to (-0.5, -1)
+    signals = monitor.step(4).signals
+    assert signals["gradient_D"] == pytest.approx(5.0)
+    assert signals["step_D"] == pytest.approx(2.5 / math.sqrt(0.25 + 1))
+
+
 def test_memory_by_heldout_logits_moves_the_augmentation():
     kept, p = held()
     monitor = Monitor(loops.ada_heldout(p, kimg=10.0), mode="act", loss="rpgan")

@@ -138,6 +138,7 @@ class Monitor:
 
     def follow(self, player: str, optimiser: torch.optim.Optimizer) -> None:
         """Measure the size of a player's steps relative to its weights, at one in 16, by hooks on its optimiser."""
+        optimiser = getattr(optimiser, "optimizer", optimiser)  # in Accelerate's and Lightning's wrappers
         if not hasattr(optimiser, "register_step_pre_hook"):
             raise InputError(f"follow({player!r}, {type(optimiser).__name__}): hand over the player's optimiser")
         trained = [p for group in optimiser.param_groups for p in group["params"]]

@@ -20,13 +20,15 @@ from equipoise.registry import entries
 from equipoise.wires import Fact, Miswired
 from loops_broken import BROKEN as FIRST
 from loops_broken_later import BROKEN as LATER
+from loops_broken_odd import BROKEN as LAST
 from loops_broken_reported import BROKEN as REPORTED
 from loops_common import BATCH, Broken, Loop, adam, d_loss, g_loss, noise, players, reals
 from loops_correct import CORRECT as USUAL
 from loops_correct_more import CORRECT as STRANGE
+from loops_correct_odd import CORRECT as ODD
 from plants import batch_of, small_step
 
-BROKEN, CORRECT = FIRST | REPORTED | LATER, USUAL | STRANGE
+BROKEN, CORRECT = FIRST | REPORTED | LATER | LAST, USUAL | STRANGE | ODD
 PLAIN = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
     "two_discriminators", "shared_backbone", "relativistic_and_matching_features",
@@ -243,6 +245,13 @@ def test_an_average_of_another_network_is_refused() -> None:
     G, D = players()
     with pytest.raises(InputError, match="generator's parameters"):
         equipoise.wiring(G, D, adam(G), adam(D), ema=D).__enter__()
+
+
+def test_layers_without_a_shape_are_refused() -> None:
+    G, _ = players()
+    D = nn.Sequential(nn.LazyLinear(1))
+    with pytest.raises(InputError, match=r"D\.0\.weight has no shape yet"):
+        equipoise.wiring(G, D, adam(G), adam(D)).__enter__()
 
 
 def test_it_imports_nothing_heavy_of_the_package() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
-from equipoise.wires.events import Call, Pull, Record, readable, tensors_in, wrapped
+from equipoise.wires.events import Call, Pull, Record
 from equipoise.wires.graphs import notes
 from equipoise.wires.origins import Origins
+from equipoise.wires.tensors import readable, tensors_in, wrapped
 from equipoise.wires.where import caller
 
 MOST = 1000  # gradients at an output that are kept one by one
@@ -47,7 +50,7 @@ class Calls:
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.depth += 1
-        if self.depth > 1:
+        if self.depth > 1 or self.record.current is not None:  # or a checkpoint that is computed anew within a backward
             return
         with self.mode.quiet():
             self.mode.inside = True
@@ -74,6 +77,7 @@ class Calls:
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         self.depth -= 1
         if self.depth > 0:
+            self._leave_layer(result)
             return
         call, self.running, self.mode.inside = self.running, None, False
         if call is None:
@@ -89,6 +93,15 @@ class Calls:
                     self._hook(tensor, functools.partial(self._pull, call, number, tensor.detach().clone()))
                 elif number == 0:
                     self._hook(tensor, functools.partial(self._slope, call))
+
+    def _leave_layer(self, result: Any) -> None:
+        """What comes out of a layer belongs to the call, too: a hook may take it from there."""
+        if self.running is not None and self.record.current is None:
+            with self.mode.quiet():
+                outputs = [tensor for tensor in tensors_in(result) if readable(tensor)]
+                self.mode.mark(outputs, self.running)
+                for node in (tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None):
+                    notes(node).append(self.running)
 
     def _made(self, tensor: Tensor) -> bool:
         return any(isinstance(event, Call) and event.of("G") for event in self.mode.origin([tensor]))
@@ -132,4 +145,8 @@ def restless(module: nn.Module) -> bool:
     """Whether a layer does something else in eval mode."""
     if isinstance(module, nn.modules.batchnorm._NormBase):
         return bool(module.track_running_stats)
-    return isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, _SpectralNorm) or any(
+        isinstance(hook, SpectralNorm) for hook in module._forward_pre_hooks.values()
+    )

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from equipoise.errors import EquipoiseError
-from equipoise.wires import gradients, judging, steps, values
+from equipoise.wires import gradients, holding, judging, steps, values
 from equipoise.wires.averages import Average
 from equipoise.wires.events import Outside, Record
 from equipoise.wires.fact import Fact
@@ -79,7 +79,7 @@ class Wiring:
             for side in generators:
                 yield from gradients.adversarial(record, side, judge)
                 yield from judging.direction(record, side, judge)
-        yield from steps.optimisers(record)
+        yield from holding.optimisers(record)
         yield from steps.clipping(record)
         yield from values.finite(record)
         yield from values.scaler(record)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from equipoise.wires.players import Side, Weight
@@ -80,6 +78,8 @@ class Differentiation(Event):
     through: dict[Call, set[Weight]]  # discriminators' calls in the graph, and what lies behind each
     terms: list[Summand]
     graph: bool = False  # autograd.grad gave gradients that can be differentiated in turn
+    void: bool = False  # autograd.grad was to give such, and gave None: the inputs are no part of the graph
+    parts: set[Differentiation] = field(default_factory=set)  # those whose losses are summands of this one
     targets: set[Weight] = field(default_factory=set)  # the weights that autograd.grad was asked about
     written: set[Weight] = field(default_factory=set)
     unsound: list[Weight] = field(default_factory=list)  # gradients that are not finite
@@ -97,6 +97,8 @@ class Step(Event):
     zero: bool = False  # all gradients were exactly 0
     scaled_by: object | None = None  # the GradScaler that called it
     unscaled: bool = False
+    unknown: bool = False  # there were gradients of which nobody saw where they came from
+    earlier: set[Differentiation] = field(default_factory=set)  # those of the earlier calls of a closure
     rates: list[float] = field(default_factory=list)
     skipped: bool = False  # by a fused optimiser, because the scaler found gradients that are not finite
     changed: set[Weight] = field(default_factory=set)
@@ -154,15 +156,24 @@ class Edit(Event):
 
 
 @dataclass(eq=False, kw_only=True)
+class Clearing(Event):
+    """A gradient was emptied."""
+
+    weight: Weight
+    lost: tuple[Differentiation, ...]  # what it was the sum of
+
+
+@dataclass(eq=False, kw_only=True)
 class Mixture(Event):
     """Something generated was mixed with something that was not, or not as far as could be seen."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Squashed(Event):
-    """Answers that had been through a sigmoid, taken for logits."""
+    """Answers that had been through a sigmoid or a softmax, taken for logits."""
 
     name: str  # "binary_cross_entropy_with_logits"
+    by: str  # "sigmoid"
     sides: list[Side]
 
 
@@ -215,34 +226,3 @@ class Record:
         """The backward passes whose gradients a side stepped along."""
         consumed = {event for step in self.steps(side) for event in step.consumed()}
         return [event for event in self.all(Differentiation) if event in consumed]
-
-
-READABLE = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def readable(tensor: Tensor) -> bool:
-    """Whether a tensor has numbers that can be looked at."""
-    plain = tensor.dtype in READABLE and tensor.layout == torch.strided and not tensor.is_nested and not tensor.is_meta
-    return plain and not wrapped(tensor)
-
-
-def wrapped(tensor: Tensor) -> bool:
-    """Whether a tensor is one of torch.func's inside a transform, which has no memory yet."""
-    if tensor.layout != torch.strided or tensor.is_nested:
-        return False
-    try:
-        tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # what such a tensor says
-        return True
-    return False
-
-
-def tensors_in(value: object) -> Iterator[Tensor]:
-    """Every tensor in nested lists, tuples and dictionaries."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))

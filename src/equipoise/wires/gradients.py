@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Record, Step, Summand
+from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Pull, Record, Step, Summand
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Side, Weight
 from equipoise.wires.where import Place
@@ -20,14 +20,43 @@ def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
     ]  # fmt: skip
     if not record.steps(side):
         yield Fact(name, side.name, "untold", f"no step of {side.called} was seen")
+    elif not events and any(step.unknown for step in record.steps(side)):
+        yield Fact(name, side.name, "untold", f"where {side.called}'s gradients came from could not be followed")
     elif not good:
         yield _cut_off(record, side, judge, alone, events or _nobodys(record, judge))
-    elif not any(pull.size for event, call in good for (e, _, _), pull in call.pulls.items() if e is event):
+    elif (strangers := _strangers(record, side, judge)) is not None:
+        yield strangers
+    elif (pulls := _pulls(good)) and not any(pull.size for pull in pulls):
         place = good[0][0].place
         text = f"{judge.name} passes {side.name} a gradient that is exactly 0 in the backward at {place}"
         yield Fact(name, side.name, "broken", text, (place,))
     else:
         yield Fact(name, side.name, "holds", f"{side.name}'s gradient comes through {judge.name}")
+
+
+def _pulls(good: list[tuple[Differentiation, Call]]) -> list[Pull]:
+    """How some losses pull a discriminator's answers; none where they use its inner layers only."""
+    return [pull for event, call in good for (one, _, _), pull in call.pulls.items() if one is event]
+
+
+def _strangers(record: Record, side: Side, judge: Side) -> Fact | None:
+    """A discriminator is to be fooled by one generator and learns from the samples of another only."""
+    learnt, fooled = (_makers(record, own, judge) for own in (judge, side))
+    if not learnt or not fooled or set(learnt) & set(fooled):
+        return None
+    call = next(iter(fooled.values()))
+    text = (
+        f"{judge.name} judges for {side.name}, at {call.place}, what comes from {' and '.join(sorted(fooled))}, "
+        f"and learns from what comes from {' and '.join(sorted(learnt))}"
+    )
+    return Fact("adversarial", side.name, "broken", text, (call.place,))
+
+
+def _makers(record: Record, side: Side, judge: Side) -> dict[str, Call]:
+    """The generators whose samples a discriminator judged in a side's turn, with the judgement of each."""
+    calls = [call for event in record.own(side) for call in event.through if judge in call.sides]
+    made = [(one, call) for call in calls for one in kept(call.inputs, Call) if one.of("G")]
+    return {one.network.partition(".")[0]: call for one, call in made}
 
 
 def _nobodys(record: Record, judge: Side) -> list[Differentiation]:
@@ -103,6 +132,12 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
     for event in lost:
         text = f"the gradient taken at {event.place}, with create_graph, is in no loss: was its penalty left out?"
         yield Fact("terms", side.name, "broken", text, (event.place,))
+    void = [one for one in record.all(Differentiation) if one.void and any(side in call.sides for call in one.through)]
+    for event in {one.place: one for one in void}.values():
+        text = (
+            f"autograd.grad at {event.place} gave None: what is differentiated does not depend on what was asked about"
+        )
+        yield Fact("terms", side.name, "broken", text, (event.place,))
     moving = {place: values for place, values in _values(found).items() if place not in {one.place for one in dead}}
     for place, values in moving.items():
         shown = ", ".join(f"{value:.4g}" for value in values[:2])
@@ -110,7 +145,7 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
             f"the number added to the loss at {place} changes ({shown}) and has no gradient: .item(), float or NumPy?"
         )
         yield Fact("terms", side.name, "broken", text, (place,))
-    if not dead and not moving and not lost:
+    if not dead and not moving and not lost and not void:
         yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
 
 

@@ -36,8 +36,17 @@ def linear(roots: list[Node]) -> set[Node]:
 
 def weights_in(nodes: set[Node], by_id: dict[int, Weight]) -> set[Weight]:
     """The weights whose gradients a graph accumulates."""
-    found = (by_id.get(id(getattr(node, "variable", None))) for node in nodes)
+    held = [tensor for node in nodes for tensor in _hidden_in(node)]
+    found = (by_id.get(id(tensor)) for tensor in [*held, *(getattr(node, "variable", None) for node in nodes)])
     return {weight for weight in found if weight is not None}
+
+
+def _hidden_in(node: Node) -> list[Tensor]:
+    """The weights of a part that a reentrant checkpoint computes anew, which is no part of the graph until then."""
+    run = getattr(node, "run_function", None)
+    cells = [cell.cell_contents for cell in getattr(run, "__closure__", None) or ()]
+    parts = [part for part in [run, getattr(run, "__self__", None), *cells] if isinstance(part, torch.nn.Module)]
+    return [tensor for part in parts for tensor in part.parameters() if tensor.requires_grad]
 
 
 def behind(tensors: list[Tensor], by_id: dict[int, Weight]) -> set[Weight]:

@@ -86,7 +86,7 @@ def logits(record: Record, side: Side) -> Iterator[Fact]:
     differentiated = {event for one in record.all(Differentiation) for event in one.origin}
     wrong = [event for event in record.all(Squashed) if side in event.sides and event in differentiated]
     for event in {one.place: one for one in wrong}.values():
-        text = f"{event.name} at {event.place} applies a sigmoid to {side.name}'s answers, which end in one already"
+        text = f"{event.name} at {event.place} applies a {event.by} to {side.name}'s answers, which end in one already"
         yield Fact("logits", side.name, "broken", text, (event.place,))
     if not wrong:
         yield Fact("logits", side.name, "holds", f"{side.name}'s answers go through no second sigmoid")

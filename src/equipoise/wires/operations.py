@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Squashed, Summand, Unsound, readable
+from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Squashed, Summand, Unsound
 from equipoise.wires.graphs import behind, explore, notes
+from equipoise.wires.tensors import readable
 from equipoise.wires.where import caller
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 NOTHING: Origin = frozenset()
 SUMS = frozenset(["add", "add_", "sub", "sub_", "rsub", "__add__", "__radd__", "__rsub__", "__iadd__", "__isub__"])
 PAIRS = SUMS | {"mul", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
-LOGITS = frozenset(["binary_cross_entropy_with_logits", "softplus", "logsigmoid"])
+LOGITS = {
+    "binary_cross_entropy_with_logits": "sigmoid",
+    "softplus": "sigmoid",
+    "logsigmoid": "sigmoid",
+    "cross_entropy": "softmax",
+    "log_softmax": "softmax",
+}  # what a loss applies to its input
+FLAT = frozenset(["round", "floor", "ceil", "trunc", "sign", "sgn"])  # their gradient is 0
 VIEWS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "T", "Permute", "Expand", "Alias")
 OVERWRITES = frozenset(
     ["copy_", "zero_", "fill_", "normal_", "uniform_", "empty_like", "empty", "new_empty", "set_", "detach_"]
@@ -50,9 +58,10 @@ class Operation:
 
 
 def cuts(mode: Origins, operation: Operation) -> Origin:
-    """Something with a gradient goes in, something without comes out."""
-    inputs = operation.inputs
-    if not operation.gradient or all(o.requires_grad or any(o is i for i in inputs) for o in operation.outputs):
+    """Something with a gradient goes in, something without comes out, or something whose gradient is 0."""
+    inputs, flat = operation.inputs, operation.name.rstrip("_") in FLAT
+    kept = [o.grad_fn is not None or any(o is one for one in inputs) for o in operation.outputs]
+    if not operation.gradient or (all(kept) and not flat):
         return NOTHING
     lost = behind(inputs, mode.record.by_id)
     how = operation.name if torch.is_grad_enabled() else "no_grad"
@@ -136,15 +145,16 @@ def mixtures(mode: Origins, operation: Operation) -> Origin:
 
 
 def squashed(mode: Origins, operation: Operation) -> Origin:
-    """A loss that applies a sigmoid to what comes out of one."""
+    """A loss that applies a sigmoid or a softmax to what comes out of one."""
     if operation.name not in LOGITS or mode.inside or not operation.inputs:
         return NOTHING
     first = operation.inputs[0]
     nodes = explore([first.grad_fn], VIEWS) if first.grad_fn is not None else set()
     calls = [event for event in operation.origin if isinstance(event, Call) and event.of("D")]
-    if calls and any(node.name().startswith("SigmoidBackward") for node in nodes):
+    by = LOGITS[operation.name]
+    if calls and any(node.name().startswith(f"{by.title()}Backward") for node in nodes):
         sides = [side for call in calls for side in call.sides if side.role == "D"]
-        return frozenset([mode.record.add(Squashed(place=caller(), name=operation.name, sides=sides))])
+        return frozenset([mode.record.add(Squashed(place=caller(), name=operation.name, by=by, sides=sides))])
     return NOTHING
 
 

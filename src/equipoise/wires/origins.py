@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from equipoise.wires.events import (
     Call,
+    Clearing,
     Cut,
     Differentiation,
     Edit,
@@ -25,13 +26,14 @@ from equipoise.wires.events import (
     Origin,
     Record,
     Summand,
-    readable,
-    tensors_in,
 )
-from equipoise.wires.graphs import explore, linear, notes, weights_in
+from equipoise.wires.graphs import Node, explore, linear, notes, weights_in
 from equipoise.wires.operations import NOTHING, OBSERVERS, Operation, has_nan
 from equipoise.wires.players import Weight
-from equipoise.wires.where import NOWHERE, caller
+from equipoise.wires.tensors import readable, tensors_in
+from equipoise.wires.where import NOWHERE, Place, caller, given
+
+HARMLESS = frozenset(["requires_grad_", "detach_", "share_memory_"])  # they change no value
 
 
 class Origins(TorchFunctionMode):
@@ -104,9 +106,14 @@ class Origins(TorchFunctionMode):
     # ------------------------------------------------------------------------------------------------ gradients
 
     def _differentiate(self, kind: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.record.current is not None:  # a checkpoint's, which is part of the one that runs
+            return func(*args, **kwargs)
         first = args[0] if args else kwargs.get("tensors", kwargs.get("outputs"))
         losses = list(tensors_in(first))
         event = self.record.add(self._looked_into(kind, losses))
+        for loss in losses if kind == "backward" else ():
+            if loss.grad_fn is not None:
+                notes(loss.grad_fn).append(event)
         asked = tensors_in(args[1:2] if kind == "grad" else [])
         event.targets = {self.record.by_id[id(tensor)] for tensor in asked if id(tensor) in self.record.by_id}
         self.record.current = event
@@ -118,6 +125,7 @@ class Origins(TorchFunctionMode):
         outputs = list(tensors_in(result))
         origin = event.origin | {event}
         event.graph = any(tensor.requires_grad for tensor in outputs)
+        event.void = kind == "grad" and not outputs and bool(kwargs.get("create_graph"))
         if outputs and not event.graph and event.reachable:
             how = "autograd.grad without create_graph"
             origin |= {self.record.add(Cut(place=event.place, name=how, behind=event.reachable))}
@@ -129,18 +137,22 @@ class Origins(TorchFunctionMode):
         """What a loss is made of, before its graph is freed."""
         roots = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
         nodes = explore(roots)
-        through: dict[Call, set[Weight]] = {}
+        through: dict[Call, list[Node]] = {}
+        parts: set[Differentiation] = set()
         for node in nodes:
-            for call in notes(node):
-                if isinstance(call, Call):
-                    through.setdefault(call, set()).update(weights_in(explore([node]), self.record.by_id))
+            for note in notes(node):
+                if isinstance(note, Call):
+                    through.setdefault(note, []).append(node)
+                elif isinstance(note, Differentiation):
+                    parts.add(note)
         return Differentiation(
             place=caller(),
             kind=kind,
             origin=self.origin(losses),
             finite=all(bool(torch.isfinite(loss).all()) for loss in losses if readable(loss)),
             reachable=weights_in(nodes, self.record.by_id),
-            through=through,
+            through={call: weights_in(explore(those), self.record.by_id) for call, those in through.items()},
+            parts=parts,
             terms=[term for node in linear(roots) for term in notes(node) if isinstance(term, Summand)],
         )
 
@@ -161,7 +173,7 @@ class Origins(TorchFunctionMode):
         result = func(tensor, gradient)
         weight = self.record.by_id.get(id(tensor))
         if weight is not None and gradient is None:
-            weight.cleared, weight.ledger = caller(), ()
+            self._clear(weight, caller())
         elif weight is not None:
             made = [e for e in self.known.get(gradient, NOTHING) if isinstance(e, Differentiation) and e.kind == "grad"]
             weight.ledger = tuple(sorted(made, key=lambda event: event.when)[-1:])
@@ -172,13 +184,15 @@ class Origins(TorchFunctionMode):
 
     def _edits(self, name: str, args: tuple[Any, ...]) -> list[Edit]:
         """The gradients and the weights that an operation is about to change in place."""
-        if not name.endswith("_") or name.endswith("__") or not args:
+        if not name.endswith("_") or name.endswith("__") or name in HARMLESS or not args:
             return []
         targets = {id(tensor) for tensor in tensors_in(args[0])}
         own = [weight for weight in self.record.weights if id(weight.tensor) in targets]
         gradients = [weight for weight in self.record.weights if id(weight.tensor.grad) in targets]
         place = caller()
         called = place.called or name
+        if gradients and given("max_norm") == float("inf"):  # they were only to be measured
+            gradients = []
         found = [Edit(place=place, name=called, weights=own, gradients=False)] if own else []
         return found + ([Edit(place=place, name=called, weights=gradients, gradients=True)] if gradients else [])
 
@@ -187,7 +201,12 @@ class Origins(TorchFunctionMode):
             self.record.add(edit)
             return
         for weight in edit.weights:
-            weight.cleared, weight.ledger = edit.place, ()
+            self._clear(weight, edit.place)
+
+    def _clear(self, weight: Weight, place: Place) -> None:
+        if weight.ledger:
+            self.record.add(Clearing(place=place, weight=weight, lost=weight.ledger))
+        weight.cleared, weight.ledger = place, ()
 
 
 def _names(func: Callable[..., Any]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from equipoise.errors import InputError
 from equipoise.wires.where import Place
@@ -118,14 +119,22 @@ def weights_of(sides: list[Side]) -> list[Weight]:
     for side in sides:
         for name, network in side.networks.items():
             for key, tensor in network.named_parameters():
+                if is_lazy(tensor):
+                    raise InputError(
+                        f"wiring: {name}.{key} has no shape yet, so it cannot be watched; "
+                        f"call {name} once with a batch before"
+                    )
                 weight = weights.setdefault(id(tensor), Weight(tensor, trained=tensor.requires_grad))
                 weight.names.append(f"{name}.{key}")
                 if side not in weight.sides:
                     weight.sides.append(side)
     for side in sides:
+        sharers = [one for one in sides if one.optimiser is side.optimiser]
         for held in side.holds():
-            if id(held) in weights:
-                weights[id(held)].optimisers.append(side)
+            weight = weights.get(id(held))
+            if weight is not None:
+                holder = next((one for one in sharers if one in weight.sides), side)
+                weight.optimisers += [holder] if holder not in weight.optimisers else []
     return list(weights.values())
 
 

@@ -22,7 +22,7 @@ class Steps:
 
     def __init__(self, record: Record, mode: Origins, scalers: Scalers) -> None:
         self.record, self.mode, self.scalers = record, mode, scalers
-        self.pending: Step | None = None
+        self.pending: list[Step] = []
         self.quiet_before = False
         self.before = {weight: weight.tensor.detach().clone() for weight in record.weights}
 
@@ -32,8 +32,8 @@ class Steps:
             for weight in self.record.weights:
                 for handle in self._on_weight(weight):
                     stack.callback(handle.remove)
-            for side in self.record.sides:
-                stack.enter_context(self._on_steps(side))
+            for optimiser in {id(side.optimiser): side.optimiser for side in self.record.sides}.values():
+                stack.enter_context(self._on_steps([one for one in self.record.sides if one.optimiser is optimiser]))
             yield
         self._note_outside()
 
@@ -69,64 +69,75 @@ class Steps:
     # ------------------------------------------------------------------------------------------------ steps
 
     @contextmanager
-    def _on_steps(self, side: Side) -> Iterator[None]:
-        before, after = functools.partial(self._before_step, side), functools.partial(self._after_step, side)
-        if isinstance(side.optimiser, torch.optim.Optimizer):
-            handles = [side.optimiser.register_step_pre_hook(before), side.optimiser.register_step_post_hook(after)]
+    def _on_steps(self, sides: list[Side]) -> Iterator[None]:
+        """Hooks on one optimiser, which may be that of several sides."""
+        before, after = functools.partial(self._before_step, sides), self._after_step
+        optimiser = sides[0].optimiser
+        if isinstance(optimiser, torch.optim.Optimizer):
+            handles = [optimiser.register_step_pre_hook(before), optimiser.register_step_post_hook(after)]
             try:
                 yield
             finally:
                 for handle in handles:
                     handle.remove()
         else:
-            with replaced(side.optimiser, "step", lambda own: functools.partial(_hooked, own, before, after)):
+            with replaced(optimiser, "step", lambda own: functools.partial(_hooked, own, before, after)):
                 yield
 
     def _before_step(
-        self, side: Side, optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, sides: list[Side], optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         closures = [value for value in [*args, *kwargs.values()] if callable(value) and value is not optimiser]
         if not closures:
-            self._look(side)
+            self._look(sides)
         self.quiet_before = self.mode.hush(True)
         if not closures:
             return None
 
         def swap(value: Any) -> Any:
-            return self._watched(side, value) if any(value is one for one in closures) else value
+            return self._watched(sides, value) if any(value is one for one in closures) else value
 
         return tuple(map(swap, args)), {name: swap(value) for name, value in kwargs.items()}
 
-    def _watched(self, side: Side, closure: Callable[..., Any]) -> Callable[..., Any]:
+    def _watched(self, sides: list[Side], closure: Callable[..., Any]) -> Callable[..., Any]:
         """A closure of a step: its work belongs to the loop, and after it the gradients are there."""
 
         def run(*args: Any, **kwargs: Any) -> Any:
             with self.mode.quiet(False):
                 result = closure(*args, **kwargs)
-                self._look(side)
+                self._look(sides)
             return result
 
         return run
 
-    def _look(self, side: Side) -> None:
-        """What a side is about to step along."""
+    def _look(self, sides: list[Side]) -> None:
+        """What the sides of an optimiser are about to step along."""
+        before = {step.side: step.consumed() | step.earlier for step in self.pending}
         with self.mode.quiet():
-            self._note_outside()
-            weights = [weight for weight in self.record.weights if side in weight.optimisers]
-            full = {weight: weight.ledger for weight in weights if weight.tensor.grad is not None and weight.ledger}
-            found_inf = getattr(side.optimiser, "found_inf", None)
-            self.pending = Step(
-                place=caller(),
-                side=side,
-                ledgers=full,
-                frozen={weight for weight in weights if not weight.tensor.requires_grad},
-                unsound=[weight for weight in full if not is_finite(weight)],
-                zero=all(is_empty(weight) for weight in full),
-                scaled_by=self.scalers.stepping,
-                unscaled=self._unscaled(side, full),
-                rates=[float(group.get("lr", 1)) for group in getattr(side.optimiser, "param_groups", [])],
-                skipped=found_inf is not None and bool(torch.as_tensor(found_inf).any()),
-            )
+            if not before:
+                self._note_outside()
+            self.pending = [self._about(side) for side in sides]
+        for step in self.pending:
+            step.earlier = before.get(step.side, set())
+
+    def _about(self, side: Side) -> Step:
+        weights = [weight for weight in self.record.weights if side in weight.optimisers]
+        there = [weight for weight in weights if weight.tensor.grad is not None]
+        full = {weight: weight.ledger for weight in there if weight.ledger}
+        found_inf = getattr(side.optimiser, "found_inf", None)
+        return Step(
+            place=caller(),
+            side=side,
+            ledgers=full,
+            frozen={weight for weight in weights if not weight.tensor.requires_grad},
+            unsound=[weight for weight in full if not is_finite(weight)],
+            zero=all(is_empty(weight) for weight in full),
+            scaled_by=self.scalers.stepping,
+            unscaled=self._unscaled(side, full),
+            unknown=any(not weight.ledger and not is_empty(weight) for weight in there),
+            rates=[float(group.get("lr", 1)) for group in getattr(side.optimiser, "param_groups", [])],
+            skipped=found_inf is not None and bool(torch.as_tensor(found_inf).any()),
+        )
 
     def _unscaled(self, side: Side, full: dict[Weight, tuple[Differentiation, ...]]) -> bool:
         """Whether a scaler divided the gradients by its scale since the last backward pass."""
@@ -134,15 +145,16 @@ class Steps:
         calls = [one for one in self.record.all(Scaling) if one.what == "unscale_" and one.when > last]
         return any(one.optimiser is side.optimiser for one in calls)
 
-    def _after_step(self, side: Side, optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _after_step(self, optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.mode.hush(self.quiet_before)
-        step, self.pending = self.pending, None
-        if step is None:
-            return
+        steps, self.pending = self.pending, []
         with self.mode.quiet():
-            step.changed = self._changes()
-            step.broke = [weight for weight in step.changed if not bool(torch.isfinite(weight.tensor).all())]
-            self.record.add(step)
+            changed = self._changes() if steps else set()
+            for step in steps:
+                others = {one.side for one in steps} - {step.side}
+                step.changed = {weight for weight in changed if not others & set(weight.optimisers)}
+                step.broke = [weight for weight in step.changed if not bool(torch.isfinite(weight.tensor).all())]
+                self.record.add(step)
 
     def _note_outside(self) -> None:
         changed = self._changes()

@@ -1,11 +1,12 @@
-"""Facts about steps: who was moved by whom, along whose gradients, and which optimiser holds what."""
+"""Facts about steps: who was moved by whom, and along whose gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Differentiation, Edit, Outside, Record, Scaling, Step
+from equipoise.wires.events import Clearing, Cut, Differentiation, Edit, Outside, Record, Scaling, Step
 from equipoise.wires.fact import Fact, named
+from equipoise.wires.operations import FLAT
 from equipoise.wires.players import Side, Weight
 
 
@@ -57,9 +58,11 @@ def _idle(record: Record, side: Side, step: Step) -> Fact:
     if not step.ledgers and cleared and _written_before(record, held, step):
         text = f"{start}: its gradients were cleared at {cleared[-1]}, after backward and before the step"
         return Fact("own", side.name, "broken", text, (step.place, cleared[-1]))
-    there = "its gradient was exactly 0" if step.zero else "though gradients were there"
+    flat = [event for one in step.consumed() for event in one.origin if isinstance(event, Cut) and event.name in FLAT]
+    by = f" behind {flat[0].name} at {flat[0].place}" if flat else ""
+    there = f"its gradient was exactly 0{by}" if step.zero else "though gradients were there"
     why = there if step.ledgers else "no gradient had reached it"
-    return Fact("own", side.name, "broken", f"{start}: {why}", (step.place,))
+    return Fact("own", side.name, "broken", f"{start}: {why}", (step.place, *(cut.place for cut in flat[:1])))
 
 
 def _written_before(record: Record, held: list[Weight], step: Step) -> bool:
@@ -71,7 +74,7 @@ def _written_before(record: Record, held: list[Weight], step: Step) -> bool:
 def stale(record: Record, side: Side) -> Iterator[Fact]:
     """A side steps along its own loss's gradients of this time, and along nothing else."""
     steps = record.steps(side)
-    found = _reused(side, steps) or _foreign(record, side, steps)
+    found = _reused(side, steps) or _foreign(record, side, steps) or _doubled(side, steps)
     if found is not None:
         yield found
     elif len(steps) < 2:
@@ -86,6 +89,7 @@ def stale(record: Record, side: Side) -> Iterator[Fact]:
             "stale", side.name, "holds", f"nothing was left over in the gradients that {side.called} stepped along"
         )
     yield from _wasted(record, side)
+    yield from _discarded(record, side, steps)
 
 
 def _reused(side: Side, steps: list[Step]) -> Fact | None:
@@ -118,6 +122,45 @@ def _foreign(record: Record, side: Side, steps: list[Step]) -> Fact | None:
                     f"in {weight.name} both players' losses are added up; go backward apart, or through a reversal"
                 )
                 return Fact("stale", side.name, "broken", text, (step.place, both[0].place))
+    return None
+
+
+def _doubled(side: Side, steps: list[Step]) -> Fact | None:
+    """A loss that went backward by itself and as a summand of another."""
+    pairs = {(part, whole): step for step in steps for ledger in step.ledgers.values()
+             for whole in ledger for part in whole.parts & set(ledger)}  # fmt: skip
+    for (part, whole), step in pairs.items():
+        text = (
+            f"{side.called}.step() at {step.place} used the gradient of the loss that went backward at {part.place} "
+            f"twice: it is part of the loss that went backward at {whole.place}, too"
+        )
+        return Fact("stale", side.name, "broken", text, (part.place, whole.place))
+    return None
+
+
+def _discarded(record: Record, side: Side, steps: list[Step]) -> Iterator[Fact]:
+    """Each time, a backward pass was cleared away and made again before the step: accumulation of one batch only."""
+    lost = [_discarded_before(record, step) for step in steps]
+    if len(steps) > 1 and all(lost):
+        clearing = next(one for one in lost if one is not None)
+        event = clearing.lost[-1]
+        text = (
+            f"the gradient of the backward at {event.place} was cleared at {clearing.place} and taken again before "
+            f"{side.called}.step() at {steps[0].place}, each time: only the last one counts"
+        )
+        yield Fact("discarded", side.name, "broken", text, (event.place, clearing.place))
+
+
+def _discarded_before(record: Record, step: Step) -> Clearing | None:
+    """A gradient of a step's own loss that was cleared since the last step of anybody, while no weight changed."""
+    since = max((one.when for one in record.all(Step) if one.when < step.when), default=-1)
+    used = {event for one in record.all(Step) for event in one.consumed() | one.earlier}
+    for clearing in record.all(Clearing):
+        made = [event for event in clearing.lost if since < event.when and event not in used]
+        again = [event for event in step.consumed() if any(event.place == one.place for one in made)]
+        moved = any(since < one.when < step.when for one in record.all(Outside))
+        if step.side in clearing.weight.sides and clearing.when < step.when and again and not moved:
+            return clearing
     return None
 
 
@@ -190,36 +233,3 @@ def outside(record: Record, side: Side) -> Iterator[Fact]:
         how = f", by {by[0].name} at {by[0].place}" if by else ""
         text = f"changed between steps{how}: {named(changed)}"
         yield Fact("outside", side.name, "note", text, tuple(one.place for one in by[:1]))
-
-
-def optimisers(record: Record) -> Iterator[Fact]:
-    """Every trainable tensor is in exactly one optimiser, and in one of its own side."""
-    trained = [weight for weight in record.weights if weight.trained or weight.tensor.requires_grad]
-    broken = []
-    for side in record.sides:
-        lost = [weight for weight in trained if side in weight.sides and not weight.optimisers]
-        strangers = [tensor for tensor in side.holds() if id(tensor) not in record.by_id]
-        if lost:
-            text = f"no optimiser holds {named(lost)}"
-            wrong = {one for w in trained for one in w.optimisers if one is side and side not in w.sides}
-            text += f"; {side.called} holds tensors of another player instead" if wrong else ""
-            text += (f"; {side.called} holds {len(strangers)} tensors of none of the networks: was {side.name} copied, "
-                     "replaced or moved after the optimiser was made?") if strangers else ""  # fmt: skip
-            broken.append(Fact("optimisers", side.name, "broken", text))
-        elif strangers:
-            text = f"{side.called} also holds {len(strangers)} tensors of networks not given; a list is watched whole"
-            yield Fact("optimisers", side.name, "note", text)
-    twice = [weight for weight in trained if len(weight.optimisers) > 1]
-    if twice:
-        holders = " and ".join(dict.fromkeys(side.called for weight in twice for side in weight.optimisers))
-        broken.append(Fact("optimisers", "", "broken", f"{holders} both hold {named(twice)}"))
-    for side in record.sides:
-        astray = [w for w in trained if len(w.optimisers) == 1 and w.optimisers[0] is side and side not in w.sides]
-        if astray:
-            text = f"{side.called} moves {named(astray)}, which {side.name} does not have"
-            broken.append(Fact("optimisers", side.name, "broken", text))
-    yield from broken
-    if not broken:
-        frozen = len(record.weights) - len(trained)
-        yield Fact("optimisers", "", "holds", f"each of {len(trained)} trainable tensors is in one optimiser, its own"
-                                              + (f"; {frozen} tensors are frozen" if frozen else ""))  # fmt: skip

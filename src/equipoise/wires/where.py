@@ -43,6 +43,17 @@ def caller() -> Place:
     return NOWHERE
 
 
+def given(name: str) -> object:
+    """What the library function that the user called, or one within, was given under a name."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if not module.startswith(OWN) and (module.partition(".")[0] not in LIBRARIES or name in frame.f_locals):
+            return frame.f_locals.get(name) if module.partition(".")[0] in LIBRARIES else None
+        frame = frame.f_back
+    return None
+
+
 def shortened(path: str) -> str:
     """A path from the working directory where it lies below it."""
     relative = os.path.relpath(path) if os.path.isabs(path) else path

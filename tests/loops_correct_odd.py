@@ -220,6 +220,27 @@ def one_loss_two_signs(wiring: Wiring) -> list[nn.Module]:
 
 
 @correct
+def cycle_with_four_optimisers(wiring: Wiring) -> list[nn.Module]:
+    """Each of two generators has its own discriminator and optimiser, and gets nothing from the other discriminator."""
+    torch.manual_seed(0)
+    AB, BA, A, B = mlp(2, 2), mlp(2, 2), mlp(2, 1), mlp(2, 1)
+    opt_AB, opt_BA, opt_A, opt_B = adam(AB), adam(BA), adam(A), adam(B)
+    with wiring({"AB": AB, "BA": BA}, {"A": A, "B": B}, {"AB": opt_AB, "BA": opt_BA}, {"A": opt_A, "B": opt_B}):
+        for real_A in reals():
+            real_B = -real_A
+            fake_A, fake_B = BA(real_B), AB(real_A)
+            cycle = F.l1_loss(BA(fake_B), real_A) + F.l1_loss(AB(fake_A), real_B)
+            opt_AB.zero_grad()
+            opt_BA.zero_grad()
+            (g_loss(A(fake_A)) + g_loss(B(fake_B)) + 10 * cycle).backward()
+            opt_AB.step()
+            opt_BA.step()
+            move_d(A, opt_A, real_A, fake_A)
+            move_d(B, opt_B, real_B, fake_B)
+    return [AB, BA, A, B]
+
+
+@correct
 def d_with_resting_weights(wiring: Wiring) -> list[nn.Module]:
     """G learns through D with detached weights, all gradients are clipped at once, and PyTorch's average follows."""
     torch.manual_seed(0)

@@ -13,15 +13,14 @@ from equipoise.wires.where import Place
 def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
     """A generator receives a gradient through a discriminator."""
     name, events = "adversarial", record.own(side)
-    alone = {weight for weight in record.weights if side in weight.sides and judge not in weight.sides}
-    good = [
-        (event, call) for event in events for call, behind in event.through.items()
-        if judge in call.sides and behind & alone
-    ]  # fmt: skip
+    alone, good = _alone(record, side, judge), _good(record, side, judge)
     if not record.steps(side):
         yield Fact(name, side.name, "untold", f"no step of {side.called} was seen")
     elif not events and any(step.unknown for step in record.steps(side)):
         yield Fact(name, side.name, "untold", f"where {side.called}'s gradients came from could not be followed")
+    elif not good and _others(record, side, judge):
+        text = f"{judge.name} passes {side.name} no gradient: it judges another generator, and {side.name} has a judge"
+        yield Fact(name, side.name, "note", text)
     elif not good:
         yield _cut_off(record, side, judge, alone, events or _nobodys(record, judge))
     elif (strangers := _strangers(record, side, judge)) is not None:
@@ -32,6 +31,27 @@ def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
         yield Fact(name, side.name, "broken", text, (place,))
     else:
         yield Fact(name, side.name, "holds", f"{side.name}'s gradient comes through {judge.name}")
+
+
+def _alone(record: Record, side: Side, judge: Side) -> set[Weight]:
+    """The weights that a generator does not share with a discriminator."""
+    return {weight for weight in record.weights if side in weight.sides and judge not in weight.sides}
+
+
+def _good(record: Record, side: Side, judge: Side) -> list[tuple[Differentiation, Call]]:
+    """The judgements through which a generator's own losses reach it."""
+    alone = _alone(record, side, judge)
+    return [
+        (event, call) for event in record.own(side) for call, behind in event.through.items()
+        if judge in call.sides and behind & alone
+    ]  # fmt: skip
+
+
+def _others(record: Record, side: Side, judge: Side) -> bool:
+    """Whether a generator is judged by another discriminator, and the discriminator judges another generator."""
+    return any(_good(record, side, one) for one in record.sides if one.role == "D") and any(
+        _good(record, one, judge) for one in record.sides if one.role == "G"
+    )
 
 
 def _pulls(good: list[tuple[Differentiation, Call]]) -> list[Pull]:

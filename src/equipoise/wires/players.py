@@ -131,8 +131,8 @@ def weights_of(sides: list[Side]) -> list[Weight]:
     for side in sides:
         sharers = [one for one in sides if one.optimiser is side.optimiser]
         for held in side.holds():
-            weight = weights.get(id(held))
-            if weight is not None:
+            if id(held) in weights:
+                weight = weights[id(held)]
                 holder = next((one for one in sharers if one in weight.sides), side)
                 weight.optimisers += [holder] if holder not in weight.optimisers else []
     return list(weights.values())

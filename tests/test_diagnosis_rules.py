@@ -200,8 +200,8 @@ def test_a_loss_that_no_longer_moves_is_dead():
 
 def test_nothing_said_of_nothing():
     verdict = diagnose(History())
-    assert verdict.findings == () and verdict.severity == Severity.GOOD and len(verdict.untold) == 7
-    assert verdict.text().startswith("no sign of imbalance in what is told")
+    assert verdict.findings == () and verdict.severity == Severity.GOOD and len(verdict.untold) == 1
+    assert verdict.text().startswith("no sign of imbalance in what is told") and "anything: no finite" in verdict.text()
 
 
 def test_updates_that_are_lost():
@@ -220,3 +220,35 @@ def test_gradients_that_grow_are_a_note_where_nothing_is_told_of_the_samples_and
     grown = {"gradient_G": (0.1, 40.0)}
     assert [(f.name, f.severity) for f in diagnose(history(grown)).findings] == [("gradient-explodes", Severity.NOTE)]
     assert names(diagnose(history(HEALTHY | grown)), Severity.GOOD) == {"healthy"}
+
+
+def test_a_d_that_no_longer_errs_is_no_dead_run_where_another_loss_holds_g():
+    """A hinge that is won is exactly 0, look after look; the reconstruction goes on."""
+    won = {"loss_D": 0.0, "reconstruction": (1.0, 0.7), "adversarial_share": 0.3}
+    assert diagnose(history(won, anchored=True)).severity == Severity.GOOD
+    assert "dead-run" in names(diagnose(history(won)))
+
+
+def test_a_branch_that_is_cut_off_is_named_as_the_cause():
+    for last, cut in ((0.0, True), (1e-4, False)):
+        found = diagnose(
+            history({"adversarial_share": [0.3] * (LOOKS // 2) + [last] * (LOOKS - LOOKS // 2)}, anchored=True)
+        )
+        (one,) = [one for one in found.findings if one.name == "gradient-vanishes"]
+        assert ("no longer reaches G" in one.cause) == cut
+
+
+@pytest.mark.parametrize(
+    ("total", "looks", "alarm"), [(40.0, 3, False), (40.0, 12, True), (None, 8, False), (None, 12, True)]
+)
+def test_samples_that_have_not_spread_yet_are_no_collapse(total, looks, alarm):
+    begun = History(facts={"total_kimg": total} if total else {})
+    for look in range(looks):
+        begun.add(float(look + 1), {"diversity": 0.1, "energy": 0.5})
+    assert ("collapse" in names(diagnose(begun))) == alarm
+
+
+def test_an_adversarial_loss_that_has_nearly_all_of_the_gradient_is_noted():
+    for share, noted in ((0.97, True), (0.6, False)):
+        found = diagnose(history({"adversarial_share": share, "reconstruction": (1.0, 0.5)}, anchored=True)).findings
+        assert [(one.name, one.severity) for one in found] == [("anchor-lost", Severity.NOTE)] * noted

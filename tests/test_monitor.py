@@ -117,6 +117,22 @@ def test_the_cost_is_told_from_where_the_adversarial_loss_came_in():
     assert told == pytest.approx([1, 1, 1, 1.5, 2.5])  # over 2.0, where it came in; that it went again changes nothing
 
 
+def test_a_loss_that_goes_below_0_has_no_ratio():
+    """An improving log-likelihood, from -1 to -5, would read as five times worse."""
+    monitor, told = Monitor(anchored=True), []
+    for value in (2.0, -1.0, -5.0, 3.0):
+        output = torch.ones(4, 3, requires_grad=True) * 1
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+        monitor.observe("G", output=output, adversarial=output.sum(), reconstruction=value * output.mean())
+        told.append(monitor.step(4000).signals.get("reconstruction"))
+    assert told == [1.0, None, None, None]
+
+
+def test_a_critics_logits_have_no_zero():
+    assert Monitor(loss="wasserstein").history.facts["relativistic"]
+    assert not Monitor(loss="hinge").history.facts["relativistic"]
+
+
 def test_steps_relative_to_the_weights_and_the_loop_undisturbed():
     def trained(monitor):
         torch.manual_seed(0)

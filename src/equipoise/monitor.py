@@ -88,7 +88,9 @@ class Monitor:
         self.ideal = find("loss", loss).facts["ideal"] if isinstance(loss, str) else (loss or (0.0, None))
         facts = {"anchored": anchored, "total_kimg": total / 1000 if total else None, "source": "a loop of one's own"}
         facts |= {"loss": loss} if isinstance(loss, str) else {}
-        facts |= {"relativistic": "real_logits" in parameters(self.loss.g)} if self.loss else {}
+        facts |= (
+            {"relativistic": loss == "wasserstein" or "real_logits" in parameters(self.loss.g)} if self.loss else {}
+        )
         facts = {name: value for name, value in facts.items() if value is not None}
         self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts, on_tick=on_tick)
         self.tick_kimg, self.look = tick_kimg, look
@@ -274,8 +276,10 @@ class Monitor:
         found: dict[str, float] = {}
         if "reconstruction" in readings:
             now = readings["reconstruction"].mean
-            if self.first is None or not (self._watched() if self.joined is None else self.joined):
+            waiting = not (self._watched() if self.joined is None else self.joined)
+            if self.first is None or (waiting and not math.isnan(self.first)):
                 self.first = now
+            self.first = math.nan if now < 0 else self.first  # it has no zero, so that a ratio says nothing
             found["reconstruction"] = now / self.first if self.first else math.nan
         if "share" in readings:
             self.joined = bool(self.joined) or readings["share"].mean > 0

@@ -10,6 +10,7 @@ from equipoise.diagnosis.limits import (
     ALL,
     DOUBLED,
     EXPLODED,
+    NEARLY,
     NO_STEP,
     OUTWEIGHS,
     RISES,
@@ -67,7 +68,11 @@ def vanishes(history: History) -> Finding | None:
             else "keep D from being sure: r1.gamma up, instance-noise, or a lower D.lr",
             "go back to a snapshot from before, since a saturated D does not come back by itself",
         ),
-        "the minimax loss saturates where D is sure" if saturating and saturated else "",
+        "the adversarial loss no longer reaches G: it is weighted by 0, or cut off on its way"
+        if history.now("adversarial_share") == 0
+        else "the minimax loss saturates where D is sure"
+        if saturating and saturated
+        else "",
     )
 
 
@@ -121,7 +126,12 @@ def dead(history: History) -> Finding | None:
 
 
 def _still(history: History) -> Evidence | None:
-    """D's loss has been the same number in the last 30 % of the looks, five at least."""
+    """D's loss has been the same number in the last 30 % of the looks, five at least.
+
+    Where another loss holds G, a D that is far ahead or waits is no sign that the run is dead.
+    """
+    if history.facts.get("anchored"):
+        return None
     values = history.values("loss_D")
     last = values[-max(5, round(0.3 * len(values))) :]
     if len(last) < 5 or len(values) < 8 or (spread := statistics.pstdev(last)) >= STILL.value:
@@ -131,21 +141,28 @@ def _still(history: History) -> Evidence | None:
 
 @finding("anchor-lost", claim="the loss that holds G rises: the adversarial part drags it away", treats="")
 def anchor_lost(history: History) -> Finding | None:
-    """Where G is held by a reconstruction too: that one has risen above its own best, three looks in a row."""
-    best = history.best("reconstruction")[1]
-    if not best > 0 or not history.persists("reconstruction", lambda value: value > RISES.value * best):
-        return None
-    source = f"{RISES.value} of its own best; {RISES.source}"
-    risen = held(history, "reconstruction", "above", Limit(round(RISES.value * best, 4), source))
-    if risen is None:
+    """Where G is held by a reconstruction too: that one has risen, or has next to no part in G's gradient."""
+    risen = _risen(history)
+    if risen is None and held(history, "adversarial_share", "above", NEARLY) is None:
         return None
     return Finding(
         "anchor-lost",
-        Severity.WARNING,
-        "the reconstruction has got worse since the discriminator joined in",
+        Severity.WARNING if risen else Severity.NOTE,
+        "the reconstruction has got worse since the discriminator joined in"
+        if risen
+        else "the adversarial loss has nearly all of G's gradient, so that little holds G",
         some(risen, held(history, "adversarial_share", "above", OUTWEIGHS)),
         (
             "lower the adversarial loss's weight, or hold its share of the gradient at a fixed value",
             "or start the discriminator later, when the reconstruction has settled",
         ),
     )
+
+
+def _risen(history: History) -> Evidence | None:
+    """The reconstruction has been above its own best, three looks in a row."""
+    best = history.best("reconstruction")[1]
+    if not best > 0 or not history.persists("reconstruction", lambda value: value > RISES.value * best):
+        return None
+    source = f"{RISES.value} of its own best; {RISES.source}"
+    return held(history, "reconstruction", "above", Limit(round(RISES.value * best, 4), source))

@@ -62,3 +62,4 @@ NO_STEP = Limit(1e-7, CHOSEN)  # step: below the rounding of single precision
 STILL = Limit(1e-4, CHOSEN)  # spread of loss_D over its ideal: nothing moves
 RISES = Limit(1.2, CHOSEN)  # reconstruction over its own best
 OUTWEIGHS = Limit(0.5, CHOSEN)  # adversarial_share: more of G's gradient than the rest
+NEARLY = Limit(0.9, CHOSEN)  # the same: nearly all of it

@@ -24,7 +24,8 @@ def collapse(history: History) -> Finding | None:
     if narrow is None and not lost:
         return None
     gone = held(history, "diversity", "below", COLLAPSED)
-    if gone is None and not lost and history.share is not None and history.share < 0.2:
+    looks, share = len(history.signals.get("diversity", [])), history.share
+    if not lost and (looks < 2 * FEWEST if share is None else share < 0.2):
         return None  # samples spread in the course of the first updates
     return Finding(
         "collapse",

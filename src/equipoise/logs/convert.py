@@ -29,7 +29,8 @@ IDEAL: dict[str, tuple[float, float | None]] = {
     "f-gan": (2 * LOG2, LOG2),
     "multi-hinge": (2.0, 1.0),
 }
-RELATIVISTIC = ("rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares")
+# Losses whose logits have no zero: those that compare, and a critic's.
+RELATIVISTIC = ("wasserstein", "rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares")
 
 
 @dataclass

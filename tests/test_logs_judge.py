@@ -52,9 +52,9 @@ def test_time_that_is_counted_in_steps_is_called_so(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("step,diversity\n" + "".join(f"{step},0.9\n" for step in range(9)))
     assert judge(path).text().startswith("a log of a table, up to 8 steps")
-    path.write_text("epoch,diversity\n" + "".join(f"{step},0.3\n" for step in range(9)))
+    path.write_text("epoch,diversity\n" + "".join(f"{step},0.3\n" for step in range(12)))
     said = judge(path).text()
-    assert "up to 8 epochs" in said and "since 0 epochs" in said and "counted in epochs, not kimg" in said
+    assert "up to 11 epochs" in said and "since 0 epochs" in said and "counted in epochs, not kimg" in said
     assert "say --batch" not in said  # which would not help
     path.write_text("step,diversity\n" + "".join(f"{step},0.9\n" for step in range(9)))
     assert judge(path, Told(batch=500)).text().startswith("a log of a table, up to 4 kimg")

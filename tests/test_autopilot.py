@@ -60,13 +60,30 @@ def test_the_breadth_falls_with_the_root_of_the_inputs():
 
 def test_of_length_and_width_the_one_that_asks_for_smaller_steps_counts():
     plant = plant_of(g_widths=[256, 256])
-    narrow, wide = beginning.extent(plant, "D"), beginning.extent(plant, "G")
-    assert narrow == 1 and 0.5 <= wide < 0.52
+    wide = beginning.breadth(plant.step.networks["G"])
+    assert 0.5 <= wide < 0.52
+    assert beginning.within((1.0, 2.0), plant, "D") == (1.0, 2.0)
+    assert beginning.within((1.0, 2.0), plant, "G") == (wide, 2 * wide)
     plant.config = dataclasses.replace(plant.config, kimg=18000 * plant.config.recipe.batch / 1000)
     assert plant.updates == 18000
-    assert beginning.extent(plant, "D") == pytest.approx(0.5) and beginning.extent(plant, "G") == 0.5
-    held = governor.Governor(plant_of(d_widths=[256, 256]))
-    assert held.band("G") == (0.008, 0.015) and held.band("D") == pytest.approx((0.008 * wide, 0.015 * wide), rel=0.02)
+    assert (
+        beginning.within((1.0, 2.0), plant, "D")
+        == beginning.within((1.0, 2.0), plant, "G")
+        == pytest.approx((0.5, 1.0))
+    )
+    assert governor.Governor(plant).band("G") == pytest.approx((0.004, 0.0075))
+
+
+@pytest.mark.parametrize("scaled", [nn.BatchNorm1d(8), nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8))])
+def test_networks_that_set_their_own_scale_have_a_looser_band_at_any_width(scaled):
+    plant = plant_of()
+    assert beginning.is_plain(plant.step.networks["D"])
+    plant.step.networks["D"] = nn.Sequential(nn.Linear(2, 8), scaled, nn.Linear(8, 1))
+    assert not beginning.is_plain(plant.step.networks["D"]) and beginning.is_plain(plant.step.networks["G"])
+    assert beginning.within((1.5, 2.0), plant, "D") == (0.5, 2.0) and beginning.within((1.5, 2.0), plant, "G") == (
+        1.5,
+        2.0,
+    )
 
 
 def test_a_rate_out_of_proportion_is_brought_to_the_edge():

@@ -27,8 +27,9 @@ from equipoise.turn import Role
 RATE = (
     0.012,
     0.021,
-)  # of Adam's learning rate over the weights' rms, for runs of 2,250 updates of layers of 64: see `extent`
+)  # of Adam's learning rate over the weights' rms, for runs of 2,250 updates of layers of 64: see `within`
 INPUTS, NARROWEST = 64, 0.25  # inputs of a layer with which the bands were measured, and their least part for more
+LOOSER = 3  # how far below its band a network's step may lie that is not plain
 SCALE = 3.0  # a layer whose output is this many times too large or too small is rescaled
 LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start at zero
 MOMENTUM = 0.5  # beta1 above it makes the game rotate
@@ -64,12 +65,19 @@ def breadth(network: nn.Module) -> float:
     return min(1.0, max(math.sqrt(INPUTS / inputs), NARROWEST))
 
 
-def extent(plant: Plant, role: Role) -> float:
-    """What the bands are multiplied with: the smaller of `pace` and `breadth`.
+def within(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, float]:
+    """A band for this run and player: times the smaller of `pace` and `breadth`.
 
-    Not their product: the long runs that the first was fitted to were of wide networks.
+    Not times their product: the long runs that the first was fitted to were of wide networks. Networks with
+    normalisation, residual branches or reparametrised weights set their own scale, and relative steps mean less: the
+    width does not count, and steps are called too small only below a third of the band. The published dcgan takes
+    steps of .002 to .006.
     """
-    return min(pace(plant.updates), breadth(plant.step.networks[role]))
+    network = plant.step.networks[role]
+    if is_plain(network):
+        scale = min(pace(plant.updates), breadth(network))
+        return band[0] * scale, band[1] * scale
+    return band[0] * pace(plant.updates) / LOOSER, band[1] * pace(plant.updates)
 
 
 def rates(plant: Plant, act: bool) -> list[Move]:
@@ -80,7 +88,7 @@ def rates(plant: Plant, act: bool) -> list[Move]:
             continue
         dial, rms = plant.dials[f"{role}.lr"], weights_rms(plant.step.networks[role])
         now = dial.base / rms if rms > 0 else 0.0
-        low, high = (extent(plant, role) * edge for edge in RATE)
+        low, high = within(RATE, plant, role)
         if now <= 0 or low <= now <= high:
             continue
         wanted = dial.base * (low if now < low else high) / now
@@ -189,14 +197,18 @@ def _rescaled(
     return made
 
 
+def is_plain(network: nn.Module) -> bool:
+    """Whether nothing but the weights sets the scale of what layers give."""
+    return not any(
+        isinstance(m, NORMS) or parametrize.is_parametrized(m) or getattr(m, "residual_layers", None) is not None
+        for m in network.modules()
+    )
+
+
 def _plain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Layers in order, of a network without normalisation and residual branches, which have scales of their own."""
-    modules = list(network.modules())
-    if any(isinstance(m, NORMS) or getattr(m, "residual_layers", None) is not None for m in modules):
-        return
-    for name, layer in network.named_modules():
-        if isinstance(layer, WEIGHTED) and not parametrize.is_parametrized(layer):
-            yield name, layer
+    if is_plain(network):
+        yield from ((name, m) for name, m in network.named_modules() if isinstance(m, WEIGHTED))
 
 
 def _passed(network: nn.Module, layer: nn.Module, inputs: tuple[Tensor, Tensor | None]) -> tuple[float, float]:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from equipoise.actuators import Actuator
-from equipoise.autopilot.beginning import extent
+from equipoise.autopilot.beginning import within
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
 from equipoise.step import ROLES
 from equipoise.turn import Role
 
-BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250 updates of layers of 64: see `extent`
+BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250 updates of layers of 64: see `within`
 WIDEST = 1000.0  # factor on the rate it began with, either way
 SLOWEST, FASTEST = 0.3, 2.0  # factors on the rate at a look
 FADED = 0.02  # below this factor of its schedule the rate has had its time
@@ -30,7 +30,7 @@ class Governor:
         self.plant = plant
         self.hold: dict[Role, float] = dict.fromkeys(ROLES, 1.0)
         self.slower = self.landing = 1.0  # the same for both players: for good, and towards the end
-        self.extent = {role: extent(plant, role) for role in ROLES}
+        self.bands = {role: within(BAND, plant, role) for role in ROLES}
         self.rates: dict[Role, Actuator] = {}
         for role in ROLES:
             base = plant.dials[f"{role}.lr"].base
@@ -62,9 +62,8 @@ class Governor:
 
     def band(self, role: Role) -> tuple[float, float]:
         """The band of this moment: for this length and width, times the schedule's factor, times what holds it back."""
-        scale = self.extent[role] * self.plant.dials[f"{role}.lr"].factor
-        scale *= self.hold[role] * self.slower * self.landing
-        return BAND[0] * scale, BAND[1] * scale
+        scale = self.plant.dials[f"{role}.lr"].factor * self.hold[role] * self.slower * self.landing
+        return self.bands[role][0] * scale, self.bands[role][1] * scale
 
     def state_dict(self) -> dict[str, Any]:
         """What holds it back."""

@@ -605,7 +605,8 @@ def test_on_cuda_as_on_the_cpu_and_whole_in_a_graph(make, deterministic):
         outs = [twice(augmentation, im.requires_grad_(), d)[0] for im, d in ((images, drawn), (images.cuda(), there))]
     finally:
         torch.use_deterministic_algorithms(False)
-    assert torch.allclose(outs[0], outs[1].cpu(), atol=1e-4)
+    size = outs[0].abs().max()  # second derivatives of float32: up to some hundreds
+    assert (outs[0] - outs[1].cpu()).abs().max() < 3e-5 * size
     augmentation, images = augmentation.cuda(), images.detach().cuda().requires_grad_()
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):

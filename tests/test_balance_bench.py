@@ -175,6 +175,19 @@ def test_the_table_counts_by_hand():
     }
 
 
+def test_what_a_part_is_worth_is_told_of_the_cells_that_it_moved_in():
+    told = {"healthy": (0.80, 0.80, {"governor": 2}), "ten D steps": (0.78, 0.40, {"governor": 1, "holds": 3})}
+    rows = []
+    for scenario, (whole, without, turned) in told.items():
+        rows.append(dataclasses.replace(row(scenario, "autopilot", whole), turned=turned))
+        rows.append(dataclasses.replace(row(scenario, "autopilot without holds", without), turned={"governor": 1}))
+    text = table.parts(rows, {"ring8": {"whole": 0.80}}, "ring8")
+    assert "| holds | 1 of 2 | 0.97, 0.50 | 1, 0 | 0.50 (ten D steps) |" in text and text.count("\n") == 3
+    assert table.parts(rows[:1], {"ring8": {"whole": 0.80}}, "ring8") == ""
+    assert "without" not in table.table(rows, {"ring8": {"whole": 0.80}})
+    assert "without" not in table.by_scenario(rows, {"ring8": {"whole": 0.80}}, "ring8")
+
+
 def test_the_chart_has_a_dot_for_each_cell():
     rows = [row("healthy", "untouched", 0.8), row("minimax", "untouched", 0.7), row("healthy", "autopilot", 0.82)]
     drawn = table.chart(rows, {"ring8": {"whole": 0.80}})

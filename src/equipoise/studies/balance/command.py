@@ -9,7 +9,7 @@ from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
 from equipoise.studies.balance.references import measure, references
 from equipoise.studies.balance.scenarios import SCENARIOS
-from equipoise.studies.balance.table import by_scenario, chart, table
+from equipoise.studies.balance.table import by_scenario, chart, parts, table
 
 
 def run(
@@ -36,10 +36,12 @@ def run_references(
 def report(rows: list[bench.Row]) -> str:
     """All tables of rows."""
     against = references()
-    parts = [table(rows, against)]
+    found = [table(rows, against)]
     for task in dict.fromkeys(row.task for row in rows):
-        parts.append(f"{task}, mean share of the reference:\n\n{by_scenario(rows, against, task)}")
-    return "\n".join(parts)
+        found.append(f"{task}, mean share of the reference:\n\n{by_scenario(rows, against, task)}")
+        if worth := parts(rows, against, task):
+            found.append(f"{task}, what the autopilot's parts are worth where they moved something:\n\n{worth}")
+    return "\n".join(found)
 
 
 def _names(text: str) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import nan
 from statistics import fmean, median
 
 from equipoise.studies import table as tables
+from equipoise.studies.balance.arms import ARMS
 from equipoise.studies.balance.bench import Row
 from equipoise.studies.balance.scenarios import KINDS, SCENARIOS
 from equipoise.studies.chart import draw
@@ -20,15 +22,17 @@ def shares(rows: Sequence[Row], against: References) -> dict[tuple[str, str, str
     """Scores over their references, by task, scenario and arm; a cell whose reference nobody measured is left out."""
     found: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        reference = against.get(row.task, {}).get(SCENARIOS[row.scenario].data)
-        if reference is None:
-            continue
-        found.setdefault((row.task, row.scenario, row.arm), []).append(row.score / reference)
+        if reference := _reference(row, against):
+            found.setdefault((row.task, row.scenario, row.arm), []).append(row.score / reference)
     return found
 
 
 def table(rows: Sequence[Row], against: References) -> str:
-    """Markdown: for each task and arm the share of cells at 95 and at 90 % of the reference, by kind of scenario."""
+    """Markdown: for each task and arm the share of cells at 95 and at 90 % of the reference, by kind of scenario.
+
+    Twins without a part have a table of their own, `parts`.
+    """
+    rows = [row for row in rows if not ARMS[row.arm].without]
     found, lines = shares(rows, against), []
     head = ["task", "arm", *(f"{kind} (95 / 90 %)" for kind in KINDS[:-1]), "worst", "harm", "moves", "time"]
     lines += ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
@@ -45,9 +49,10 @@ def table(rows: Sequence[Row], against: References) -> str:
 
 
 def by_scenario(rows: Sequence[Row], against: References, task: str) -> str:
-    """Markdown: mean share of the reference for each scenario and arm of a task."""
-    found = shares([row for row in rows if row.task == task], against)
-    arms = list(dict.fromkeys(row.arm for row in rows if row.task == task))
+    """Markdown: mean share of the reference for each scenario and arm of a task; twins without a part are left out."""
+    own = [row for row in rows if row.task == task and not ARMS[row.arm].without]
+    found = shares(own, against)
+    arms = list(dict.fromkeys(row.arm for row in own))
     lines = ["| scenario | kind | " + " | ".join(arms) + " |", "| --- " * (len(arms) + 2) + "|"]
     for name, scenario in SCENARIOS.items():
         values = [found.get((task, name, arm)) for arm in arms]
@@ -57,10 +62,35 @@ def by_scenario(rows: Sequence[Row], against: References, task: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parts(rows: Sequence[Row], against: References, task: str) -> str:
+    """Markdown: what each part of the autopilot is worth on a task, over the cells in which it moved something."""
+    found = {row.cell: row for row in rows if row.task == task and row.turned is not None}
+    lines = ["| part | moved in | mean with it, without it | at 95 % with it, without it | lowest without it |"]
+    lines += ["| --- " * 5 + "|"]
+    for name in dict.fromkeys(cell.arm for cell in found if ARMS[cell.arm].without):
+        (part,) = ARMS[name].without
+        twins = [cell for cell in found if cell.arm == name and replace(cell, arm=ARMS[name].controller) in found]
+        pairs = [(found[replace(cell, arm=ARMS[name].controller)], found[cell]) for cell in twins]
+        moved = [pair for pair in pairs if part in (pair[0].turned or {}) and _reference(pair[0], against)]
+        if not moved:
+            continue
+        whole, without = ([row.score / _reference(row, against) for row in side] for side in zip(*moved, strict=True))
+        well = [sum(value >= WELL for value in side) for side in (whole, without)]
+        least = min(zip(without, (row.scenario for _, row in moved), strict=True))
+        lines.append(f"| {part} | {len(moved)} of {len(pairs)} | {fmean(whole):.2f}, {fmean(without):.2f} | "
+                     f"{well[0]}, {well[1]} | {least[0]:.2f} ({least[1]}) |")  # fmt: skip
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def _reference(row: Row, against: References) -> float:
+    """What a row is held against; 0 where nobody measured it."""
+    return against.get(row.task, {}).get(SCENARIOS[row.scenario].data, 0.0)
+
+
 def chart(rows: Sequence[Row], against: References) -> str:
-    """One dot a cell, its share of the reference, by task, kind and arm: an SVG file."""
+    """One dot a cell, its share of the reference, by task, kind and arm: an SVG file. Twins are left out here too."""
     found: dict[tuple[str, str, str], dict[int, float]] = {}
-    for (task, scenario, arm), values in shares(rows, against).items():
+    for (task, scenario, arm), values in shares([row for row in rows if not ARMS[row.arm].without], against).items():
         own = found.setdefault((task, SCENARIOS[scenario].kind, arm), {})
         own |= dict(enumerate(values, len(own)))
     lines = [

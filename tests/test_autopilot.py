@@ -325,7 +325,7 @@ def test_swings_that_a_run_has_anyway_are_no_fall():
 def test_a_run_that_swings_and_has_no_decay_is_brought_to_rest(swings, decay, due):
     plant = plant_of(decay=decay)
     held = governor.Governor(plant)
-    lands = landing.Landing(plant, held)
+    lands, before = landing.Landing(plant, held), {role: rate.read() for role, rate in held.rates.items()}
     history, total = History(), plant.config.total / 1000
     made = []
     for number in range(1, 91):
@@ -337,6 +337,9 @@ def test_a_run_that_swings_and_has_no_decay_is_brought_to_rest(swings, decay, du
         made += lands.decide(number * total / 100, history, act=True)
     assert len(made) == due and lands.due is due
     assert held.landing == pytest.approx(0.5 if due else 1.0)
+    assert {role: rate.read() for role, rate in held.rates.items()} == pytest.approx(
+        {role: rate * held.landing for role, rate in before.items()}
+    )  # both alike, wherever they stand in their bands
     factor = plant.dials["D.lr"].factor
     assert held.band("D") == pytest.approx((0.008 * factor * held.landing, 0.015 * factor * held.landing))
 

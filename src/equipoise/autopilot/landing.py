@@ -30,7 +30,7 @@ class Landing:
         self.due: bool | None = None
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
-        """Bring both bands down in a straight line, if it is due."""
+        """Bring both players down in a straight line, if it is due."""
         if self.plant.progress < BEGIN:
             return []
         made = []
@@ -42,8 +42,18 @@ class Landing:
                 why = f"since F of precision and coverage swings by {spread:.2g} about {usual:.2g}, and no rate decays"
                 made = [Move(kimg, "autopilot: landing", "both players' steps", 1.0, LOWEST, why, act)]
         if self.due and act:
-            self.governor.landing = max(LOWEST, (1 - self.plant.progress) / (1 - BEGIN))
+            self._descend(max(LOWEST, (1 - self.plant.progress) / (1 - BEGIN)))
         return made
+
+    def _descend(self, share: float) -> None:
+        """Bring the bands and both rates to this share of what they were.
+
+        The rates too: of two players that stand at different places in their bands, the one near the upper edge would
+        be slowed long before the other, and the game would tip.
+        """
+        for rate in self.governor.rates.values():
+            rate.set(rate.read() * share / self.governor.landing)
+        self.governor.landing = share
 
     def state_dict(self) -> dict[str, Any]:
         """What was decided."""

@@ -16,6 +16,7 @@ from equipoise.diagnosis import History
 from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.registry import find
+from equipoise.sensors.samples import both_ways, spread
 from equipoise.studies.balance import adapter, networks, settings
 from equipoise.tempo import Tempo
 
@@ -355,6 +356,29 @@ def test_the_best_generator_is_handed_over():
     assert "the last weights" in move.why and move.after < move.before
     assert all((plant.step.ema.average.state_dict()[name] == good[name]).all() for name in good)
     assert choice.finish(1.0, act=True) == []
+
+
+@pytest.mark.parametrize(("images", "chosen"), [(True, "the average at 50%"), (False, "the average at 40%")])
+def test_of_images_nothing_is_handed_over_that_has_less_variety(monkeypatch, images, chosen):
+    """Grey images lie nearest to all; energy, the second number, tells them from those with the data's variety."""
+    told = iter([(2.0, 1.0), (3.0, 0.9), (1.0, 1.4), (1.5, 0.8)])  # own average, last weights, at 40 %, at 50 %
+    choice = Choice(plant_of())
+    state = choice.plant.step.ema.average.state_dict()
+    choice.averages = [(0.4, state), (0.5, state)]
+    monkeypatch.setattr(Choice, "_distances", lambda *_: next(told))
+    monkeypatch.setattr(Choice, "_images", images)
+    (move,) = choice.finish(1.0, act=True)
+    assert chosen in move.why
+
+
+def test_spread_is_the_energy_distance_but_for_the_real_ones():
+    real, made = (torch.randn(40, 200, generator=torch.Generator().manual_seed(seed)).double() for seed in (0, 1))
+    own, grey = spread(real.clone() + 0.01 * made, real), spread(0.1 * made, real)
+    assert both_ways(0.1 * made, real) < both_ways(made, real) and grey > own  # near to all, and of too little variety
+    by_hand = 2 * torch.cdist(made, real).mean() - torch.cdist(made, made).sum() / (40 * 39)
+    assert spread(made, real) == pytest.approx(float(by_hand))
+    made[0, 0] = math.nan
+    assert spread(made, real) == math.inf
 
 
 # ------------------------------------------------------------------------------------------------ as a whole

@@ -1,11 +1,13 @@
 """What is handed over: of the averages and the last weights, the generator whose samples lie nearest to the data.
 
 Judged both ways by nearest neighbours (each sample to the data, each datum to the samples): an average that lags, one
-that is too short, or a run that got worse late shows. Energy distance chose wrongly here: it does not see fine noise.
+that is too short, or a run that got worse late shows. Energy distance alone chose wrongly here: it does not see fine
+noise. Of images it has a veto: a blurred or grey one lies near everything, and too little variety is what it sees.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +20,7 @@ from equipoise.looks import aside, evaluating
 from equipoise.networks.protocols import num_classes
 from equipoise.plant import Plant
 from equipoise.sensors.probes import features
-from equipoise.sensors.samples import both_ways
+from equipoise.sensors.samples import both_ways, spread
 
 BEGIN = 0.7  # of the run, from which weights are remembered at every look
 SPANS = (3, 6, 12, 24)  # looks whose weights are averaged
@@ -53,7 +55,9 @@ class Choice:
         for span in SPANS:
             if len(self.latest) >= span:
                 candidates[f"the mean of the last {span} looks"] = _mean(self.latest[-span:])
-        found = {name: self._distance(average, state) for name, state in candidates.items()}
+        told = {name: self._distances(average, state) for name, state in candidates.items()}
+        least = told["the run's own average"][1] if self._images else math.inf
+        found = {name: both for name, (both, energy) in told.items() if energy <= least}
         own, best = found["the run's own average"], min(found, key=lambda name: found[name])
         average.load_state_dict(candidates[best] if act else before)
         if not found[best] < own:
@@ -61,12 +65,16 @@ class Choice:
         why = f"{best} instead of the run's own average, since its samples lie nearest to the data, both ways"
         return [Move(kimg, "autopilot: choice", "generator", own, found[best], why, act)]
 
+    @property
+    def _images(self) -> bool:
+        return len(self.plant.batches.dataset.shape) == 3
+
     @torch.no_grad()
-    def _distance(self, network: nn.Module, state: dict[str, Tensor]) -> float:
-        """Mean distances to the nearest, both ways, of samples and real ones; infinite where a sample is not finite."""
+    def _distances(self, network: nn.Module, state: dict[str, Tensor]) -> tuple[float, float]:
+        """Of samples to real ones: to the nearest, both ways, and energy; infinite where a sample is not finite."""
         step, batches, seed = self.plant.step, self.plant.batches, self.plant.config.seed
         network.load_state_dict(state)
-        count = COUNT if len(batches.dataset.shape) == 3 else min(POINTS, len(batches.dataset))
+        count = COUNT if self._images else min(POINTS, len(batches.dataset))
         outside = len(batches.holdout.heldout(batches.samples))
         sets = [batches.heldout(min(count, outside), batches.samples, seed=seed)]
         if outside < count:
@@ -76,7 +84,7 @@ class Choice:
         with aside(step.device, seed, 0), evaluating(network):
             recalibrate(network, num_classes(network))
             made = features(network(torch.randn(len(real), step.latent_dim, device=step.device), labels).float())
-        return both_ways(made, real)
+        return both_ways(made, real), spread(made, real)
 
     def state_dict(self) -> dict[str, Any]:
         """The copies."""

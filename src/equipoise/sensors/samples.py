@@ -111,6 +111,16 @@ def both_ways(
     return float(apart.amin(0).mean() + apart.amin(1).mean())
 
 
+def spread(
+    made: Tensor,  # [n, d] features of samples, n > 1
+    real: Tensor,  # [m, d]
+) -> float:
+    """Energy distance but for what belongs to the real ones alone; infinite where a sample is not finite."""
+    if not bool(torch.isfinite(made).all()):
+        return math.inf
+    return float(2 * distances(made, real).mean() - mean_distance(distances(made, made)))
+
+
 def mean_distance(
     within: Tensor,  # [n, n] distances of a set to itself
 ) -> Tensor | float:

@@ -3,6 +3,7 @@
 Judged both ways by nearest neighbours (each sample to the data, each datum to the samples): an average that lags, one
 that is too short, or a run that got worse late shows. Energy distance alone chose wrongly here: it does not see fine
 noise. Of images it has a veto: a blurred or grey one lies near everything, and too little variety is what it sees.
+Where the two do not agree, the run's own average stays.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from equipoise.ema import recalibrate
 from equipoise.looks import aside, evaluating
 from equipoise.networks.protocols import num_classes
 from equipoise.plant import Plant
-from equipoise.sensors.probes import features
-from equipoise.sensors.samples import both_ways, spread
+from equipoise.sensors.probes import distances, features
+from equipoise.sensors.samples import both_ways, mean_distance, spread
 
 BEGIN = 0.7  # of the run, from which weights are remembered at every look
 SPANS = (3, 6, 12, 24)  # looks whose weights are averaged
 EARLIER = 0.1  # of the run, between copies of the run's own average
 FROM = 0.4  # of the run, the first of them
+VETO = 0.1  # by how much more than the smallest energy of all candidates an image generator's may be
 COUNT, POINTS = 256, 1024  # images, or vectors, compared with as many real ones, the held-out ones among them
 
 
@@ -56,14 +58,17 @@ class Choice:
             if len(self.latest) >= span:
                 candidates[f"the mean of the last {span} looks"] = _mean(self.latest[-span:])
         told = {name: self._distances(average, state) for name, state in candidates.items()}
-        least = told["the run's own average"][1] if self._images else math.inf
-        found = {name: both for name, (both, energy) in told.items() if energy <= least}
-        own, best = found["the run's own average"], min(found, key=lambda name: found[name])
-        average.load_state_dict(candidates[best] if act else before)
-        if not found[best] < own:
+        least = min(energy for _, energy in told.values())
+        most = least + VETO * abs(least) if self._images else math.inf
+        found = {name: both for name, (both, energy) in told.items() if energy <= most}
+        own = told["the run's own average"][0]
+        best = min(found, key=lambda name: found[name], default="the run's own average")
+        better = told[best][0] < own
+        average.load_state_dict(candidates[best] if act and better else before)
+        if not better:
             return []
         why = f"{best} instead of the run's own average, since its samples lie nearest to the data, both ways"
-        return [Move(kimg, "autopilot: choice", "generator", own, found[best], why, act)]
+        return [Move(kimg, "autopilot: choice", "generator", own, told[best][0], why, act)]
 
     @property
     def _images(self) -> bool:
@@ -84,7 +89,7 @@ class Choice:
         with aside(step.device, seed, 0), evaluating(network):
             recalibrate(network, num_classes(network))
             made = features(network(torch.randn(len(real), step.latent_dim, device=step.device), labels).float())
-        return both_ways(made, real), spread(made, real)
+        return both_ways(made, real), spread(made, real) - float(mean_distance(distances(real, real)))
 
     def state_dict(self) -> dict[str, Any]:
         """The copies."""

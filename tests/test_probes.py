@@ -118,6 +118,8 @@ def test_leak_by_hand_and_for_a_generator_that_imitates_the_augmentation():
     assert tell("leak", samples=samples, **sets)["leak"] == 0.5  # 3.1 is as near to the third as to itself augmented
     assert tell("leak", samples=training, **sets)["leak"] == 0
     assert "leak" not in tell("leak", samples=samples, training=training)  # without an augmentation
+    apart, beside = torch.tensor([[0.0], [10.0], [20.0]]), torch.tensor([[9.0], [19.0], [1.0]])
+    assert tell("leak", samples=beside, training=apart, augmented=beside)["leak"] == 0  # as likely for training images
     real, seen, unseen = (cloud(seed, 200, 1, 8, 8, scale=0.2).float() + 1 for seed in (1, 2, 3))
     real[:, :, :4] += 2  # bright above, so that one upside down is told
     seen[:, :, :4] += 2

@@ -9,7 +9,7 @@ from equipoise import logs
 from equipoise.diagnosis import Severity, diagnose
 from equipoise.errors import InputError
 from equipoise.logs import Told, open_log
-from equipoise.logs.convert import IDEAL, RELATIVISTIC
+from equipoise.logs.convert import IDEAL, SIGNLESS
 from equipoise.logs.families import FAMILIES
 from equipoise.registry import entries
 from equipoise.signals import SIGNALS
@@ -33,8 +33,7 @@ def values(history, name):
 def test_the_ideal_values_are_those_of_the_registry():
     known = {entry.name: entry.facts["ideal"] for entry in entries("loss")}
     assert {name: known[name] for name in IDEAL} == IDEAL
-    without_zero = {name for name in IDEAL if "relativistic" in name or name in ("rpgan", "wasserstein")}
-    assert set(RELATIVISTIC) == without_zero
+    assert {entry.name for entry in entries("loss") if entry.part.zero != 0} == SIGNLESS
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -59,7 +58,7 @@ def test_nvidias_statistics():
 
 def test_a_relativistic_loss_takes_the_meaning_from_signs():
     history = open_log(FIXTURES / "stylegan", Told(loss="rpgan"))
-    assert "sign_real" not in history.signals and history.facts["relativistic"]
+    assert "sign_real" not in history.signals and history.facts["signless"]
     assert values(history, "loss_D")[0] == pytest.approx(1.3 / 0.6931471806)
 
 
@@ -163,7 +162,7 @@ def test_our_own_runs(tmp_path):
     (tmp_path / "run.jsonl").write_text(tick % 1 + '{"event": "skipped", "kimg": 2}\n' + tick % 3 + '{"event": "ti')
     history = open_log(tmp_path)
     assert history.signals == {"loss_D": [(1.0, 0.9), (3.0, 0.9)]} and history.dials == {"lr": [(1.0, 1.0), (3.0, 1.0)]}
-    facts = {"loss": "rpgan", "batch": 64, "relativistic": True, "augmented": True, "total_kimg": 9, "count": 900,
+    facts = {"loss": "rpgan", "batch": 64, "signless": True, "augmented": True, "total_kimg": 9, "count": 900,
              "duplicates": 7}  # fmt: skip
     assert facts.items() <= history.facts.items()
     assert open_log(tmp_path / "run.jsonl", Told(count=50)).facts["count"] == 50

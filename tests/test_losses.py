@@ -36,6 +36,16 @@ def test_the_losses_are_these():
     assert [n for n in NAMES if find("loss", n).part.couples_samples] == ["dual-contrastive", *AVERAGES]
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "energy"])  # which sees the data alone
+def test_an_undecided_discriminator_says_the_losses_zero(name):
+    """Where it says the same of both, the loss is least there; where only differences count, it is so anywhere."""
+    loss, said = find("loss", name).part, torch.linspace(-4, 4, 65, dtype=torch.float64)
+    values = torch.stack([loss.d(one[None], one[None])[0] for one in said])
+    least = said[values <= values.min() + 1e-9]
+    assert (loss.zero is None) == (len(least) == len(said))
+    assert loss.zero is None or float(least.mean()) == pytest.approx(loss.zero, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("name", "at", "ideal"),
     [

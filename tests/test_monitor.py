@@ -128,9 +128,12 @@ def test_a_loss_that_goes_below_0_has_no_ratio():
     assert told == [1.0, None, None, None]
 
 
-def test_a_critics_logits_have_no_zero():
-    assert Monitor(loss="wasserstein").history.facts["relativistic"]
-    assert not Monitor(loss="hinge").history.facts["relativistic"]
+@pytest.mark.parametrize(("loss", "noted"), [("wasserstein", False), ("least-squares", False), ("hinge", True)])
+def test_signs_are_believed_only_where_an_undecided_discriminator_says_0(loss, noted):
+    monitor = Monitor(loss=loss)
+    monitor.observe("D", real_logits=torch.full((4,), 0.6), fake_logits=torch.full((4,), 0.4))  # near 0.5
+    found = {one.name for one in monitor.step(4).verdict.findings}
+    assert ("discriminator-memorises" in found) == noted
 
 
 def test_steps_relative_to_the_weights_and_the_loop_undisturbed():

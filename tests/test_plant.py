@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from equipoise import checkpoint, train
 from equipoise.errors import InputError
-from equipoise.plant import Plant
+from equipoise.plant import Plant, steered
 from equipoise.tempo import Tempo
 from small_runs import TINY, bits, images_file, journal, planned, run
 
@@ -124,3 +124,14 @@ def test_what_is_not_there_is_named(source):
 def test_config_remembers_the_controller(tmp_path, source):
     run(tmp_path / "run", acting(source))
     assert json.loads((tmp_path / "run" / "config.json").read_text())["controller"] == "rates-by-wins"
+
+
+@pytest.mark.parametrize(
+    ("settings", "noted"),
+    [(("loss=wasserstein",), False), (("loss=rpgan",), False), (("loss=least-squares",), False),
+     (("loss=hinge",), True), (("loss=hinge", "feature-matching=true"), True)],
+)  # fmt: skip
+def test_the_live_verdict_believes_signs_only_where_an_undecided_discriminator_says_0(source, settings, noted):
+    """A critic's logits may all be above 0, and so are those of least squares, whose undecided D says 0.5."""
+    verdict = steered(plant(source, *settings)).decide(1000, {"sign_real": 1.0}).verdict
+    assert ("discriminator-memorises" in {one.name for one in verdict.findings}) == noted

@@ -88,9 +88,7 @@ class Monitor:
         self.ideal = find("loss", loss).facts["ideal"] if isinstance(loss, str) else (loss or (0.0, None))
         facts = {"anchored": anchored, "total_kimg": total / 1000 if total else None, "source": "a loop of one's own"}
         facts |= {"loss": loss} if isinstance(loss, str) else {}
-        facts |= (
-            {"relativistic": loss == "wasserstein" or "real_logits" in parameters(self.loss.g)} if self.loss else {}
-        )
+        facts |= {"signless": self.loss.zero != 0} if self.loss else {}
         facts = {name: value for name, value in facts.items() if value is not None}
         self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts, on_tick=on_tick)
         self.tick_kimg, self.look = tick_kimg, look

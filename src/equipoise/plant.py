@@ -125,7 +125,7 @@ def steered(plant: Plant) -> Balancer:
         "batch": config.recipe.batch,
         "count": plant.batches.holdout.count,
         "labelled": bool(config.classes),
-        "relativistic": plant.step.objective.compares("G"),
+        "signless": plant.step.objective.loss.zero != 0,
         "augmented": bool(config.recipe.augmentations),
         "anchored": False,
     }

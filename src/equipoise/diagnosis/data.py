@@ -19,7 +19,7 @@ def memorises(history: History) -> Finding | None:
     tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored.
     """
     memory, copies = held(history, "memory", "above", MEMORY, LONG), held(history, "nearest", "below", COPIES)
-    unfit = history.facts.get("relativistic") or history.facts.get("anchored")  # no zero; or D ahead is normal
+    unfit = history.facts.get("signless") or history.facts.get("anchored")  # no zero there; or D ahead is normal
     signs = None if unfit else held(history, "sign_real", "above", SIGNS)
     if memory is None and copies is None and (signs is None or history.has("memory")):
         return None

@@ -14,7 +14,7 @@ from typing import Any
 from equipoise.diagnosis.history import History
 from equipoise.errors import InputError
 from equipoise.logs import events, run, tables
-from equipoise.logs.convert import IDEAL, RELATIVISTIC, Convert, Logged, over_ideal, same
+from equipoise.logs.convert import IDEAL, SIGNLESS, Convert, Logged, over_ideal, same
 from equipoise.logs.families import FAMILIES, Family
 from equipoise.logs.swings import add_swings
 from equipoise.registry import suggest
@@ -73,9 +73,9 @@ def open_log(path: str | Path, told: Told | None = None) -> History:
         history.signals = {name: tables.thinned(points) for name, points in history.signals.items()}
     if not any(history.signals.values()):
         raise InputError(f"{path} holds no reading of the balance between generator and discriminator")
-    if history.facts.get("loss") in RELATIVISTIC:
-        history.facts["relativistic"] = True
-        history.signals.pop("sign_real", None)  # logits have no zero there
+    if history.facts.get("loss") in SIGNLESS:
+        history.facts["signless"] = True
+        history.signals.pop("sign_real", None)  # they say nothing there
     return history
 
 

@@ -29,8 +29,11 @@ IDEAL: dict[str, tuple[float, float | None]] = {
     "f-gan": (2 * LOG2, LOG2),
     "multi-hinge": (2.0, 1.0),
 }
-# Losses whose logits have no zero: those that compare, and a critic's.
-RELATIVISTIC = ("wasserstein", "rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares")
+# Losses of which an undecided D does not say 0, so that the signs of logits say nothing: `Loss.zero`.
+SIGNLESS = {
+    *("wasserstein", "energy", "least-squares", "f-kl", "dual-contrastive"),
+    *("rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares"),
+}
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.diagnosis.history import History
-from equipoise.logs.convert import RELATIVISTIC
+from equipoise.logs.convert import SIGNLESS
 from equipoise.logs.tables import Table, json_lines
 
 
@@ -36,7 +36,7 @@ def _config(path: Path) -> dict[str, Any]:
     """Facts from the resolved configuration; none where it cannot be read."""
     try:
         recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
-        found = {"loss": recipe["loss"], "batch": recipe["batch"], "relativistic": recipe["loss"] in RELATIVISTIC}
+        found = {"loss": recipe["loss"], "batch": recipe["batch"], "signless": recipe["loss"] in SIGNLESS}
         return found | {"augmented": bool(recipe.get("augmentations"))}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -28,6 +28,7 @@ class Loss(NamedTuple):
     d: Term  # minimised by the discriminator
     g: Term  # minimised by the generator
     couples_samples: bool = False  # whether the value for one sample depends on the others
+    zero: float | None = 0.0  # the logit of an undecided D; None: only differences count. Unless 0, signs say nothing
 
 
 DEFAULTS: dict[str, Any] = {"role": "D", "every": 1, "dials": (), "differentiates": False, "couples_samples": False}

@@ -28,7 +28,7 @@ def dual_contrastive_g(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 add(
     "loss",
     "dual-contrastive",
-    Loss(dual_contrastive_d, dual_contrastive_g, couples_samples=True),
+    Loss(dual_contrastive_d, dual_contrastive_g, couples_samples=True, zero=None),
     paper="arXiv:2103.16748",
     claim="each image is told from a whole batch of the other kind, against dropped modes",
     formula="L_D = meanᵢ log(1 + Σⱼ exp(fⱼ - rᵢ)) + meanⱼ log(1 + Σᵢ exp(fⱼ - rᵢ)); L_G = -L_D",

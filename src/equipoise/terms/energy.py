@@ -33,7 +33,7 @@ def energy_g(fake_logits: Tensor) -> Tensor:
 add(
     "loss",
     "energy",
-    Loss(energy_d, energy_g),
+    Loss(energy_d, energy_g, zero=None),
     paper="arXiv:1609.03126",
     claim="low energy for data and high for fakes, with D an autoencoder; the fakes' part is ebgan's or began's",
     formula="L_D = mean E(x) (+ ebgan or began); L_G = mean E(G(z)); E = -logit",

@@ -47,10 +47,11 @@ class Divergence(NamedTuple):
 
     value: Callable[[Tensor], Tensor]  # T = g_f(v)
     conjugate: Callable[[Tensor], Tensor]  # f*(g_f(v))
+    zero: float = 0.0  # the logit at which data and samples are as likely: T = f'(1)
 
 
 DIVERGENCES = {
-    "f-kl": Divergence(lambda v: v, lambda v: tame_exp(v - 1)),
+    "f-kl": Divergence(lambda v: v, lambda v: tame_exp(v - 1), zero=1.0),
     "f-reverse-kl": Divergence(lambda v: -tame_exp(-v), lambda v: v - 1),
     "f-pearson": Divergence(lambda v: v, lambda v: v.square() / 4 + v),
     "f-hellinger": Divergence(lambda v: 1 - tame_exp(-v), lambda v: tame_exp(v) - 1),
@@ -70,7 +71,7 @@ def f_loss(divergence: Divergence) -> Loss:
         """-T(fake): the non-saturating side."""
         return -divergence.value(fake_logits)
 
-    return Loss(d, g)
+    return Loss(d, g, zero=divergence.zero)
 
 
 for _name, _ideal, _formula, _treats, _claim in (

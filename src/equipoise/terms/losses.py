@@ -155,7 +155,7 @@ for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
     ),
     (
         "least-squares",
-        Loss(least_squares_d, least_squares_g),
+        Loss(least_squares_d, least_squares_g, zero=0.5),
         (0.25, 0.125),
         "arXiv:1611.04076",
         "penalises over-confident logits; gradients do not vanish far from the target",
@@ -164,7 +164,7 @@ for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
     ),
     (
         "wasserstein",
-        Loss(wasserstein_d, mean_g),
+        Loss(wasserstein_d, mean_g, zero=None),
         (0.0, None),
         "arXiv:1701.07875",
         "a loss that follows a distance; wants a Lipschitz discriminator (wgan-gp)",
@@ -173,7 +173,7 @@ for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
     ),
     (
         "rpgan",
-        Loss(rpgan_d, rpgan_g),
+        Loss(rpgan_d, rpgan_g, zero=None),
         (LOG2, LOG2),
         "arXiv:1807.00734",
         "pairs each fake with a real, against mode dropping; wants r1 and r2",
@@ -182,7 +182,7 @@ for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
     ),
     (
         "relativistic-average",
-        Loss(relativistic_average_d, relativistic_average_g, couples_samples=True),
+        Loss(relativistic_average_d, relativistic_average_g, couples_samples=True, zero=None),
         (LOG2, LOG2),
         "arXiv:1807.00734",
         "RaSGAN: asks for less of the discriminator as the generator gets better",
@@ -191,7 +191,7 @@ for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
     ),
     (
         "relativistic-hinge",
-        Loss(relativistic_hinge_d, relativistic_hinge_g, couples_samples=True),
+        Loss(relativistic_hinge_d, relativistic_hinge_g, couples_samples=True, zero=None),
         (1.0, 1.0),
         "arXiv:1807.00734",
         "RaHinge: the same with a margin, past which samples give no gradient",
@@ -200,7 +200,7 @@ for _name, _loss, _ideal, _paper, _claim, _treats, _cost in (
     ),
     (
         "relativistic-least-squares",
-        Loss(relativistic_least_squares_d, relativistic_least_squares_g, couples_samples=True),
+        Loss(relativistic_least_squares_d, relativistic_least_squares_g, couples_samples=True, zero=None),
         (1.0, 1.0),
         "arXiv:1807.00734",
         "RaLSGAN: the same with squares, which hold the gap between the averages at 1",

@@ -152,7 +152,7 @@ def run(cell: Cell) -> dict[str, Any]:
         score = material.score(generate(made.ema.average, latents).numpy())
     except EquipoiseError as error:
         print(f"{cell}: {error}", file=sys.stderr)
-    facts = {"count": len(material.rows), "batch": full["batch"], "relativistic": full["loss"] == "rpgan",
+    facts = {"count": len(material.rows), "batch": full["batch"], "signless": full["loss"] == "rpgan",
              "total_kimg": config.kimg}  # fmt: skip
     return {"cell": dataclasses.asdict(cell), "cfg": cfg, "facts": facts, "score": score,
             "signals": keeper.history.signals}  # fmt: skip

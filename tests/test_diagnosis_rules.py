@@ -142,7 +142,7 @@ def test_signs_of_real_logits_are_a_note_and_none_where_logits_have_no_zero():
     told = {"loss_D": 0.7, "sign_real": 0.8}
     assert names(diagnose(history(told))) == {"discriminator-memorises"}
     assert diagnose(history(told)).severity == Severity.NOTE
-    assert names(diagnose(history(told, relativistic=True))) == set()
+    assert names(diagnose(history(told, signless=True))) == set()
     assert names(diagnose(history(told | {"memory": 0.1}))) == set()  # held-out data decide
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from equipoise import build, compatibility, plan
+from equipoise.data import open_dataset
 from equipoise.ema import EMA
 from equipoise.errors import InputError
 from equipoise.initialise import is_spectral
@@ -18,7 +19,7 @@ from equipoise.networks import build as pair
 from equipoise.networks.packing import Packed, packed, unpacked
 from equipoise.recipe import Recipe
 from equipoise.registry import entries, find
-from equipoise.terms import fact
+from equipoise.terms import chain, fact, has_zero
 from plants import batch_of, play, small_recipe, small_step
 from small_runs import TINY, images_file, planned
 
@@ -44,6 +45,41 @@ def test_a_loop_on_the_sign_of_d_is_refused_beside_relativistic_losses(loss):
     """CHAIN turns its probability by the sign of D(real), which these losses leave without a zero."""
     with pytest.raises(InputError, match="sign means"):
         compatibility.refuse(small_recipe(loss=loss, terms={"chain": {}}))
+
+
+def test_the_losses_without_a_zero_are_those_that_count_differences_only():
+    assert {entry.name for entry in entries("loss") if not has_zero(entry.part)} == set(chain.FREE)
+
+
+@pytest.mark.parametrize(
+    ("controller", "setting", "said"),
+    [
+        ("ada", "loss=rpgan", "sign means nothing; take --controller ada-heldout"),
+        ("apa", "loss=wasserstein", "sign means nothing"),
+        ("gap-aware-loop", "loss=wasserstein", "it would never move"),
+        ("gap-aware-loop", "loss=dual-contrastive", "it would never move"),
+        ("rates-by-wins", "D.lr=0", "D.lr=0 stays 0"),
+    ],
+)
+def test_a_controller_that_has_nothing_to_read_or_to_turn_is_refused(tmp_path, controller, setting, said):
+    source = images_file(tmp_path / "images.npz")
+    with pytest.raises(InputError, match=said):
+        planned(source, (setting, *TINY), balance="act", controller=controller)
+
+
+@pytest.mark.parametrize("controller", ["ada-heldout", "gap-aware-loop", "steps-by-gap", "autopilot"])
+def test_controllers_that_need_no_zero_steer_relativistic_losses(tmp_path, controller):
+    source = images_file(tmp_path / "images.npz")
+    asked = planned(source, ("loss=rpgan", *TINY), balance="act", controller=controller)
+    assert asked.config.controller == controller
+
+
+@pytest.mark.parametrize("asked", [{"balance": "act", "controller": "ada"}, {"settings": ["ada.p=0.1"]}])
+def test_augmentations_of_images_are_refused_for_vectors_before_a_folder_is_made(asked):
+    before = torch.get_rng_state()
+    with pytest.raises(InputError, match="leave it out for other data"):
+        plan.resolve(plan.Request("ring", **asked), open_dataset("ring"))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 PENALTIES = [entry.name for entry in entries("term") if fact(entry.part, "differentiates")]

@@ -75,6 +75,13 @@ def augmentations(recipe: Recipe) -> dict[str, nn.Module]:
     return parts("augmentation", recipe.augmentations)
 
 
+def refuse_shape(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    """Raise the InputError of an augmentation that cannot change samples of this shape."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for part in augmentations(recipe).values():
+            part(torch.zeros(2, *shape), None, True)
+
+
 def rule(recipe: Recipe) -> Rule:
     """The recipe's way to play a round; one that works on top of another, lookahead, takes that in."""
     chosen = parts("rule", recipe.rules)

@@ -14,6 +14,7 @@ from equipoise.errors import InputError
 from equipoise.paths import PARTS
 from equipoise.recipe import Recipe
 from equipoise.registry import Entry, entries, find
+from equipoise.terms import has_zero
 
 
 def chosen(recipe: Recipe) -> dict[str, str]:
@@ -47,6 +48,24 @@ def refuse(recipe: Recipe) -> None:
     for entry, wanted in _lacking(recipe):
         words = " or ".join("=".join(_assignment(one)) if "=" in one else one for one in wanted)
         raise InputError(f"the {entry.kind} {entry.name} is only half of a technique; switch on {words} beside it")
+
+
+def refuse_controller(name: str, recipe: Recipe) -> None:
+    """Raise an InputError for a controller whose reading the recipe's loss does not give, or whose dial is stuck."""
+    facts, loss = find("controller", name).facts, find("loss", recipe.loss)
+    reads, turns = facts.get("reads"), facts.get("turns", "")
+    if reads == "sign_real" and not has_zero(loss.part):
+        raise InputError(
+            f"{name} follows the sign of D(real), and {recipe.loss} leaves a constant in all logits free, so that "
+            "their sign means nothing; take --controller ada-heldout, which holds for any loss, or loss=non-saturating"
+        )
+    if reads == "loss_D" and not loss.facts.get("ideal", (0.0, None))[0]:
+        raise InputError(
+            f"{name} follows D's loss over its ideal value, and {recipe.loss} has none but 0, so that it would never "
+            "move; take --controller rates-by-wins, or loss=non-saturating"
+        )
+    if turns.endswith(".lr") and recipe.values().get(turns) == 0:
+        raise InputError(f"{name} moves {turns} by factors, and {turns}=0 stays 0 under any; give a rate above 0")
 
 
 def completed(recipe: Recipe) -> Recipe:

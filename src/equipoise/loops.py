@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from equipoise.actuators import Turnable
+from equipoise.actuators import Actuator, Turnable
 from equipoise.balancer import Loop, Steering
 from equipoise.controllers import PID, DeadBand, Hold, Limit, Ratio, Relay, Sign, Smooth
 from equipoise.registry import add
@@ -130,7 +130,8 @@ def _offered(
 
     made.__doc__ = loop.__doc__
     brings = {} if dial.endswith((".lr", ".steps")) else {dial: rest}
-    add("controller", name, made, turns=dial, wants=brings, **facts)
+    reads = loop(Actuator(dial, lambda: 1.0, lambda position: None, 0.5, 2.0)).signal
+    add("controller", name, made, turns=dial, reads=reads, wants=brings, **facts)
 
 
 _offered("ada", ada, "ada.p", (0.0, 0.85), "linear", 0.0, paper="arXiv:2006.06676",

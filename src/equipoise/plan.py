@@ -74,6 +74,9 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         recipe = with_actuators(recipe, controller, origin)
     build.rates(recipe, build.objective(recipe))
     build.rule(recipe)
+    build.refuse_shape(recipe, dataset.shape)
+    if controller is not None:
+        compatibility.refuse_controller(controller.partition(WITHOUT)[0], recipe)
     remarks += compatibility.cautions(recipe)
     conditional = recipe.network.conditional
     if conditional is None:

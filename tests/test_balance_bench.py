@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from equipoise.autopilot import PARTS
-from equipoise.errors import InputError
-from equipoise.studies.balance import adapter, bench, networks, references, settings, table, tasks, train
+from equipoise.cli import app
+from equipoise.errors import InputError, TrainingFailed
+from equipoise.studies.balance import adapter, bench, command, networks, references, settings, table, tasks, train
 from equipoise.studies.balance.arms import ARMS
 from equipoise.studies.balance.scenarios import SCENARIOS, forget, shake
 
@@ -158,6 +160,69 @@ def test_a_benchmark_goes_on_where_it_stopped(tmp_path, monkeypatch):
     done = bench.bench(wanted, tmp_path, say=lambda text: None)
     assert [cell.seed for cell in ran] == [1]
     assert sorted((r.seed, r.score) for r in done) == [(0, 0.5), (1, 0.9), (2, 0.5)]
+
+
+def test_a_leftover_recording_and_wrong_settings_score_no_cell(tmp_path, monkeypatch):
+    """A folder of a benchmark that was stopped stays, and the cell records beside it; only a failed run is a row."""
+    cell, given = bench.Cell("ring8", "healthy", "untouched", 0), []
+
+    def steered(*args, out, **kwargs):
+        given.append(out.name)
+        out.mkdir(parents=True)
+        raise TrainingFailed("lost") if len(given) < 3 else InputError("no")
+
+    monkeypatch.setattr(adapter, "steered", steered)
+    rows = [bench.run(cell, tmp_path) for _ in range(2)]
+    assert [(found.score, found.error) for found in rows] == [(0.0, "lost")] * 2
+    with pytest.raises(InputError, match="no"):
+        bench.run(cell, tmp_path)
+    assert given == ["ring8-healthy-untouched-0", "ring8-healthy-untouched-0~2", "ring8-healthy-untouched-0~3"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scenario": "helthy"}, "line 2 of .*'helthy' is not known here"),
+        ({"arm": "autopilot without wings"}, "wings"),
+        ({"task": ["ring8"]}, "line 2"),
+        ({"score": "0.5"}, "score='0.5'"),
+        ({"score": float("nan")}, "from 0 to 1"),
+        ({"seed": True}, "seed=True"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_rows_of_something_else_are_refused_and_stay(tmp_path, change, said):
+    path, good = tmp_path / bench.ROWS, vars(row("healthy", "untouched", 0.5))
+    path.write_text(f"{json.dumps(good)}\n{json.dumps(good | change)}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=said):
+        bench.read(path)
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match="line 1 of"):
+        bench.bench([], tmp_path, say=lambda text: None)
+    assert path.read_bytes() == bytes(range(256))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--seeds", "0"], "--seeds 0 runs nothing"),
+        (["--references", "--seeds", "-1"], "--seeds -1 runs nothing"),
+        (["--first-seed", "-1"], "no seed"),
+        (["--tasks", ""], "--tasks '' names nothing"),
+        (["--arms", ""], "--arms '' names nothing"),
+        (["--scenarios", " , "], "--scenarios ' , ' names nothing"),
+        (["--out", "file"], "file cannot be a folder"),
+    ],
+)
+def test_a_benchmark_of_nothing_is_refused(tmp_path, monkeypatch, options, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    found = CliRunner().invoke(app, ["bench", "balance", *options], catch_exceptions=True)
+    assert isinstance(found.exception, InputError) and said in str(found.exception)
+
+
+def test_a_task_named_twice_is_run_once():
+    assert command._names("--tasks", "ring8, digits,ring8,") == ["ring8", "digits"]
 
 
 def test_the_table_counts_by_hand():

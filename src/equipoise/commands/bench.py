@@ -21,7 +21,9 @@ def bench_balance(
     first_seed: Annotated[int, typer.Option(help="The first of them")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes at a time")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the rows; the same again goes on")] = Path("studies/balance"),
-    record: Annotated[bool, typer.Option(help="Keep each cell's run folder, to look into its moves")] = False,
+    record: Annotated[
+        bool, typer.Option(help="Keep the run folder of each cell; one that has a row already is not run again")
+    ] = False,
     references: Annotated[
         bool, typer.Option("--references", help="Measure what cells are held against: static settings on each data")
     ] = False,
@@ -31,7 +33,7 @@ def bench_balance(
     from equipoise.studies.balance import command
 
     with runs.stoppable() as stop:
-        span = range(first_seed, first_seed + seeds)
+        span = command.span(first_seed, seeds)
         if references:
             typer.echo(command.run_references(tasks, span, jobs, out, typer.echo, stop))
         else:

@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 
 from equipoise.balancer import Move
-from equipoise.errors import EquipoiseError, InputError
+from equipoise.errors import InputError, TrainingFailed
 from equipoise.files import atomic_write
 from equipoise.registry import suggest
 from equipoise.studies.balance.arms import ARMS
@@ -27,6 +28,11 @@ from equipoise.studies.pool import ENVIRONMENT
 
 ROWS = "rows.jsonl"
 IMPORTED = ("equipoise.studies.balance.bench", "equipoise.studies.balance.adapter", "equipoise.diagnosis.recordings")
+BEGINNING = '{"task": "'  # of a line
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "seed": int, "score": (int, float), "seconds": (int, float), "moves": int, "turned": (dict, type(None)),
+    "error": str, "beside": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,18 +93,41 @@ def read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     found: dict[Cell, Row] = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, 1):
         try:
-            row = Row(**json.loads(line))
+            row = parsed(line)
         except (ValueError, TypeError) as error:
-            if number == len(lines):
+            cut = isinstance(error, json.JSONDecodeError) and BEGINNING.startswith(line[: len(BEGINNING)])
+            if cut and number == len(lines):
                 break
             raise InputError(
-                f"line {number} of {path} cannot be read ({error}); remove it, and its cell is run again"
+                f"line {number} of {path} is no row of this benchmark ({error}); remove it, and its cell is run again, "
+                "or give another folder"
             ) from None
         found[row.cell] = row
     return list(found.values())
+
+
+def parsed(line: str) -> Row:
+    """The row of a line; a ValueError or TypeError says what is wrong with it."""
+    row = Row(**json.loads(line))
+    for name, known in ((row.task, TASKS), (row.scenario, SCENARIOS), (row.arm, ARMS)):
+        if name not in known:
+            raise ValueError(f"{name!r} is not known here")
+    for name, kind in TYPES.items():
+        value = getattr(row, name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise TypeError(f"{name}={value!r}")
+    if not 0 <= row.score <= 1:
+        raise ValueError(f"score={row.score}, which is not from 0 to 1")
+    return row
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the next beside it where a benchmark that was stopped has left a half of a recording."""
+    names = (folder.with_name(f"{folder.name}~{number}") for number in count(2))
+    return next(path for path in chain([folder], names) if not path.exists())
 
 
 def run(cell: Cell, record: Path | None = None) -> Row:
@@ -112,7 +141,7 @@ def run(cell: Cell, record: Path | None = None) -> Row:
     cfg, material = arm.applied(scenario.applied(task.cfg)), task.material(cell.seed, scenario.data)
     began, judged, error = time.monotonic(), {"": 0.0}, ""
     moves: list[Move] = []
-    out = None if record is None else record / cell.folder
+    out = None if record is None else _free(record / cell.folder)
     try:
         made, moves = adapter.steered(
             cfg, material.rows, cell.seed, material.samples, out=out, disturb=scenario.disturb(cfg),
@@ -120,7 +149,7 @@ def run(cell: Cell, record: Path | None = None) -> Row:
         )  # fmt: skip
         seconds = time.monotonic() - began
         judged = {name: round(value, 4) for name, value in material.judge(made).items()}
-    except EquipoiseError as failure:
+    except TrainingFailed as failure:
         seconds, error = time.monotonic() - began, str(failure)
     score, *_ = judged.values()
     beside = dict(list(judged.items())[1:])
@@ -142,14 +171,17 @@ def bench(
     wanted: Sequence[Cell],
     out: Path,
     jobs: int = 1,  # processes at a time
-    record: bool = False,  # keep every cell's run folder
+    record: bool = False,  # keep the run folder of every cell that is run
     say: Callable[[str], None] = print,
     stop: Callable[[], bool] = lambda: False,
 ) -> list[Row]:
     """Run the cells that have no row yet, and return the rows of all that are wanted and done."""
     if jobs < 1:
         raise InputError(f"--jobs {jobs} runs nothing; give a whole number from 1")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be a folder for rows ({error.strerror}); give --out another") from None
     rows = read(out / ROWS)
     atomic_write(out / ROWS, "".join(json.dumps(asdict(row)) + "\n" for row in rows))  # without a cut-off line
     known = {row.cell: row for row in rows}

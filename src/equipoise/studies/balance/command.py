@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
 from equipoise.studies.balance.references import measure, references
@@ -17,7 +18,8 @@ def run(
     say: Callable[[str], None], stop: Callable[[], bool],
 ) -> str:  # fmt: skip
     """Run what is missing, write `table.md` and `chart.svg` beside the rows, and return the table."""
-    wanted = bench.cells(_names(tasks), _names(scenarios or ",".join(SCENARIOS)), _names(arms), seeds)
+    chosen = [*SCENARIOS] if scenarios is None else _names("--scenarios", scenarios)
+    wanted = bench.cells(_names("--tasks", tasks), chosen, _names("--arms", arms), seeds)
     bench.bench(wanted, out, jobs, record, say, stop)
     rows = bench.read(out / bench.ROWS)
     text = report(rows)
@@ -30,7 +32,7 @@ def run_references(
     tasks: str, seeds: Sequence[int], jobs: int, out: Path, say: Callable[[str], None], stop: Callable[[], bool]
 ) -> str:
     """Measure the references of tasks from runs of static settings."""
-    return measure(_names(tasks), seeds, out, jobs, say, stop)
+    return measure(_names("--tasks", tasks), seeds, out, jobs, say, stop)
 
 
 def report(rows: list[bench.Row]) -> str:
@@ -44,5 +46,17 @@ def report(rows: list[bench.Row]) -> str:
     return "\n".join(found)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def span(first: int, number: int) -> range:
+    """The seeds asked for."""
+    if first < 0:
+        raise InputError(f"--first-seed {first} is no seed; give a whole number from 0")
+    if number < 1:
+        raise InputError(f"--seeds {number} runs nothing; give a whole number from 1")
+    return range(first, first + number)
+
+
+def _names(option: str, text: str) -> list[str]:
+    found = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not found:
+        raise InputError(f"{option} {text!r} names nothing, so that nothing would run; give names with commas between")
+    return found

@@ -38,7 +38,8 @@ def test_images_keep_their_range():
     cfg = {"shape": [1, 8, 8], "zdim": 3, "g_widths": [4, 3], "d_widths": [4, 3], "updates": 3, "batch": 4}
     rows = np.random.default_rng(0).standard_normal((16, 1, 8, 8)) * 50
     assert train(cfg, rows, 0, 3).shape == (3, 1, 8, 8)
-    assert train(cfg | {"out": "tanh"}, rows, 0, 3).__abs__().max() <= 1
+    with pytest.warns(UserWarning, match=r"half of the data lie beyond 3\d.*out='tanh' reaches from -1 to 1"):
+        assert train(cfg | {"out": "tanh"}, rows, 0, 3).__abs__().max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -52,11 +53,46 @@ def test_images_keep_their_range():
         ({"g_widths": []}, "list of widths"),
         ({"shape": [2, 2]}, "C, H, W"),
         ({"shape": 3}, "rows shaped"),
+        *(({"shape": shape}, "is no shape") for shape in ("two", None, [[2]], float("nan"), 2.7, True, [])),
+        ({3: 1}, "cfg has 3"),
+        *(({"decay": decay}, "give False or True") for decay in ("false", "no", "flip", 0.5, None, np.array([1, 0]))),
+        ({"g_widths": [8.7]}, "each a whole number from 1"),
+        ({"d_widths": np.array([[8]])}, "list of widths"),
+        ({"zdim": 10**400}, "whole number"),
+        ({"lr_g": 10**400}, "0 or more"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(points, change, said):
     with pytest.raises(InputError, match=said):
         train(SMALL | change, points, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"cfg": None}, "cfg=None holds no settings"),
+        *(({"n": n}, f"n={n!r} cannot work; give a whole number from 1") for n in (0, 2.5, "3", None)),
+        *(({"seed": seed}, "give a whole number from 0, below 2.63") for seed in (-1, 1.5, None, "0", 2**70)),
+        ({"data": np.zeros((0, 2))}, "has no rows"),
+        ({"data": np.zeros(8)}, "has no rows"),
+        ({"data": [[1.0, 2.0], [3.0]]}, "no array of numbers"),
+        ({"data": [["a", "b"]]}, "give real numbers"),
+        ({"data": None}, "give real numbers"),
+        ({"data": np.ones((8, 2), complex)}, "imaginary part would be lost"),
+        ({"data": np.full((8, 2), 1e200)}, "reaches to 1e.200, beyond what float32 holds"),
+        ({"data": np.full((8, 2), np.nan)}, "NaN or infinity"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(points, changed, said):
+    with pytest.raises(InputError, match=said):
+        train(**{"cfg": SMALL, "data": points, "seed": 0, "n": 5} | changed)
+
+
+def test_numbers_and_widths_of_numpy_are_as_good_as_pythons(points):
+    settings_ = {"shape": np.int64(2), "zdim": np.int32(3), "g_widths": np.array([8, 6]), "d_widths": (np.int64(5),)}
+    more = {"decay": np.bool_(False), "lr_g": np.float64(2e-3), "updates": np.array(6)}
+    made = train(SMALL | settings_ | more, points.tolist(), np.int64(0), np.int64(5))
+    assert (made == train(SMALL, points, 0, 5)).all()
 
 
 def test_widths_must_lead_from_4x4_to_the_image():

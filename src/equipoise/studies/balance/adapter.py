@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def train(
 
     Raises:
         InputError: settings or data that cannot work.
+        TrainingFailed: the run was lost, since nothing finite came of its updates.
     """
     return steered(cfg, data, seed, n, out=out, disturb=disturb)[0]
 
@@ -63,10 +65,15 @@ def steered(
     without: Sequence[str] = (),  # parts of the autopilot, see `equipoise.autopilot.PARTS`
 ) -> tuple[Array, list[Move]]:
     """The same as `train`, and the moves that were made."""
-    full = settings.check(cfg)
-    dataset = as_dataset(data, settings.shape_of(full.get("shape", np.shape(data)[1:])))
-    if n < 1:
-        raise InputError(f"n={n} samples show nothing; give a whole number from 1")
+    full, rows = settings.check(cfg), as_rows(data)
+    dataset = as_dataset(rows, settings.shape_of(full.get("shape", rows.shape[1:])))
+    n, seed = settings.whole("n", n, 1), settings.whole("seed", seed, 0, bits=63)
+    if full["out"] == "tanh" and (typical := float(np.median(np.abs(rows)))) > 1:
+        warnings.warn(
+            f"half of the data lie beyond {typical:.3g}, and out='tanh' reaches from -1 to 1 only; scale them, or take "
+            "out='linear'",
+            stacklevel=3,
+        )
     build.seed_everything(seed)
     g_widths, d_widths = ([int(width) for width in full[name]] for name in ("g_widths", "d_widths"))
     stds = full["init_std_g"], full["init_std_d"]
@@ -89,13 +96,29 @@ def steered(
     return np.asarray(generate(made.ema.average, latents).numpy(), np.float32), ended.moves
 
 
+def as_rows(data: Array) -> NDArray[np.float32]:
+    """Data as float32 [N, ...], or an InputError for what is no finite real numbers in rows of one shape."""
+    try:
+        given = np.asarray(data)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"the data is no array of numbers ({error}); give rows of one shape, [N, d]") from None
+    if given.dtype.kind not in "biuf":
+        lost = ", whose imaginary part would be lost; give that as further columns" if given.dtype.kind == "c" else ""
+        raise InputError(f"the data is an array of {given.dtype}{lost or '; give real numbers in rows of one shape'}")
+    if given.ndim < 2 or not len(given):
+        raise InputError(f"data shaped {list(given.shape)} has no rows; give [N, d], or [N, C, H, W] for images")
+    if not np.isfinite(given).all():
+        raise InputError("the data holds NaN or infinity, which cannot be learnt; leave those rows out")
+    if (largest := float(np.abs(given).max(initial=0))) > settings.LARGEST:
+        raise InputError(f"the data reaches to {largest:.3g}, beyond what float32 holds; scale it to about 1")
+    return np.ascontiguousarray(given, np.float32)
+
+
 def as_dataset(data: Array, shape: tuple[int, ...]) -> Dataset:
     """Rows in memory as they are, in their own range: what the networks see is what is given."""
-    rows = np.ascontiguousarray(data, np.float32)
+    rows = as_rows(data)
     if rows.shape[1:] != shape:
         raise InputError(f"data shaped {list(rows.shape)} does not hold rows shaped {list(shape)}; give the rows' own")
-    if not np.isfinite(rows).all():
-        raise InputError("the data holds NaN or infinity, which cannot be learnt; leave those rows out")
     groups = exact(rows.reshape(len(rows), -1))
     analysis = Analysis(groups, len(rows) - len(np.unique(groups)), 0, False, "")
     return assemble(rows, Report(IN_MEMORY), labels=None, classes=(), content=IN_MEMORY, analysis=analysis)

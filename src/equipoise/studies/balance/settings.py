@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from equipoise.errors import InputError
 from equipoise.recipe import Network, Player, Recipe
 from equipoise.registry import suggest
@@ -14,6 +16,7 @@ from equipoise.schedules import Schedule
 LOSSES = ("non-saturating", "minimax", "hinge", "rpgan")
 CHOICES: dict[str, tuple[Any, ...]] = {
     "activation": ("leaky_relu",), "out": ("linear", "tanh"), "loss": LOSSES, "balance": ("off", "act"),
+    "decay": (False, True),
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     "zdim": 32,  # length of the latents
@@ -46,15 +49,18 @@ RANGES: dict[str, Range] = {
     "beta1": (lambda x: -1 < x < 1, "between -1 and 1"),
     "aug": (lambda x: 0 <= x <= 1, "from 0 to 1"),
 }
+LARGEST = 1e38  # beyond it float32 has no numbers
 WHOLE = {"zdim": 1, "batch": 2, "updates": 1}  # and their least
 
 
 def check(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """All settings, with defaults for what is not said; an InputError for what cannot work."""
+    if not isinstance(cfg, Mapping):
+        raise InputError(f"cfg={cfg!r} holds no settings; give a dict, which may be empty")
     unknown = [key for key in cfg if key not in DEFAULTS and key != "shape"]
     if unknown:
-        raise InputError(f"cfg has {unknown[0]!r}, which is no setting{suggest(unknown[0], list(DEFAULTS))}")
-    full = DEFAULTS | dict(cfg)
+        raise InputError(f"cfg has {unknown[0]!r}, which is no setting{suggest(str(unknown[0]), list(DEFAULTS))}")
+    full = DEFAULTS | {key: plain(value) for key, value in cfg.items()}
     for name, allowed in CHOICES.items():
         if full[name] not in allowed:
             raise InputError(f"cfg[{name!r}]={full[name]!r} is not known; give {' or '.join(map(repr, allowed))}")
@@ -62,21 +68,40 @@ def check(cfg: Mapping[str, Any]) -> dict[str, Any]:
         if not _number(full[name]) or not good(full[name]):
             raise InputError(f"cfg[{name!r}]={full[name]!r} cannot work; give a number {said}")
     for name, least in WHOLE.items():
-        if not _number(full[name]) or full[name] != int(full[name]) or full[name] < least:
-            raise InputError(f"cfg[{name!r}]={full[name]!r} cannot work; give a whole number from {least}")
+        whole(f"cfg[{name!r}]", full[name], least)
     for name in ("g_widths", "d_widths"):
         widths = full[name]
-        if not isinstance(widths, (list, tuple)) or not widths or any(not _number(w) or w < 1 for w in widths):
-            raise InputError(f"cfg[{name!r}]={widths!r} cannot work; give a list of widths, each 1 or more")
+        if not isinstance(widths, list) or not widths or not all(_whole(width) and width >= 1 for width in widths):
+            raise InputError(f"cfg[{name!r}]={widths!r} cannot work; give a list of widths, each a whole number from 1")
     return full
+
+
+def whole(
+    name: str,  # for the message
+    value: Any,
+    least: int,
+    bits: int = 31,  # that it may have
+) -> int:
+    """A whole number, or an InputError."""
+    number = plain(value)
+    if not _whole(number) or not least <= number < 2**bits:
+        raise InputError(f"{name}={value!r} cannot work; give a whole number from {least}, below 2^{bits}")
+    return int(number)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
     """`d` or `[C, H, W]` as a shape."""
-    shape = tuple(int(x) for x in (value if isinstance(value, (list, tuple)) else (value,)))
-    if len(shape) not in (1, 3) or min(shape) < 1:
+    sizes = plain(value) if isinstance(plain(value), list) else [plain(value)]
+    if len(sizes) not in (1, 3) or not all(_whole(size) and size >= 1 for size in sizes):
         raise InputError(f"cfg['shape']={value!r} is no shape; give one number for vectors, or [C, H, W] for images")
-    return shape
+    return tuple(int(size) for size in sizes)
+
+
+def plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's; tuples as lists."""
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def recipe(full: Mapping[str, Any], images: bool, scale: float) -> Recipe:
@@ -109,4 +134,8 @@ def recipe(full: Mapping[str, Any], images: bool, scale: float) -> Recipe:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def _whole(value: Any) -> bool:
+    return _number(value) and value == int(value)

@@ -1,6 +1,7 @@
 """The autopilot: each part against a run whose fault is known, and that it turns nothing where it only watches."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -26,9 +27,9 @@ CFG = {"shape": 2, "zdim": 4, "g_widths": [16, 16], "d_widths": [16, 16], "batch
 def plant_of(balance="act", rows=None, **changes):
     full = settings.check(CFG | changes | {"balance": "act" if balance == "act" else "off"})
     rows = np.random.default_rng(0).standard_normal((400, 2)) if rows is None else rows
-    dataset = adapter.as_dataset(rows, (2,))
+    dataset = adapter.as_dataset(rows, rows.shape[1:])
     torch.manual_seed(0)
-    pair = networks.pair((2,), 4, full["g_widths"], full["d_widths"], False, full["init_std_g"], full["init_std_d"])
+    pair = networks.pair(rows.shape[1:], 4, full["g_widths"], full["d_widths"], False, full["init_std_g"], full["init_std_d"])
     config = dataclasses.replace(adapter.configured(full, dataset, 0), balance=balance)
     step, dials, batches = train.start(config, dataset, pair)
     return Plant(config, step, dials, Tempo(config.recipe.D.steps), batches)
@@ -85,6 +86,13 @@ def test_networks_that_set_their_own_scale_have_a_looser_band_at_any_width(scale
         1.5,
         2.0,
     )
+
+
+def test_networks_whose_weights_are_shared_by_places_have_a_lower_edge():
+    plant = plant_of()
+    plant.step.networks["D"] = nn.Sequential(nn.Conv2d(28, 4, 3), nn.Flatten())  # of 252 inputs
+    scale = (64 / 252) ** 0.5
+    assert beginning.within((1.5, 2.0), plant, "D") == pytest.approx((0.5 * scale, 2 * scale))
 
 
 def test_a_rate_out_of_proportion_is_brought_to_the_edge():
@@ -287,7 +295,36 @@ def test_a_blind_d_loses_its_noise_before_its_penalty():
     holds = Autopilot(bare).holds
     assert holds.decide(1.0, told(slope_fake=0.5, **bad), act=True) == []
     assert [m.actuator for m in holds.decide(1.0, told(slope_fake=0.1, **bad), act=True)] == ["r1.gamma"]
-    assert holds.decide(1.0, told(slope_fake=0.1, loss_D=0.99, precision=0.8, coverage=0.8), act=True) == []
+    good = dict(loss_D=0.99, precision=0.8, coverage=0.8)
+    assert holds.decide(1.0, told(slope_fake=0.1, **good), act=True) == []
+    long_mute = told(slope_fake=0.05, **good)
+    assert [m.actuator for m in holds.decide(1.0, long_mute, act=True)] == ["r1.gamma"]
+    moment = told(0.98, slope_fake=0.5, **good)
+    for kimg, slope in ((0.99, 0.5), (1.0, 0.05)):
+        moment.add(kimg, {"slope_fake": slope, **good})
+    assert holds.decide(1.0, moment, act=True) == []  # of three looks only the last is flat
+
+
+def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
+    plant = plant_of(r1=0.8)
+    plant.samples = plant.config.total // 10
+    holds = Autopilot(plant).holds
+
+    def looks(*slopes):
+        bad = dict(loss_D=0.99, precision=0.3, coverage=0.3)
+        return [move for slope in slopes for move in holds.decide(1.0, told(slope_fake=slope, **bad), act=True)]
+
+    made = looks(0.1, 0.1, 0.1)
+    assert [move.after for move in made] == pytest.approx([0.4, 0.2, 0.1])
+    again = Autopilot(plant).holds
+    again.load_state_dict(json.loads(json.dumps(holds.state_dict())))
+    (back,) = looks(0.12)
+    assert back.after == plant.dials["r1.gamma"].value == pytest.approx(0.8) and "not this penalty" in back.why
+    assert looks(0.1, 0.05) == []
+    plant.dials["r1.gamma"].set(0.1)
+    holds = again  # a resumed run knows when it was suspected; there the slope answered
+    assert [move.after for move in looks(0.14, 0.14, 0.14)] == pytest.approx([0.05, 0.025, 0.0125])
+    assert [move.after for move in looks(0.14)] == pytest.approx([0.1])  # and the second time it did not
 
 
 def looked_at(kept, values, begin=1, act=True):
@@ -358,17 +395,38 @@ def test_the_best_generator_is_handed_over():
     assert choice.finish(1.0, act=True) == []
 
 
-@pytest.mark.parametrize(("images", "chosen"), [(True, "the average at 50%"), (False, "the average at 40%")])
-def test_of_images_nothing_is_handed_over_that_has_less_variety(monkeypatch, images, chosen):
-    """Grey images lie nearest to all; energy, the second number, tells them from those with the data's variety."""
-    told = iter([(2.0, 1.0), (3.0, 0.9), (1.0, 1.0), (1.5, 0.85)])  # own average, last weights, at 40 %, at 50 %
+@pytest.mark.parametrize(("images", "energy", "chosen"), [(True, 0.85, 1), (True, 0.95, 0), (False, 0.95, 1)])
+def test_images_have_to_be_clearly_nearer(monkeypatch, images, energy, chosen):
+    told = iter([1.0, 1.1, energy])  # own average, last weights, the average at 40 %
     choice = Choice(plant_of())
-    state = choice.plant.step.ema.average.state_dict()
-    choice.averages = [(0.4, state), (0.5, state)]
-    monkeypatch.setattr(Choice, "_distances", lambda *_: next(told))
+    choice.averages = [(0.4, choice.plant.step.ema.average.state_dict())]
+    monkeypatch.setattr(Choice, "_distance", lambda *_: next(told))
     monkeypatch.setattr(Choice, "_images", images)
-    (move,) = choice.finish(1.0, act=True)
-    assert chosen in move.why
+    made = choice.finish(1.0, act=True)
+    assert len(made) == chosen and all("the average at 40%" in move.why for move in made)
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_grey_images_are_not_nearest(monkeypatch, images):
+    """A generator of the mean lies nearest to all by neighbours, and far by energy."""
+    plant = plant_of(rows=np.random.default_rng(0).standard_normal((400, 64)), shape=64)
+    monkeypatch.setattr(Choice, "_images", images)
+
+    class Given(nn.Module):
+        """Noise of a size, in as many dimensions as the data."""
+
+        latent_dim, num_classes = 4, 0
+
+        def __init__(self, size):
+            super().__init__()
+            self.size = nn.Parameter(torch.tensor(size))
+
+        def forward(self, z, labels=None):
+            return self.size * torch.randn(len(z), 64, generator=torch.Generator().manual_seed(1))
+
+    choice, grey, like = Choice(plant), Given(0.1), Given(1.0)
+    told = [choice._distance(Given(0.0), network.state_dict()) for network in (grey, like)]
+    assert (told[0] > told[1]) is images
 
 
 def test_spread_is_the_energy_distance_but_for_the_real_ones():

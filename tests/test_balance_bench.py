@@ -331,6 +331,21 @@ def test_a_twin_inherits_the_row_of_a_run_that_its_part_turned_nothing_in(tmp_pa
     assert bench.inherited(dataclasses.replace(whole.cell, arm="autopilot without holds"), old) is None
 
 
+def test_a_fixed_setting_that_a_scenario_has_already_inherits_the_untouched_row(tmp_path):
+    known = {found.cell: found for found in (row("healthy", "untouched", 0.8), row("ten D steps", "untouched", 0.1))}
+
+    def asked(scenario, arm):
+        return bench.inherited(bench.Cell("ring8", scenario, arm, 0), known)
+
+    assert asked("healthy", "one D step") == dataclasses.replace(row("healthy", "untouched", 0.8), arm="one D step")
+    assert asked("healthy", "r1").score == 0.8  # ring8 has R1 of .1
+    assert asked("ten D steps", "one D step") is None  # another number of steps
+    assert asked("healthy", "r1 2") is None and asked("healthy", "autopilot") is None  # another run
+    assert asked("healthy", "untouched") is None  # not of itself
+    assert asked("minimax", "one D step") is None  # whose untouched run is not done
+    assert bench.cells(["ring8"], ["healthy"], ["one D step", "untouched"], [0])[0].arm == "untouched"
+
+
 def test_a_part_that_turns_nothing_changes_no_bit(points):
     full = settings.check(SMALL | {"updates": 120, "lr_d": 0.2, "balance": "act"})
     whole, moves = adapter.steered(full, points, 0, 20)

@@ -90,6 +90,7 @@ class Autopilot:
         """Memory of all parts."""
         return {
             "governor": self.governor.state_dict(),
+            "holds": self.holds.state_dict(),
             "intact": self.intact.state_dict(),
             "restart": self.restart.state_dict(),
             "keeper": self.keeper.state_dict(),
@@ -102,6 +103,7 @@ class Autopilot:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.governor.load_state_dict(state["governor"])
+        self.holds.load_state_dict(state["holds"])
         self.intact.load_state_dict(state["intact"])
         self.restart.load_state_dict(state["restart"])
         self.keeper.load_state_dict(state["keeper"])

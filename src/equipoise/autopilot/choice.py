@@ -1,14 +1,13 @@
 """What is handed over: of the averages and the last weights, the generator whose samples lie nearest to the data.
 
-Judged both ways by nearest neighbours (each sample to the data, each datum to the samples): an average that lags, one
-that is too short, or a run that got worse late shows. Energy distance alone chose wrongly here: it does not see fine
-noise. Of images it has a veto: a blurred or grey one lies near everything, and too little variety is what it sees.
-Where the two do not agree, the run's own average stays.
+Vectors are judged both ways by nearest neighbours (each sample to the data, each datum to the samples): an average that
+lags, one that is too short, or a run that got worse late shows. Energy distance chose wrongly there: it does not see
+fine noise. Images are judged by energy distance: of them a blurred or grey one lies near everything, and neighbours
+chose the blur. In both cases the run's own average stays where nothing is clearly better.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +26,7 @@ BEGIN = 0.7  # of the run, from which weights are remembered at every look
 SPANS = (3, 6, 12, 24)  # looks whose weights are averaged
 EARLIER = 0.1  # of the run, between copies of the run's own average
 FROM = 0.4  # of the run, the first of them
-VETO = 0.1  # by how much more than the smallest energy of all candidates an image generator's may be
+CLEARLY = 0.1  # by how much of its energy images of another generator must be nearer than the run's average's
 COUNT, POINTS = 256, 1024  # images, or vectors, compared with as many real ones, the held-out ones among them
 
 
@@ -57,26 +56,24 @@ class Choice:
         for span in SPANS:
             if len(self.latest) >= span:
                 candidates[f"the mean of the last {span} looks"] = _mean(self.latest[-span:])
-        told = {name: self._distances(average, state) for name, state in candidates.items()}
-        least = min(energy for _, energy in told.values())
-        most = least + VETO * abs(least) if self._images else math.inf
-        found = {name: both for name, (both, energy) in told.items() if energy <= most}
-        own = told["the run's own average"][0]
-        best = min(found, key=lambda name: found[name], default="the run's own average")
-        better = told[best][0] < own
+        found = {name: self._distance(average, state) for name, state in candidates.items()}
+        own = found["the run's own average"]
+        best = min(found, key=lambda name: found[name])
+        better = found[best] < (own - CLEARLY * abs(own) if self._images else own)
         average.load_state_dict(candidates[best] if act and better else before)
         if not better:
             return []
-        why = f"{best} instead of the run's own average, since its samples lie nearest to the data, both ways"
-        return [Move(kimg, "autopilot: choice", "generator", own, told[best][0], why, act)]
+        how = "by energy distance" if self._images else "both ways"
+        why = f"{best} instead of the run's own average, since its samples lie nearest to the data, {how}"
+        return [Move(kimg, "autopilot: choice", "generator", own, found[best], why, act)]
 
     @property
     def _images(self) -> bool:
         return len(self.plant.batches.dataset.shape) == 3
 
     @torch.no_grad()
-    def _distances(self, network: nn.Module, state: dict[str, Tensor]) -> tuple[float, float]:
-        """Of samples to real ones: to the nearest, both ways, and energy; infinite where a sample is not finite."""
+    def _distance(self, network: nn.Module, state: dict[str, Tensor]) -> float:
+        """Of samples to real ones: to the nearest, both ways, or energy; infinite where a sample is not finite."""
         step, batches, seed = self.plant.step, self.plant.batches, self.plant.config.seed
         network.load_state_dict(state)
         count = COUNT if self._images else min(POINTS, len(batches.dataset))
@@ -89,7 +86,9 @@ class Choice:
         with aside(step.device, seed, 0), evaluating(network):
             recalibrate(network, num_classes(network))
             made = features(network(torch.randn(len(real), step.latent_dim, device=step.device), labels).float())
-        return both_ways(made, real), spread(made, real) - float(mean_distance(distances(real, real)))
+        if not self._images:
+            return both_ways(made, real)
+        return spread(made, real) - float(mean_distance(distances(real, real)))
 
     def state_dict(self) -> dict[str, Any]:
         """The copies."""

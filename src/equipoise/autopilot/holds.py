@@ -6,7 +6,7 @@ At most one of them weakens D in an interval, and what they did drifts back once
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -25,8 +25,10 @@ FAR = 0.15  # energy distance in units of the data: samples are far from it
 FALLING = 0.7  # energy over that of an interval before, below which a run gets better by itself
 MEMORY = 0.05  # of the run: the interval over which energy is compared
 FLAT, POOR = 0.2, 0.5  # slope of D at samples, and F of precision and coverage, below which the penalty is too strong
+MUTE, WHILE = 0.1, 0.1  # slope below which D says nothing, whatever the samples, for a tenth of the looks
 SOON = 0.08  # of the run, before which samples swing, and D is flat now and then, in healthy runs too
 LEAST = 1e-4  # of the strength that a penalty came with
+PATIENCE, ANSWER = 8.0, 1.3  # a penalty is at fault if D gets steeper by the one when it is weaker by the other
 NOISES = ("instance-noise.std", "ada.p")  # and what hides the difference between samples and data from it
 PENALTIES = ("r1.gamma", "r2.gamma")  # what makes D blind if it is far too strong
 
@@ -38,6 +40,8 @@ class Holds:
         self.plant, self.governor = plant, governor
         self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
         self.penalties, self.noises = self._present(PENALTIES), self._present(NOISES)
+        self.asked: dict[str, tuple[float, float]] = {}  # of a penalty, strength and D's slope when it was suspected
+        self.acquitted: list[str] = []  # penalties that were weakened in vain
 
     def _present(self, names: Sequence[str]) -> list[Actuator]:
         """Those that the run has with some strength; they are only ever weakened."""
@@ -89,21 +93,44 @@ class Holds:
         return self._shift("G", SHIFT, kimg, f"since loss_D is {loss:.3g}, above {FOOLED:g}", act, loss > FOOLED)
 
     def _flat(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
-        """A loss at its ideal and bad samples: noise is not needed; and if D is flat too, the penalty is too strong."""
-        slope = history.now("slope_fake", 0.0)
+        """A loss at its ideal and bad samples: noise is not needed; and if D is flat too, the penalty is too strong.
+
+        Where D has been flat for long, the samples are not asked: few held-out rows call tolerable ones good.
+        """
+        slope, lately = history.now("slope_fake", 0.0), history.now("slope_fake", WHILE)
         quality = harmonic_mean(history.now("precision", 0.0), history.now("coverage", 0.0))
-        if not (loss > GUESSING and quality < POOR) or self.plant.progress < SOON:
+        mute = lately < MUTE
+        if not (loss > GUESSING and (mute or quality < POOR)) or self.plant.progress < SOON:
             return None
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
-        return self._weaker(kimg, why, act, slope < FLAT)
+        suspects = [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < FLAT else []
+        for one in suspects:
+            strength, then = self.asked.get(one.name, (one.read(), slope))
+            if one.read() > strength / PATIENCE * 1.01:
+                continue
+            if slope < ANSWER * then:
+                return self._acquit(kimg, one, strength, f"D's slope was {then:.3g} and is {slope:.3g}", act)
+            self.asked[one.name] = (one.read(), slope)
+        return self._weaker(kimg, why, act, suspects, slope)
 
-    def _weaker(self, kimg: float, why: str, act: bool, penalties: bool) -> Move | None:
+    def _weaker(self, kimg: float, why: str, act: bool, suspects: Sequence[Actuator], slope: float) -> Move | None:
         """Half the strength of the first noise, else of the first penalty, that has any to give."""
-        for actuator in [*self.noises, *(self.penalties if penalties else ())]:
+        for actuator in [*self.noises, *suspects]:
             moved = actuator.move(-math.log(2), act)
             if moved.after < moved.before:
+                if act and actuator in suspects:
+                    self.asked.setdefault(actuator.name, (moved.before, slope))
                 return Move(kimg, "autopilot: holds", moved.name, moved.before, moved.after, why, act)
         return None
+
+    def _acquit(self, kimg: float, penalty: Actuator, strength: float, told: str, act: bool) -> Move:
+        """A penalty that was weakened and made no difference comes back, for good."""
+        before = penalty.read()
+        if act:
+            penalty.set(strength)
+            self.acquitted.append(penalty.name)
+        why = f"since {told} at {PATIENCE:g} times less: what makes D flat is not this penalty"
+        return Move(kimg, "autopilot: holds", penalty.name, before, strength, why, act)
 
     def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         """A loss near its ideal, samples far from the data, and no progress: D does not see what is wrong."""
@@ -136,5 +163,10 @@ class Holds:
         return made
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: positions are the tempo's and the governor's."""
-        return {}
+        """What is known of the penalties; positions are the tempo's and the governor's."""
+        return {"asked": dict(self.asked), "acquitted": list(self.acquitted)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.asked = {name: (float(strength), float(slope)) for name, (strength, slope) in state["asked"].items()}
+        self.acquitted = list(state["acquitted"])

@@ -27,6 +27,7 @@ from equipoise.studies.balance.tasks import TASKS
 from equipoise.studies.pool import ENVIRONMENT
 
 ROWS = "rows.jsonl"
+LEAVING = ("untouched", "autopilot")  # arms whose rows others inherit
 IMPORTED = ("equipoise.studies.balance.bench", "equipoise.studies.balance.adapter", "equipoise.diagnosis.recordings")
 BEGINNING = '{"task": "'  # of a line
 TYPES: dict[str, type | tuple[type, ...]] = {
@@ -85,7 +86,7 @@ def cells(
         if vain:
             raise InputError(f"{vain[0]!r} augments images, and {name} has vectors; ask for it on a task of images")
     found = [Cell(t, s, a, seed) for seed in seeds for t in tasks for s in scenarios for a in arms]
-    return sorted(found, key=lambda cell: (cell.seed, bool(ARMS[cell.arm].without)))  # twins may inherit: see below
+    return sorted(found, key=lambda cell: (cell.seed, cell.arm not in LEAVING))  # others may inherit: see below
 
 
 def read(path: Path) -> list[Row]:
@@ -160,11 +161,18 @@ def run(cell: Cell, record: Path | None = None) -> Row:
 
 
 def inherited(cell: Cell, rows: Mapping[Cell, Row]) -> Row | None:
-    """The row of a cell without a part that moves nothing in its twin with all parts: the same run, to the bit."""
-    left_out, whole = ARMS[cell.arm].without, rows.get(replace(cell, arm=ARMS[cell.arm].controller))
-    if not left_out or whole is None or whole.turned is None or set(left_out) & set(whole.turned):
-        return None
-    return replace(whole, arm=cell.arm)
+    """The row of a cell that is the same run as another, to the bit.
+
+    Without a part that moves nothing in the twin with all parts; or with a fixed setting that the scenario has already.
+    """
+    arm, cfg = ARMS[cell.arm], SCENARIOS[cell.scenario].applied(TASKS[cell.task].cfg)
+    if arm.without:
+        whole = rows.get(replace(cell, arm=arm.controller))
+        same = whole is not None and whole.turned is not None and not set(arm.without) & set(whole.turned)
+    else:
+        whole = rows.get(replace(cell, arm="untouched"))
+        same = cell.arm != "untouched" and not arm.steers and arm.applied(cfg) == cfg
+    return replace(whole, arm=cell.arm) if whole is not None and same else None
 
 
 def bench(

@@ -136,16 +136,16 @@ GRID25 = Task(
      "updates": 10_000},
     mixture(grid(), 0.05, 10_000, 100),
 )  # fmt: skip
-STACKED = Task(  # never run to its end yet
+STACKED = Task(
     "stacked",
     {**DIGITS.cfg, "shape": 192, "zdim": 64, "g_widths": [128] * 3, "d_widths": [128] * 3, "lr_g": 1e-3, "lr_d": 1e-3,
-     "r1": 0.1, "decay": True, "updates": 10_000},
+     "r1": 0.1, "updates": 10_000},
     triples,
 )  # fmt: skip
-CONV16 = Task(  # nor this one
+CONV16 = Task(
     "conv16",
     {**DIGITS.cfg, "shape": [3, 16, 16], "zdim": 64, "g_widths": [32, 16, 8], "d_widths": [32, 16, 8], "batch": 32,
-     "lr_g": 1e-3, "lr_d": 1e-3, "updates": 2000},
+     "lr_g": 1e-3, "lr_d": 1e-3, "r1": 1.0, "decay": True, "updates": 2000},
     photographs,
     has_photographs,
 )  # fmt: skip

@@ -29,7 +29,9 @@ def plant_of(balance="act", rows=None, **changes):
     rows = np.random.default_rng(0).standard_normal((400, 2)) if rows is None else rows
     dataset = adapter.as_dataset(rows, rows.shape[1:])
     torch.manual_seed(0)
-    pair = networks.pair(rows.shape[1:], 4, full["g_widths"], full["d_widths"], False, full["init_std_g"], full["init_std_d"])
+    pair = networks.pair(
+        rows.shape[1:], 4, full["g_widths"], full["d_widths"], False, full["init_std_g"], full["init_std_d"]
+    )
     config = dataclasses.replace(adapter.configured(full, dataset, 0), balance=balance)
     step, dials, batches = train.start(config, dataset, pair)
     return Plant(config, step, dials, Tempo(config.recipe.D.steps), batches)

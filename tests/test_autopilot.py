@@ -90,11 +90,11 @@ def test_networks_that_set_their_own_scale_have_a_looser_band_at_any_width(scale
     )
 
 
-def test_networks_whose_weights_are_shared_by_places_have_a_lower_edge():
+def test_networks_whose_weights_are_shared_by_places_have_lower_edges():
     plant = plant_of()
     plant.step.networks["D"] = nn.Sequential(nn.Conv2d(28, 4, 3), nn.Flatten())  # of 252 inputs
     scale = (64 / 252) ** 0.5
-    assert beginning.within((1.5, 2.0), plant, "D") == pytest.approx((0.5 * scale, 2 * scale))
+    assert beginning.within((1.5, 2.0), plant, "D") == pytest.approx((0.5 * scale, 1.2 * scale))
 
 
 def test_a_rate_out_of_proportion_is_brought_to_the_edge():
@@ -395,17 +395,6 @@ def test_the_best_generator_is_handed_over():
     assert "the last weights" in move.why and move.after < move.before
     assert all((plant.step.ema.average.state_dict()[name] == good[name]).all() for name in good)
     assert choice.finish(1.0, act=True) == []
-
-
-@pytest.mark.parametrize(("images", "energy", "chosen"), [(True, 0.85, 1), (True, 0.95, 0), (False, 0.95, 1)])
-def test_images_have_to_be_clearly_nearer(monkeypatch, images, energy, chosen):
-    told = iter([1.0, 1.1, energy])  # own average, last weights, the average at 40 %
-    choice = Choice(plant_of())
-    choice.averages = [(0.4, choice.plant.step.ema.average.state_dict())]
-    monkeypatch.setattr(Choice, "_distance", lambda *_: next(told))
-    monkeypatch.setattr(Choice, "_images", images)
-    made = choice.finish(1.0, act=True)
-    assert len(made) == chosen and all("the average at 40%" in move.why for move in made)
 
 
 @pytest.mark.parametrize("images", [True, False])

@@ -3,7 +3,7 @@
 Vectors are judged both ways by nearest neighbours (each sample to the data, each datum to the samples): an average that
 lags, one that is too short, or a run that got worse late shows. Energy distance chose wrongly there: it does not see
 fine noise. Images are judged by energy distance: of them a blurred or grey one lies near everything, and neighbours
-chose the blur. In both cases the run's own average stays where nothing is clearly better.
+chose the blur. In both cases the run's own average stays where nothing is better.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ BEGIN = 0.7  # of the run, from which weights are remembered at every look
 SPANS = (3, 6, 12, 24)  # looks whose weights are averaged
 EARLIER = 0.1  # of the run, between copies of the run's own average
 FROM = 0.4  # of the run, the first of them
-CLEARLY = 0.1  # by how much of its energy images of another generator must be nearer than the run's average's
 COUNT, POINTS = 256, 1024  # images, or vectors, compared with as many real ones, the held-out ones among them
 
 
@@ -59,7 +58,7 @@ class Choice:
         found = {name: self._distance(average, state) for name, state in candidates.items()}
         own = found["the run's own average"]
         best = min(found, key=lambda name: found[name])
-        better = found[best] < (own - CLEARLY * abs(own) if self._images else own)
+        better = found[best] < own
         average.load_state_dict(candidates[best] if act and better else before)
         if not better:
             return []

@@ -263,14 +263,17 @@ def test_a_task_named_twice_is_run_once():
 
 def test_the_table_counts_by_hand():
     rows = [row("healthy", "untouched", 0.80), row("ten D steps", "untouched", 0.20)]
-    rows += [row(name, "autopilot", score, moves=moves, seconds=2.0)
-             for name, score, moves in (("healthy", 0.77, 4), ("ten D steps", 0.74, 6))]  # fmt: skip
+    rows += [row("healthy", "untouched", 0.10, seed=1), row("ten D steps", "autopilot", 0.80, seed=1)]  # unpaired
+    rows += [row(name, "autopilot", score, moves=moves)
+             for name, score, moves in (("healthy", 0.77, 4), ("ten D steps", 0.73, 6))]  # fmt: skip
     text = table.table(rows, {"ring8": {"whole": 0.80}})
     assert (
-        "| ring8 | autopilot | 0 / 100 % of 1 |  | 100 / 100 % of 1 |  | 0.92 (ten D steps) | +0.037 | 5 | x2.00 |"
-        in text
+        "| ring8 | autopilot | 50 / 100 % of 2 |  | 100 / 100 % of 1 |  | 0.91 (ten D steps) | +0.037 | 4 |\n" in text
     )
-    assert "| ten D steps | repairable | 0.25 | 0.92 |" in table.by_scenario(rows, {"ring8": {"whole": 0.80}}, "ring8")
+    assert "over the seeds that both have" in text
+    assert "| ten D steps | repairable | 0.25 | 0.96 (+0.66) |" in table.by_scenario(
+        rows, {"ring8": {"whole": 0.80}}, "ring8"
+    )
     assert references.best_static([row("healthy", "static", 0.7, seed) for seed in range(5)] + rows) == {
         "ring8": {"whole": {"score": 0.7, "setting": "static", "seeds": 5}}
     }

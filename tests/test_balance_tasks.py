@@ -143,4 +143,4 @@ def test_references_are_a_race_of_static_settings(monkeypatch, tmp_path):
 
 def test_a_cell_without_a_reference_is_left_out_of_the_table():
     rows = [bench.Row("ring8", name, "untouched", 0, 0.4, 1.0) for name in ("healthy", "copies")]
-    assert table.shares(rows, {"ring8": {"whole": 0.8}}) == {("ring8", "healthy", "untouched"): [0.5]}
+    assert table.shares(rows, {"ring8": {"whole": 0.8}}) == {("ring8", "healthy", "untouched"): {0: 0.5}}

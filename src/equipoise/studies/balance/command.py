@@ -40,7 +40,8 @@ def report(rows: list[bench.Row]) -> str:
     against = references()
     found = [table(rows, against)]
     for task in dict.fromkeys(row.task for row in rows):
-        found.append(f"{task}, mean share of the reference:\n\n{by_scenario(rows, against, task)}")
+        means = f"{task}, mean share of the reference, and its difference from untouched over the seeds that both have:"
+        found.append(f"{means}\n\n{by_scenario(rows, against, task)}")
         if worth := parts(rows, against, task):
             found.append(f"{task}, what the autopilot's parts are worth where they moved something:\n\n{worth}")
     return "\n".join(found)

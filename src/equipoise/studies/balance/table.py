@@ -16,14 +16,20 @@ from equipoise.studies.statistics import estimate
 
 WELL, FAIRLY = 0.95, 0.90  # shares of the reference
 References = Mapping[str, Mapping[str, float]]  # task, data: score of the best static setting
+Shares = dict[tuple[str, str, str], dict[int, float]]  # task, scenario, arm: scores over their reference, by seed
+NOTE = (
+    "Worst: the lowest of all runs, but for scenarios of report only. Harm: on the control that lost most, the mean "
+    "loss against untouched over the seeds that both have, in shares of the reference; below 0 no control lost. "
+    "Moves: the median.\n"
+)
 
 
-def shares(rows: Sequence[Row], against: References) -> dict[tuple[str, str, str], list[float]]:
-    """Scores over their references, by task, scenario and arm; a cell whose reference nobody measured is left out."""
-    found: dict[tuple[str, str, str], list[float]] = {}
+def shares(rows: Sequence[Row], against: References) -> Shares:
+    """Scores over their references; a cell whose reference nobody measured is left out."""
+    found: Shares = {}
     for row in rows:
         if reference := _reference(row, against):
-            found.setdefault((row.task, row.scenario, row.arm), []).append(row.score / reference)
+            found.setdefault((row.task, row.scenario, row.arm), {})[row.seed] = row.score / reference
     return found
 
 
@@ -34,7 +40,7 @@ def table(rows: Sequence[Row], against: References) -> str:
     """
     rows = [row for row in rows if not ARMS[row.arm].without]
     found, lines = shares(rows, against), []
-    head = ["task", "arm", *(f"{kind} (95 / 90 %)" for kind in KINDS[:-1]), "worst", "harm", "moves", "time"]
+    head = ["task", "arm", *(f"{kind} (95 / 90 %)" for kind in KINDS[:-1]), "worst", "harm", "moves"]
     lines += ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     arms = list(dict.fromkeys(row.arm for row in rows))
     for task in dict.fromkeys(row.task for row in rows):
@@ -43,13 +49,16 @@ def table(rows: Sequence[Row], against: References) -> str:
             if not own:
                 continue
             cells = [_passed(own, kind) for kind in KINDS[:-1]]
-            lines.append("| " + " | ".join([task, arm, *cells, _worst(own), _harm(found, task, arm),
-                                            *_cost(rows, task, arm)]) + " |")  # fmt: skip
-    return "\n".join(lines) + "\n"
+            moves = f"{median(row.moves for row in rows if (row.task, row.arm) == (task, arm)):g}"
+            lines.append("| " + " | ".join([task, arm, *cells, _worst(own), _harm(found, task, arm), moves]) + " |")
+    return "\n".join(lines) + "\n\n" + NOTE
 
 
 def by_scenario(rows: Sequence[Row], against: References, task: str) -> str:
-    """Markdown: mean share of the reference for each scenario and arm of a task; twins without a part are left out."""
+    """Markdown: mean share of the reference for each scenario and arm of a task, and in brackets its gain.
+
+    Twins without a part are left out.
+    """
     own = [row for row in rows if row.task == task and not ARMS[row.arm].without]
     found = shares(own, against)
     arms = list(dict.fromkeys(row.arm for row in own))
@@ -57,7 +66,9 @@ def by_scenario(rows: Sequence[Row], against: References, task: str) -> str:
     for name, scenario in SCENARIOS.items():
         values = [found.get((task, name, arm)) for arm in arms]
         if any(values):
-            said = [f"{fmean(v):.2f}" if v else "" for v in values]
+            gains = [_gain(found, task, name, arm) for arm in arms]
+            said = [f"{fmean(v.values()):.2f}" + (f" ({gain:+.2f})" if gain is not None else "") if v else ""
+                    for v, gain in zip(values, gains, strict=True)]  # fmt: skip
             lines.append(f"| {name} | {scenario.kind} | " + " | ".join(said) + " |")
     return "\n".join(lines) + "\n"
 
@@ -92,7 +103,7 @@ def chart(rows: Sequence[Row], against: References) -> str:
     found: dict[tuple[str, str, str], dict[int, float]] = {}
     for (task, scenario, arm), values in shares([row for row in rows if not ARMS[row.arm].without], against).items():
         own = found.setdefault((task, SCENARIOS[scenario].kind, arm), {})
-        own |= dict(enumerate(values, len(own)))
+        own |= dict(enumerate(values.values(), len(own)))
     lines = [
         tables.Row(task, f"{kind}: {arm}", "share of the best static setting", True, found[task, kind, arm],
                    estimate(list(found[task, kind, arm].values())), None, nan, [], {}, 0.0, "")
@@ -101,33 +112,29 @@ def chart(rows: Sequence[Row], against: References) -> str:
     return draw(tables.Table("Balance", 1, lines, [], 0))
 
 
-def _passed(own: Mapping[str, list[float]], kind: str) -> str:
-    values = [value for name, of in own.items() if SCENARIOS[name].kind == kind for value in of]
+def _passed(own: Mapping[str, Mapping[int, float]], kind: str) -> str:
+    values = [value for name, of in own.items() if SCENARIOS[name].kind == kind for value in of.values()]
     if not values:
         return ""
     well, fairly = (100 * fmean(value >= least for value in values) for least in (WELL, FAIRLY))
     return f"{well:.0f} / {fairly:.0f} % of {len(values)}"
 
 
-def _worst(own: Mapping[str, list[float]]) -> str:
+def _worst(own: Mapping[str, Mapping[int, float]]) -> str:
     """The lowest cell of those that count."""
-    least = [(min(of), name) for name, of in own.items() if SCENARIOS[name].kind != "report only"]
+    least = [(min(of.values()), name) for name, of in own.items() if SCENARIOS[name].kind != "report only"]
     return f"{min(least)[0]:.2f} ({min(least)[1]})" if least else ""
 
 
-def _harm(found: Mapping[tuple[str, str, str], list[float]], task: str, arm: str) -> str:
+def _harm(found: Shares, task: str, arm: str) -> str:
     """The largest mean loss against untouched on a control, in shares of the reference; below 0: gains only."""
-    losses = [fmean(found[task, name, "untouched"]) - fmean(found[task, name, arm])
-              for name, scenario in SCENARIOS.items()
-              if scenario.kind == "control" and (task, name, arm) in found
-              and (task, name, "untouched") in found]  # fmt: skip
-    return f"{max(losses):+.3f}" if losses and arm != "untouched" else ""
+    gains = [_gain(found, task, name, arm) for name, scenario in SCENARIOS.items() if scenario.kind == "control"]
+    losses = [-gain for gain in gains if gain is not None]
+    return f"{max(losses):+.3f}" if losses else ""
 
 
-def _cost(rows: Sequence[Row], task: str, arm: str) -> list[str]:
-    """Median number of moves, and median time over untouched."""
-    own, plain = ([row for row in rows if (row.task, row.arm) == (task, name)] for name in (arm, "untouched"))
-    moves = f"{median(row.moves for row in own):g}"
-    if not plain or arm == "untouched":
-        return [moves, ""]
-    return [moves, f"x{median(r.seconds for r in own) / median(r.seconds for r in plain):.2f}"]
+def _gain(found: Shares, task: str, scenario: str, arm: str) -> float | None:
+    """The mean difference from untouched over the seeds that both have; None for untouched, and where there is none."""
+    plain, own = (found.get((task, scenario, name), {}) for name in ("untouched", arm))
+    both = plain.keys() & own.keys()
+    return fmean(own[seed] - plain[seed] for seed in both) if both and arm != "untouched" else None

@@ -71,6 +71,7 @@ def main(steps: int = 900, adversarial: float = 0.2, broken: str = "", seed: int
     optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.5, 0.99))
     shares = GradientShares({"l1": 1 - adversarial, "adversarial": adversarial}, decay=0.99)
     monitor = equipoise.Monitor(loss="hinge", anchored=True, total=steps * BATCH, tick_kimg=1.0)
+    monitor.follow("G", optimiser_g)
 
     for step in range(steps):
         real = train[torch.randint(len(train), (BATCH,))]

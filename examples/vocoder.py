@@ -104,6 +104,7 @@ def main(steps: int = 300, seed: int = 0) -> Result:
     of_judges = [weight for judge in judges.values() for weight in judge.parameters()]
     optimiser_d = torch.optim.AdamW(of_judges, lr=1e-3, betas=(0.8, 0.99))
     monitor, before = equipoise.Monitor(loss="least-squares", anchored=True, tick_kimg=0.5), fresh_loss(generator)
+    monitor.follow("G", optimiser_g)
     for _ in range(steps):
         frames, real = bursts(BATCH)
         made = generator(frames)

@@ -70,7 +70,7 @@ def patches(width: int = 32) -> nn.Sequential:
 
 def main(
     steps: int = 900,
-    broken: str = "",  # for the test: a discriminator that is "blind" from the start, or "dies" half-way
+    broken: str = "",  # for the test: a discriminator that is "blind" from the start, or "dies" half-way; a "slow" G
     seed: int = 0,
     begin: int | None = None,  # the step at which D and the adversarial loss begin, as published; None: by readiness
     **readiness: Any,  # what is not to be as it is here
@@ -80,11 +80,12 @@ def main(
     train, test = (torch.from_numpy(equipoise.open_dataset(f"digits:{part}").images).float() / 255
                    for part in ("train", "test"))  # fmt: skip
     generator, discriminator = Autoencoder(), patches()
-    optimiser_g = torch.optim.Adam(generator.parameters(), lr=2e-3, betas=(0.5, 0.99))
+    optimiser_g = torch.optim.Adam(generator.parameters(), lr=2e-5 if broken == "slow" else 2e-3, betas=(0.5, 0.99))
     optimiser_d = torch.optim.Adam(discriminator.parameters(), lr=0.0 if broken == "blind" else 1e-3, betas=(0.5, 0.99))
     adaptive, start = AdaptiveWeight(scale=0.5), Readiness(**{"fade_kimg": 3.0, **readiness})
     steering = (start,) if begin is None else ()
     monitor = equipoise.Monitor(*steering, loss="hinge", mode="act", anchored=True, tick_kimg=0.5)
+    monitor.follow("G", optimiser_g)
     costs: list[float] = []  # of test digits, at looks
 
     for step in range(steps):

@@ -78,7 +78,7 @@ def test_each_rule_fires_on_its_signature(name):
 
 def test_every_rule_has_a_signature():
     known = {entry.name for entry in entries("finding")}
-    assert known - {"healthy", "anchor-lost"} == set(SICK)
+    assert known - {"healthy", "anchor-lost", "generator-crawls"} == set(SICK)
 
 
 @pytest.mark.parametrize("name", SICK)
@@ -136,6 +136,27 @@ def test_a_generator_held_by_a_reconstruction_raises_no_alarm_for_a_discriminato
     assert names(diagnose(history(lost, anchored=True)), Severity.WARNING) == {"anchor-lost"}
     died = told | {"adversarial_share": [0.3] * 5 + [0.001] * 15}
     assert names(diagnose(history(died, anchored=True)), Severity.WARNING) == {"gradient-vanishes"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "anchored", "found"),
+    [
+        ({}, True, True),
+        ({}, False, False),  # where nothing holds G the samples tell
+        ({"heading_G": 0.3}, True, False),  # a small rate that is right: gradients differ from batch to batch
+        ({"step_G": 0.01}, True, False),
+        ({"step_G": (0.0001, 0.0015)}, True, False),  # a warm-up
+        ({"step_G": [0.01] * 15 + [0.0001] * 5}, True, False),  # the end of a schedule
+        ({"heading_G": [0.3] + [0.98] * 19}, True, False),  # not for long enough yet
+    ],
+)
+def test_a_generator_crawls_where_its_steps_are_tiny_and_all_go_one_way(changes, anchored, found):
+    told = {"reconstruction": (1.0, 0.8), "adversarial_share": 0.3, "step_G": 0.0004, "heading_G": 0.98}
+    told |= changes
+    assert diagnose(history(told, anchored=anchored, total_kimg=400.0)).severity == Severity.GOOD  # a run's beginning
+    assert names(diagnose(history(told, anchored=anchored)), Severity.WARNING) == (
+        {"generator-crawls"} if found else set()
+    )
 
 
 def test_signs_of_real_logits_are_a_note_and_none_where_logits_have_no_zero():

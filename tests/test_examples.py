@@ -108,6 +108,11 @@ def test_a_discriminator_that_dies_half_way_is_seen() -> None:
 
 
 @pytest.mark.slow
+def test_a_generator_of_a_rate_100_times_too_small_is_seen() -> None:
+    assert alarms(load("vq_autoencoder").main(steps=280, broken="slow").verdict) == {"generator-crawls"}
+
+
+@pytest.mark.slow
 def test_a_blind_discriminator_never_comes_in(capsys: pytest.CaptureFixture[str]) -> None:
     found = load("vq_autoencoder").main(steps=80, broken="blind")
     assert found.started_kimg is None and not found.share > 0

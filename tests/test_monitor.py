@@ -1,5 +1,6 @@
 """The monitor reads any loop: normalised signals, several discriminators, shares of gradients; it disturbs nothing."""
 
+import functools
 import itertools
 import json
 import math
@@ -164,6 +165,32 @@ def test_steps_relative_to_the_weights_and_the_loop_undisturbed():
     after = torch.ones(2) - 0.1 * gradient
     assert found[0]["step_D"] == pytest.approx(float(0.1 * gradient.norm() / after.norm()), rel=1e-5)
     assert found[0]["gradient_D"] == pytest.approx(float(gradient.norm()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "gradients", "told"),
+    [
+        (
+            functools.partial(torch.optim.Adam, betas=(0.5, 0.99)),
+            [(3, 4), (4, 3), (3, 4)],
+            (24 / 25 + 18.25 / 18.58258593) / 2,
+        ),
+        (functools.partial(torch.optim.Adam, betas=(0.0, 0.99)), [(3, 4), (4, 3), (3, 4)], 24 / 25),
+        (functools.partial(torch.optim.SGD, momentum=0.5), [(3, 4), (-4, 3)], 0.0),
+        (functools.partial(torch.optim.Adam, betas=(0.5, 0.99)), [(3, 4), (0, 0)], 0.0),
+        (torch.optim.SGD, [(3, 4), (4, 3)], None),  # which keeps nothing of the past
+    ],
+)
+def test_how_gradients_stand_to_the_earlier_ones_that_the_optimiser_keeps(make, gradients, told):
+    weight = nn.Parameter(torch.ones(2))
+    monitor, optimiser = Monitor(), make([weight], lr=0.1)
+    monitor.follow("G", optimiser)
+    for gradient in gradients:
+        weight.grad = torch.tensor(gradient, dtype=torch.float32)
+        optimiser.step()
+    signals = monitor.step(4).signals
+    assert signals.get("heading_G") == (told if told is None else pytest.approx(told, rel=1e-4, abs=1e-6))
+    assert signals["nonfinite"] == 0
 
 
 def test_an_optimiser_in_a_wrapper_is_followed():

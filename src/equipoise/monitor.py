@@ -33,6 +33,7 @@ from equipoise.shown import (
     check_fields,
     check_player,
     detached,
+    heading,
     heads_shown,
     loss_shown,
     norm,
@@ -46,7 +47,15 @@ from equipoise.turn import Role, Turn, parameters, score
 
 DENSE = 100  # steps in which ticks come at every tenth
 SPARSE = 16  # steps between those whose change of the weights is measured
-OWN = ("loss", "gradient", "update", "heldout_score", "share", "reconstruction")  # what a meter keeps beside sensors
+OWN = (
+    "loss",
+    "gradient",
+    "heading",
+    "update",
+    "heldout_score",
+    "share",
+    "reconstruction",
+)  # what a meter keeps beside sensors
 
 
 class Monitor:
@@ -148,7 +157,9 @@ class Monitor:
             if self.balancer.mode != "off" and (self.steps < DENSE or self.steps % SPARSE == 0):
                 before[:] = [p.detach().clone() for p in trained]
                 gradients = [p.grad for p in trained if p.grad is not None]
+                known = heading(optimiser, trained)
                 self._add(player, {"gradient": norm(gradients).reshape(1)} if gradients else {})
+                self._add(player, {"heading": known} if known is not None else {})
 
         def post(*_: Any) -> None:
             if before:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -133,6 +133,26 @@ def gradient_at(loss: Any, at: Any, what: str) -> Tensor:
         )
     gradient: Tensor = found.detach()
     return gradient
+
+
+def heading(optimiser: torch.optim.Optimizer, trained: Iterable[Tensor]) -> Tensor | None:
+    """Cosine `[1]` between the gradients and the averages of past ones that the optimiser keeps; None: it keeps none.
+
+    These are Adam's `exp_avg` (with beta1 = 0 the last gradient) and the momentum of SGD. Near 1 the next step could
+    be predicted, and larger ones taken (AdaBelief, arXiv:2010.07468). The scale of gradients cancels.
+    """
+    found = [(p.grad, _kept(optimiser.state.get(p, {}))) for p in trained if p.grad is not None]
+    pairs = [(gradient.float(), kept.float()) for gradient, kept in found if kept is not None]
+    if not pairs:
+        return None
+    lengths = norm([gradient for gradient, _ in pairs]) * norm([kept for _, kept in pairs])
+    product = torch.stack([(gradient * kept).sum() for gradient, kept in pairs]).sum()
+    return (product / lengths.clamp(min=torch.finfo(lengths.dtype).tiny)).reshape(1)
+
+
+def _kept(state: Mapping[str, Any]) -> Tensor | None:
+    kept: Tensor | None = state.get("exp_avg", state.get("momentum_buffer"))
+    return kept
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:

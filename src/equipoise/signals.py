@@ -34,6 +34,8 @@ SIGNALS: dict[str, Signal] = {
     "step_G": Signal("size of G's step relative to its weights", "steady, near step_D"),
     "gradient_D": Signal("norm of D's gradient", "steady"),
     "gradient_G": Signal("norm of G's gradient", "steady"),
+    "heading_D": Signal("cosine between D's gradient and the average of earlier ones that Adam keeps", "below 0.5"),
+    "heading_G": Signal("the same of G; near 1 its steps could be larger", "below 0.5"),
     "pull": Signal("norm per sample of the gradient of G's loss at G's output", "steady"),
     "agreement": Signal("cosine between the pull on different samples of a batch, mean over pairs", "below 0.5"),
     "slope_real": Signal("norm of D's input gradient at real samples, times the data's rms per coordinate", "0.2 to 1"),
@@ -80,6 +82,8 @@ def derive(
             found[f"loss_{role}"] = readings[f"{role}.loss"].mean / value
         if f"{role}.gradient" in readings:
             found[f"gradient_{role}"] = readings[f"{role}.gradient"].mean
+        if f"{role}.heading" in readings:
+            found[f"heading_{role}"] = readings[f"{role}.heading"].mean
         if f"{role}.update" in readings and weights.get(role, 0.0) > 0:
             found[f"step_{role}"] = readings[f"{role}.update"].mean / weights[role]
     for name in ("D.win_rate", "D.auc", "D.sign_real", "G.pull", "G.agreement"):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 RING = "set on the recorded runs of ring5, docs/diagnose.md"
 TRIED = "set on earlier small runs of ours and tried on recorded ones, docs/diagnose.md"
+CALM = "set on runs of our examples, docs/own_loop.md"
 SMALL = "seen in small runs of ours, not tried"
 CHOSEN = "chosen by us, not calibrated"
 
@@ -38,6 +39,8 @@ FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
 FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers
 SLOW = Limit(0.002, SMALL)  # the same, too small to follow
+
+STRAIGHT = Limit(0.8, CALM)  # heading_G above, at each of 20 looks, with steps below SLOW: it could go faster
 
 # --- the data
 MEMORY = Limit(

@@ -20,10 +20,12 @@ from equipoise.diagnosis.limits import (
     SATURATED,
     SHARP,
     SLOW,
+    STRAIGHT,
 )
-from equipoise.diagnosis.signs import first, harm, held, seen, some, stuck
+from equipoise.diagnosis.signs import EARLY, first, harm, held, seen, some, stuck
 
 MOST = 0.8  # of the looks: what steps were like before the learning rates fell
+LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
 
 
 @finding("discriminator-overpowers", claim="D is far ahead, and it is not that it memorises", treats="DO")
@@ -73,6 +75,31 @@ def blind(history: History) -> Finding | None:
             "or weaken what holds D back: its penalty (r1.gamma), augmentation, noise",
         ),
         _why_blind(history) if bad else "",
+    )
+
+
+@finding("generator-crawls", paper="arXiv:2010.07468", claim="G goes one way, in steps too small to get on", treats="")
+def crawls(history: History) -> Finding | None:
+    """Where another loss holds G: tiny steps, though each gradient points where the earlier ones did.
+
+    Either alone is well: small steps are right late in a run and in fine-tuning, where gradients soon differ from
+    batch to batch. So may a run's first steps all go one way; and steps that grow are a warm-up.
+    """
+    begun = history.share is not None and history.share < EARLY
+    if not history.facts.get("anchored") or begun:
+        return None
+    small, straight = held(history, "step_G", "below", SLOW, MOST), held(history, "heading_G", "above", STRAIGHT)
+    steady = history.persists("heading_G", lambda value: value > STRAIGHT.value, LASTING)
+    grows = history.now("step_G") > 2 * history.early("step_G")
+    if small is None or straight is None or not steady or grows:
+        return None
+    return Finding(
+        "generator-crawls",
+        Severity.WARNING,
+        "the generator keeps going one way in tiny steps, and could get there sooner",
+        (small, straight),
+        ("raise G's learning rate (G.lr), three to ten times at once, as long as its gradients agree like this",),
+        "G's learning rate is too low",
     )
 
 

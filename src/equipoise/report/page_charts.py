@@ -30,6 +30,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...] = (
     ("How the two move", (
         ("Size of a step over that of the weights", ("step_D", "step_G")),
         ("Gradients", ("gradient_D", "gradient_G", "pull")),
+        ("Gradients beside earlier ones", ("heading_D", "heading_G")),
         ("Slope of the discriminator", ("slope_real", "slope_fake")),
         ("Scale of the logits", ("logit_scale",)),
         ("Agreement of the pulls", ("agreement",)),

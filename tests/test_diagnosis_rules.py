@@ -147,7 +147,7 @@ def test_a_generator_held_by_a_reconstruction_raises_no_alarm_for_a_discriminato
         ({"step_G": 0.01}, True, False),
         ({"step_G": (0.0001, 0.0015)}, True, False),  # a warm-up
         ({"step_G": [0.01] * 15 + [0.0001] * 5}, True, False),  # the end of a schedule
-        ({"heading_G": [0.3] + [0.98] * 19}, True, False),  # not for long enough yet
+        ({"heading_G": [0.85] + [0.98] * 19}, True, False),  # not for long enough yet
     ],
 )
 def test_a_generator_crawls_where_its_steps_are_tiny_and_all_go_one_way(changes, anchored, found):

@@ -47,15 +47,8 @@ from equipoise.turn import Role, Turn, parameters, score
 
 DENSE = 100  # steps in which ticks come at every tenth
 SPARSE = 16  # steps between those whose change of the weights is measured
-OWN = (
-    "loss",
-    "gradient",
-    "heading",
-    "update",
-    "heldout_score",
-    "share",
-    "reconstruction",
-)  # what a meter keeps beside sensors
+# What a meter keeps beside sensors.
+OWN = ("loss", "gradient", "heading", "update", "heldout_score", "share", "reconstruction")
 
 
 class Monitor:

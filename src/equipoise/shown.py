@@ -141,8 +141,11 @@ def heading(optimiser: torch.optim.Optimizer, trained: Iterable[Tensor]) -> Tens
     These are Adam's `exp_avg` (with beta1 = 0 the last gradient) and the momentum of SGD. Near 1 the next step could
     be predicted, and larger ones taken (AdaBelief, arXiv:2010.07468). The scale of gradients cancels.
     """
-    found = [(p.grad, _kept(optimiser.state.get(p, {}))) for p in trained if p.grad is not None]
-    pairs = [(gradient.float(), kept.float()) for gradient, kept in found if kept is not None]
+    pairs = [
+        (p.grad.float(), kept.float())
+        for p in trained
+        if p.grad is not None and (kept := _kept(optimiser.state.get(p, {}), p.grad)) is not None
+    ]
     if not pairs:
         return None
     lengths = norm([gradient for gradient, _ in pairs]) * norm([kept for _, kept in pairs])
@@ -150,9 +153,11 @@ def heading(optimiser: torch.optim.Optimizer, trained: Iterable[Tensor]) -> Tens
     return (product / lengths.clamp(min=torch.finfo(lengths.dtype).tiny)).reshape(1)
 
 
-def _kept(state: Mapping[str, Any]) -> Tensor | None:
+def _kept(state: Mapping[str, Any], gradient: Tensor) -> Tensor | None:
+    """The average of past gradients, unless it lies elsewhere or is of another shape, as some optimisers have it."""
     kept: Tensor | None = state.get("exp_avg", state.get("momentum_buffer"))
-    return kept
+    fits = kept is not None and kept.shape == gradient.shape and kept.device == gradient.device
+    return kept if fits else None
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:

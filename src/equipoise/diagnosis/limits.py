@@ -39,8 +39,7 @@ FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
 FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers
 SLOW = Limit(0.002, SMALL)  # the same, too small to follow
-
-STRAIGHT = Limit(0.8, CALM)  # heading_G above, at each of 20 looks, with steps below SLOW: it could go faster
+STRAIGHT = Limit(0.9, CALM)  # heading_G above, at each of 20 looks, with steps below SLOW: it could go faster
 
 # --- the data
 MEMORY = Limit(

@@ -177,6 +177,14 @@ def test_the_best_snapshot_is_named():
     found = diagnose(history(HEALTHY | SICK["nothing-more-to-gain"])).findings
     advice = " ".join(next(one for one in found if one.name == "nothing-more-to-gain").advice)
     assert "12 kimg" in advice or "10 kimg" in advice or "14 kimg" in advice
+    assert "checkpoints/best" not in advice
+
+
+@pytest.mark.parametrize("name", ["nothing-more-to-gain", "not-converging"])
+def test_our_own_runs_have_kept_the_best_snapshot(name):
+    signals = SICK["nothing-more-to-gain"] if name != "not-converging" else {"energy": [0.02] * 8 + [0.1] * (LOOKS - 8)}
+    found = diagnose(history(HEALTHY | signals, source="equipoise")).findings
+    assert "or `checkpoints/best`" in " ".join(next(one for one in found if one.name == name).advice)
 
 
 def test_a_run_whose_coverage_still_rises_is_not_at_its_end():

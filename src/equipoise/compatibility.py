@@ -14,7 +14,6 @@ from equipoise.errors import InputError
 from equipoise.paths import PARTS
 from equipoise.recipe import Recipe
 from equipoise.registry import Entry, entries, find
-from equipoise.terms import has_zero
 
 
 def chosen(recipe: Recipe) -> dict[str, str]:
@@ -54,10 +53,10 @@ def refuse_controller(name: str, recipe: Recipe) -> None:
     """Raise an InputError for a controller whose reading the recipe's loss does not give, or whose dial is stuck."""
     facts, loss = find("controller", name).facts, find("loss", recipe.loss)
     reads, turns = facts.get("reads"), facts.get("turns", "")
-    if reads == "sign_real" and not has_zero(loss.part):
+    if reads == "sign_real" and loss.part.zero != 0:
         raise InputError(
-            f"{name} follows the sign of D(real), and {recipe.loss} leaves a constant in all logits free, so that "
-            "their sign means nothing; take --controller ada-heldout, which holds for any loss, or loss=non-saturating"
+            f"{name} follows the sign of D(real), and under {recipe.loss} an undecided D does not say 0, so that "
+            "the sign means nothing; take --controller ada-heldout, which holds for any loss, or loss=non-saturating"
         )
     if reads == "loss_D" and not loss.facts.get("ideal", (0.0, None))[0]:
         raise InputError(

@@ -120,6 +120,7 @@ def steered(plant: Plant) -> Balancer:
     for term in plant.step.objective.terms:
         plant.rest(term)
     facts = {
+        "source": "equipoise",
         "loss": config.recipe.loss,
         "total_kimg": config.total / 1000,
         "batch": config.recipe.batch,

@@ -54,7 +54,9 @@ def not_converging(history: History) -> Finding | None:
         "the samples were better before" if past else "the samples stay far from the data",
         bad,
         (
-            f"keep the snapshot of {history.best(bad[0].signal)[0]:g} kimg" if past else "compare with a known recipe",
+            _keep(history, f"keep the snapshot of {history.best(bad[0].signal)[0]:g} kimg")
+            if past
+            else "compare with a known recipe",
             "lower both learning rates, or let them decay",
             "try loss=rpgan with r1 and r2 and beta1 0, which is harmless where it does not help",
         ),
@@ -80,7 +82,7 @@ def finished(history: History) -> Finding | None:
         f"{signal} was best at {at:g} kimg and has not come lower since",
         (Evidence(signal, best, "best, for a share of the run", round(idle, 2), IDLE.source, at),),
         (
-            f"stop, and keep the snapshot nearest to {at:g} kimg, or the averaged generator",
+            _keep(history, f"stop, and keep the snapshot nearest to {at:g} kimg, or the averaged generator"),
             "to get further: a longer decay of the learning rates, a larger network, or more data",
         ),
         "what is left is noise: of the two players, or of the measurement",
@@ -101,6 +103,11 @@ def healthy(history: History) -> Finding | None:
         return None
     return Finding("healthy", Severity.GOOD, "the two are in balance, and the samples are good or getting better",
                    some(near, full[0]), ("go on",))  # fmt: skip
+
+
+def _keep(history: History, advice: str) -> str:
+    """Advice to keep a snapshot: of our own runs the last three stay, and the best."""
+    return f"{advice}, or `checkpoints/best`" if history.facts.get("source") == "equipoise" else advice
 
 
 def _near(history: History, distance: str) -> Evidence | None:

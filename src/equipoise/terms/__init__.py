@@ -39,15 +39,6 @@ def fact(term: Term, name: str) -> Any:
     return getattr(term, name, DEFAULTS[name])
 
 
-def has_zero(loss: Loss) -> bool:
-    """Whether a constant on all logits changes D's loss: where it does not, the sign of a logit means nothing."""
-    real, fake = torch.tensor([[0.5, -1.5], [2.5, -0.5]]), torch.tensor([[-0.25, 1.0], [0.5, -3.0]])
-    plain, shifted = (
-        Turn("D", "D", real_logits=real + constant, fake_logits=fake + constant).call(loss.d) for constant in (0.0, 1.0)
-    )
-    return not torch.allclose(plain, shifted, atol=1e-5)
-
-
 class Regulariser(nn.Module):
     """A term with one strength, a 0-d buffer that may be turned, and an interval."""
 

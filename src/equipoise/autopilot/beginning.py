@@ -29,8 +29,7 @@ RATE = (
     0.021,
 )  # of Adam's learning rate over the weights' rms, for runs of 2,250 updates of layers of 64: see `within`
 INPUTS, NARROWEST = 64, 0.25  # inputs of a layer with which the bands were measured, and their least part for more
-LOOSER = 3  # how far below its band the step of a network may lie that is not plain, or has convolutions
-SHARED = 0.6  # of the upper edge, for networks with convolutions
+LOOSER = 8  # how far below its band the step of a network may lie that is not plain, or has convolutions
 SCALE = 3.0  # a layer whose output is this many times too large or too small is rescaled
 LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start at zero
 MOMENTUM = 0.5  # beta1 above it makes the game rotate
@@ -72,14 +71,13 @@ def within(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, 
     Not times their product: the long runs that the first was fitted to were of wide networks. Networks with
     normalisation, residual branches or reparametrised weights set their own scale, and relative steps mean less: the
     width does not count. There, and where the places of an image share weights, steps are called too small only below
-    a third of the band: the published dcgan takes steps of .002 to .006. Steps of shared weights are called too large
-    sooner, too: conv16 is healthy at .006 to .008 and worse at twice that (docs/studies/balance.md).
+    an eighth of the band: the published dcgan takes steps of .002 to .006, and conv16 steps of .0013 to .003 for G;
+    brought to .003 and more it ended at .47 instead of .70 (docs/studies/balance.md).
     """
     network = plant.step.networks[role]
     plain, shared = is_plain(network), any(isinstance(m, _ConvNd) for m in network.modules())
     scale = min(pace(plant.updates), breadth(network)) if plain else pace(plant.updates)
-    low, high = (1 if plain and not shared else 1 / LOOSER), (SHARED if shared else 1)
-    return band[0] * scale * low, band[1] * scale * high
+    return band[0] * scale / (1 if plain and not shared else LOOSER), band[1] * scale
 
 
 def rates(plant: Plant, act: bool) -> list[Move]:

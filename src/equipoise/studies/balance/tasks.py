@@ -145,7 +145,7 @@ STACKED = Task(
 CONV16 = Task(
     "conv16",
     {**DIGITS.cfg, "shape": [3, 16, 16], "zdim": 64, "g_widths": [32, 16, 8], "d_widths": [32, 16, 8], "batch": 32,
-     "lr_g": 1e-3, "lr_d": 1e-3, "r1": 1.0, "decay": True, "updates": 2000},
+     "lr_g": 5e-4, "lr_d": 1e-3, "r1": 1.0, "decay": True, "updates": 2000},
     photographs,
     has_photographs,
 )  # fmt: skip

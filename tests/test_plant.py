@@ -79,7 +79,7 @@ def test_the_recipes_own_strength_stays(source):
 
 
 def plant(source, *settings):
-    asked = acting(source, "ada", (*settings, *TINY))
+    asked = acting(source, "ada-heldout", (*settings, *TINY))
     step, dials, batches = train.start(asked.config, asked.dataset, None)
     return Plant(asked.config, step, dials, Tempo(1.0), batches)
 

@@ -323,8 +323,10 @@ def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
     assert looks(0.1, 0.05) == []
     plant.dials["r1.gamma"].set(0.1)
     holds = again  # a resumed run knows when it was suspected; there the slope answered
-    assert [move.after for move in looks(0.14, 0.14, 0.14)] == pytest.approx([0.05, 0.025, 0.0125])
-    assert [move.after for move in looks(0.14)] == pytest.approx([0.1])  # and the second time it did not
+    good = dict(loss_D=0.99, precision=0.8, coverage=0.8)
+    assert holds.decide(1.0, told(slope_fake=0.14, **good), act=True) == []  # for a while
+    assert [move.after for move in looks(0.1, 0.1, 0.1)] == pytest.approx([0.05, 0.025, 0.0125])
+    assert [move.after for move in looks(0.1)] == pytest.approx([0.1])  # and the second time it did not
 
 
 def looked_at(kept, values, begin=1, act=True):

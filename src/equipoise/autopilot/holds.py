@@ -40,7 +40,7 @@ class Holds:
         self.plant, self.governor = plant, governor
         self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
         self.penalties, self.noises = self._present(PENALTIES), self._present(NOISES)
-        self.asked: dict[str, tuple[float, float]] = {}  # of a penalty, strength and D's slope when it was suspected
+        self.asked: dict[str, tuple[float, float, float]] = {}  # of a suspected penalty: strength, D's slope, its best
         self.acquitted: list[str] = []  # penalties that were weakened in vain
 
     def _present(self, names: Sequence[str]) -> list[Actuator]:
@@ -57,6 +57,8 @@ class Holds:
         loss = history.now("loss_D", 0.0)
         if loss != loss:  # not told: a loss without an ideal value
             return []
+        slope = history.now("slope_fake", 0.0)
+        self.asked = {name: (was, then, max(best, slope)) for name, (was, then, best) in self.asked.items()}
         for rule in (self._starved, self._far_ahead, self._fooled, self._flat, self._blind):
             made = rule(kimg, loss, history, act)
             if made is not None:
@@ -105,12 +107,12 @@ class Holds:
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
         suspects = [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < FLAT else []
         for one in suspects:
-            strength, then = self.asked.get(one.name, (one.read(), slope))
+            strength, then, best = self.asked.get(one.name, (one.read(), slope, slope))
             if one.read() > strength / PATIENCE * 1.01:
                 continue
-            if slope < ANSWER * then:
-                return self._acquit(kimg, one, strength, f"D's slope was {then:.3g} and is {slope:.3g}", act)
-            self.asked[one.name] = (one.read(), slope)
+            if best < ANSWER * then:
+                return self._acquit(kimg, one, strength, f"D's slope was {then:.3g} and then {best:.3g} at best", act)
+            self.asked[one.name] = (one.read(), slope, slope)
         return self._weaker(kimg, why, act, suspects, slope)
 
     def _weaker(self, kimg: float, why: str, act: bool, suspects: Sequence[Actuator], slope: float) -> Move | None:
@@ -119,7 +121,7 @@ class Holds:
             moved = actuator.move(-math.log(2), act)
             if moved.after < moved.before:
                 if act and actuator in suspects:
-                    self.asked.setdefault(actuator.name, (moved.before, slope))
+                    self.asked.setdefault(actuator.name, (moved.before, slope, slope))
                 return Move(kimg, "autopilot: holds", moved.name, moved.before, moved.after, why, act)
         return None
 
@@ -129,7 +131,7 @@ class Holds:
         if act:
             penalty.set(strength)
             self.acquitted.append(penalty.name)
-        why = f"since {told} at {PATIENCE:g} times less: what makes D flat is not this penalty"
+        why = f"since {told}, at {PATIENCE:g} times less: what makes D flat is not this penalty"
         return Move(kimg, "autopilot: holds", penalty.name, before, strength, why, act)
 
     def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
@@ -168,5 +170,7 @@ class Holds:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.asked = {name: (float(strength), float(slope)) for name, (strength, slope) in state["asked"].items()}
+        self.asked = {
+            name: (float(was), float(then), float(best)) for name, (was, then, best) in state["asked"].items()
+        }
         self.acquitted = list(state["acquitted"])

@@ -171,8 +171,8 @@ def test_the_governor_brings_a_step_to_the_edge_of_a_band_that_follows_the_sched
 
 def test_moves_of_d_are_halved_while_it_starves_the_generator():
     pilot = Autopilot(plant_of(n_dis=5))
-    assert pilot.holds.decide(1.0, told(loss_D=0.95), act=True) == []
-    made = pilot.holds.decide(1.0, told(loss_D=0.6), act=True)
+    assert pilot.holds.decide(1.0, told(loss_D=0.98), act=True) == []
+    made = pilot.holds.decide(1.0, told(loss_D=0.95), act=True)
     assert (made[0].before, made[0].after, pilot.plant.tempo.ratio) == (5.0, 2.5, 2.5)
 
 

@@ -18,7 +18,7 @@ from equipoise.metrics.coverage import harmonic_mean
 from equipoise.plant import Plant
 from equipoise.turn import Role
 
-STARVED, FAR_AHEAD, HEALTHY, GUESSING, FOOLED = 0.9, 0.5, 0.8, 0.95, 1.15  # of D's loss over its ideal value
+STARVED, FAR_AHEAD, HEALTHY, GUESSING, FOOLED = 0.97, 0.5, 0.8, 0.95, 1.15  # of D's loss over its ideal value
 SHIFT = 0.85  # of a set point, at a time
 LOWEST, HIGHEST = 0.25, 4.0  # of a set point
 FAR = 0.15  # energy distance in units of the data: samples are far from it

@@ -319,7 +319,7 @@ def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
     again = Autopilot(plant).holds
     again.load_state_dict(json.loads(json.dumps(holds.state_dict())))
     (back,) = looks(0.12)
-    assert back.after == plant.dials["r1.gamma"].value == pytest.approx(0.8) and "not this penalty" in back.why
+    assert back.after == plant.dials["r1.gamma"].value == pytest.approx(0.8) and "not at fault" in back.why
     assert looks(0.1, 0.05) == []
     plant.dials["r1.gamma"].set(0.1)
     holds = again  # a resumed run knows when it was suspected; there the slope answered

@@ -106,14 +106,7 @@ class Holds:
             return None
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
         suspects = [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < FLAT else []
-        for one in suspects:
-            strength, then, best = self.asked.get(one.name, (one.read(), slope, slope))
-            if one.read() > strength / PATIENCE * 1.01:
-                continue
-            if best < ANSWER * then:
-                return self._acquit(kimg, one, strength, f"D's slope was {then:.3g} and then {best:.3g} at best", act)
-            self.asked[one.name] = (one.read(), slope, slope)
-        return self._weaker(kimg, why, act, suspects, slope)
+        return self._acquitted(kimg, suspects, slope, act) or self._weaker(kimg, why, act, suspects, slope)
 
     def _weaker(self, kimg: float, why: str, act: bool, suspects: Sequence[Actuator], slope: float) -> Move | None:
         """Half the strength of the first noise, else of the first penalty, that has any to give."""
@@ -125,14 +118,24 @@ class Holds:
                 return Move(kimg, "autopilot: holds", moved.name, moved.before, moved.after, why, act)
         return None
 
-    def _acquit(self, kimg: float, penalty: Actuator, strength: float, told: str, act: bool) -> Move:
-        """A penalty that was weakened and made no difference comes back, for good."""
-        before = penalty.read()
-        if act:
-            penalty.set(strength)
-            self.acquitted.append(penalty.name)
-        why = f"since {told}, at {PATIENCE:g} times less: what makes D flat is not this penalty"
-        return Move(kimg, "autopilot: holds", penalty.name, before, strength, why, act)
+    def _acquitted(self, kimg: float, suspects: Sequence[Actuator], slope: float, act: bool) -> Move | None:
+        """The first penalty that was weakened enough and made no difference comes back, for good."""
+        for one in suspects:
+            now = one.read()
+            strength, then, best = self.asked.get(one.name, (now, slope, slope))
+            if now > strength / PATIENCE * 1.01:
+                continue
+            if best >= ANSWER * then:
+                self.asked[one.name] = (now, slope, slope)  # it did, and is suspected anew
+                continue
+            if act:
+                one.set(strength)
+                self.acquitted.append(one.name)
+            why = (
+                f"since D's slope was {then:.3g} and then {best:.3g} at best, at {PATIENCE:g} times less: not at fault"
+            )
+            return Move(kimg, "autopilot: holds", one.name, now, strength, why, act)
+        return None
 
     def _blind(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         """A loss near its ideal, samples far from the data, and no progress: D does not see what is wrong."""

@@ -306,7 +306,7 @@ def test_a_blind_d_loses_its_noise_before_its_penalty():
 
 
 def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
-    plant = plant_of(r1=0.8)
+    plant = plant_of(r1=3.2)
     plant.samples = plant.config.total // 10
     holds = Autopilot(plant).holds
 
@@ -314,18 +314,18 @@ def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
         bad = dict(loss_D=0.99, precision=0.3, coverage=0.3)
         return [move for slope in slopes for move in holds.decide(1.0, told(slope_fake=slope, **bad), act=True)]
 
-    made = looks(0.1, 0.1, 0.1)
-    assert [move.after for move in made] == pytest.approx([0.4, 0.2, 0.1])
+    made = looks(*[0.1] * 5)
+    assert [move.after for move in made] == pytest.approx([1.6, 0.8, 0.4, 0.2, 0.1])
     again = Autopilot(plant).holds
     again.load_state_dict(json.loads(json.dumps(holds.state_dict())))
     (back,) = looks(0.12)
-    assert back.after == plant.dials["r1.gamma"].value == pytest.approx(0.8) and "not at fault" in back.why
+    assert back.after == plant.dials["r1.gamma"].value == pytest.approx(3.2) and "not at fault" in back.why
     assert looks(0.1, 0.05) == []
     plant.dials["r1.gamma"].set(0.1)
     holds = again  # a resumed run knows when it was suspected; there the slope answered
     good = dict(loss_D=0.99, precision=0.8, coverage=0.8)
     assert holds.decide(1.0, told(slope_fake=0.14, **good), act=True) == []  # for a while
-    assert [move.after for move in looks(0.1, 0.1, 0.1)] == pytest.approx([0.05, 0.025, 0.0125])
+    assert [move.after for move in looks(*[0.1] * 5)] == pytest.approx([0.1 / 2**n for n in range(1, 6)])
     assert [move.after for move in looks(0.1)] == pytest.approx([0.1])  # and the second time it did not
 
 

@@ -28,7 +28,7 @@ FLAT, POOR = 0.2, 0.5  # slope of D at samples, and F of precision and coverage,
 MUTE, WHILE = 0.1, 0.1  # slope below which D says nothing, whatever the samples, for a tenth of the looks
 SOON = 0.08  # of the run, before which samples swing, and D is flat now and then, in healthy runs too
 LEAST = 1e-4  # of the strength that a penalty came with
-PATIENCE, ANSWER = 8.0, 1.3  # a penalty is at fault if D gets steeper by the one when it is weaker by the other
+PATIENCE, ANSWER = 32.0, 1.3  # a penalty is at fault if D gets steeper by the one when it is weaker by the other
 NOISES = ("instance-noise.std", "ada.p")  # and what hides the difference between samples and data from it
 PENALTIES = ("r1.gamma", "r2.gamma")  # what makes D blind if it is far too strong
 

@@ -90,6 +90,14 @@ def test_the_verdict_stands_first_in_plain_words(tmp_path):
     assert found.evidence[0].source in seen
 
 
+def test_no_command_is_advised_that_would_be_refused(tmp_path):
+    own = made(plant(tmp_path / "own", config={"own_networks": True})).text()
+    assert "equipoise.GAN.load" in own
+    assert "equipoise generate" not in own and "equipoise compare" not in own
+    plain = made(plant(tmp_path / "plain", config={"source": "photos"})).text()
+    assert "equipoise compare photos" in plain and "equipoise.GAN.load" not in plain
+
+
 def test_a_run_of_which_nothing_can_be_said_says_so(tmp_path):
     bare = plant(tmp_path / "bare", signals={"gradient_D": lambda k: 1.0})
     record = page_record.read(bare)

@@ -105,6 +105,23 @@ def test_a_saturated_discriminator_is_a_warning_even_from_logits_alone():
     assert names(diagnose(history({"loss_D": (0.5, 0.01)})), Severity.WARNING) == {"discriminator-overpowers"}
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(0.3, set()), (0.2, {(Severity.NOTE, "below 0.25")}), (0.0, {(Severity.WARNING, "below 0.01")})],
+)
+def test_least_squares_fall_with_the_square_of_what_d_errs(value, found):
+    told = diagnose(history({"loss_D": (value + 0.02, value)}, loss="least-squares")).findings
+    assert {(one.severity, one.evidence[0].text().split(", ")[1].split(" (")[0]) for one in told} == found
+    assert names(diagnose(history({"loss_D": (0.5, value)}))) == {"discriminator-overpowers"}
+
+
+def test_what_is_graver_of_one_discriminator_is_told_besides_that_of_their_mean():
+    verdict = diagnose(history({"loss_D": 0.35, "a/loss_D": (0.1, 0.0), "b/loss_D": (0.6, 0.7)}))
+    assert [(one.player, one.severity) for one in verdict.findings] == [("a", Severity.WARNING), ("", Severity.NOTE)]
+    alike = diagnose(history({"loss_D": 0.35, "a/loss_D": (0.3, 0.2), "b/loss_D": (0.4, 0.5)})).findings
+    assert [(one.player, one.severity) for one in alike] == [("", Severity.NOTE)]
+
+
 def test_too_little_data_is_no_matter_of_learning_rates():
     sick = HEALTHY | {"loss_D": (0.8, 0.3), "win_rate": 0.98, "memory": 0.9, "energy": (0.03, 0.12)}
     verdict = diagnose(history(sick, count=100))
@@ -252,14 +269,15 @@ def test_gradients_that_grow_are_a_note_where_nothing_is_told_of_the_samples_and
 
 
 def test_a_d_that_no_longer_errs_is_no_dead_run_where_another_loss_holds_g():
-    """A hinge that is won is exactly 0, look after look; the reconstruction goes on."""
+    """A hinge that is won is exactly 0, look after look; the reconstruction goes on. Else D has won, which is said."""
     held, free = (
         history({"reconstruction": (1.0, 0.7), "adversarial_share": 0.3}, anchored=one) for one in (True, False)
     )
     for one in (held, free):
         for look in range(LOOKS):
             one.add(2.0 * (look + 1), {"loss_D": 0.0})
-    assert diagnose(held).severity == Severity.GOOD and "dead-run" in names(diagnose(free))
+    assert diagnose(held).severity == Severity.GOOD
+    assert names(diagnose(free), Severity.WARNING) == {"discriminator-overpowers"}
 
 
 def test_a_branch_that_is_cut_off_is_named_as_the_cause():

@@ -13,7 +13,7 @@ import typer
 def diagnose(
     path: Annotated[
         Path,
-        typer.Argument(help="A run folder, a folder of TensorBoard events, stats.jsonl, or a CSV or JSON-lines file"),
+        typer.Argument(help="A run folder, TensorBoard events, stats.jsonl, a table (CSV, JSON lines), or a text log"),
     ],
     columns: Annotated[
         list[str] | None,

@@ -124,7 +124,7 @@ def diagnose(history: History, rules: Sequence[Rule] | None = None) -> Verdict:
     chosen = [entry.part for entry in entries("finding")] if rules is None else rules
     found = [one for rule in chosen if (one := rule(history)) is not None]
     for player in history.players():  # what holds of one of several discriminators, and not of their mean alone
-        own, names = history.of(player), {one.name for one in found}
+        own, known = history.of(player), {one.name: one.severity for one in found if not one.player}
         theirs = [replace(one, player=player) for rule in chosen if (one := rule(own)) is not None]
-        found += [one for one in theirs if one.name not in names and one.severity > Severity.GOOD]
+        found += [one for one in theirs if one.severity > known.get(one.name, Severity.GOOD)]
     return Verdict(tuple(sorted(found, key=lambda one: (-one.severity, one.name))), untold(history))

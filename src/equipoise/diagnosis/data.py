@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from equipoise.diagnosis import Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HIGH_P, LEAKS, LONG, MEMORY, SIGNS
+from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HELD, HIGH_P, LEAKS, LONG, MEMORY, SIGNS
 from equipoise.diagnosis.signs import EARLY, harm, held, some
 
 FEW = 5_000  # samples; chosen by us. Memorising starts the sooner the fewer there are (arXiv:2006.06676)
@@ -16,11 +16,13 @@ def memorises(history: History) -> Finding | None:
     """Held-out samples lose the half of what training samples have over generated ones, or samples are copies.
 
     A gap that stays is common in good runs; it is one that goes with worse samples that costs. Signs alone (r_t) cannot
-    tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored.
+    tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored. ADA turns
+    its strength until r_t is 0.6: there they tell that it has not got there, or no longer can.
     """
     memory, copies = held(history, "memory", "above", MEMORY, LONG), held(history, "nearest", "below", COPIES)
     unfit = history.facts.get("signless") or history.facts.get("anchored")  # no zero there; or D ahead is normal
-    signs = None if unfit else held(history, "sign_real", "above", SIGNS)
+    adapts = 0 < history.now("augmentation") < HIGH_P.value
+    signs = None if unfit else held(history, "sign_real", "above", HELD if adapts else SIGNS)
     if memory is None and copies is None and (signs is None or history.has("memory")):
         return None
     known = memory is not None or copies is not None
@@ -42,9 +44,15 @@ def memorises(history: History) -> Finding | None:
             "or make D smaller, or keep an earlier snapshot; a lower learning rate does not cure this",
         )
         if known
-        else ("log what D says of held-out data: that decides it", "if augmentation is off, try ada"),
+        else ("log what D says of held-out data: that decides it", _augment(history, adapts)),
         _why(history) if known else "",
     )
+
+
+def _augment(history: History, adapts: bool) -> str:
+    if adapts:
+        return "augmentation is on: if it is ADA, let it find its strength, up to which this is usual"
+    return "try ada" if history.now("augmentation") == 0 else "if augmentation is off, try ada"
 
 
 def _why(history: History) -> str:

@@ -22,7 +22,7 @@ from equipoise.diagnosis.limits import (
     VANISHED,
     Limit,
 )
-from equipoise.diagnosis.signs import against_past, first, harm, held, seen, some
+from equipoise.diagnosis.signs import against_past, first, harm, held, seen, some, squared
 
 
 @finding("oscillation", claim="the losses come and go with a period: the two chase each other", treats="OSC")
@@ -55,7 +55,7 @@ def vanishes(history: History) -> Finding | None:
     )
     if not gone:
         return None
-    saturated = held(history, "loss_D", "below", SATURATED)
+    saturated = held(history, "loss_D", "below", squared(history, SATURATED))
     saturating = history.facts.get("loss") == "minimax"
     return Finding(
         "gradient-vanishes",
@@ -128,13 +128,16 @@ def dead(history: History) -> Finding | None:
 def _still(history: History) -> Evidence | None:
     """D's loss has been the same number in the last 30 % of the looks, five at least.
 
-    Where another loss holds G, a D that is far ahead or waits is no sign that the run is dead.
+    Where another loss holds G, a D that is far ahead or waits is no sign that the run is dead. And a loss that stays at
+    0, to the decimals that a log has, is that of a D which has won: see discriminator-overpowers.
     """
     if history.facts.get("anchored"):
         return None
     values = history.values("loss_D")
     last = values[-max(5, round(0.3 * len(values))) :]
     if len(last) < 5 or len(values) < 8 or (spread := statistics.pstdev(last)) >= STILL.value:
+        return None
+    if statistics.median(last) < squared(history, SATURATED).value:
         return None
     return Evidence("loss_D", spread, "spread below", STILL.value, STILL.source)
 

@@ -22,7 +22,7 @@ from equipoise.diagnosis.limits import (
     SLOW,
     STRAIGHT,
 )
-from equipoise.diagnosis.signs import EARLY, first, harm, held, seen, some, stuck
+from equipoise.diagnosis.signs import EARLY, first, harm, held, seen, some, squared, stuck
 
 MOST = 0.8  # of the looks: what steps were like before the learning rates fell
 LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
@@ -33,14 +33,14 @@ def overpowers(history: History) -> Finding | None:
     """D's loss lies far below its ideal, or it is hardly ever wrong. Silent where G is anchored, or D memorises."""
     if history.facts.get("anchored") or held(history, "memory", "above", MEMORY, LONG):
         return None
+    saturated = held(history, "loss_D", "below", squared(history, SATURATED))
     ahead = some(
-        held(history, "loss_D", "below", AHEAD),
+        first(saturated, held(history, "loss_D", "below", squared(history, AHEAD))),
         first(held(history, "win_rate", "above", CERTAIN), held(history, "auc", "above", CERTAIN)),
     )
     if not ahead:
         return None
     bad, sharp = harm(history), held(history, "slope_fake", "above", SHARP)
-    saturated = held(history, "loss_D", "below", SATURATED)
     grave = bool(bad) or (saturated is not None and not seen(history))
     return Finding(
         "discriminator-overpowers",

@@ -26,6 +26,17 @@ def held(
     return evidence(history, signal, relation, limit.value, limit.source, window)
 
 
+def squared(history: History, limit: Limit) -> Limit:
+    """A limit on how far D's loss lies below its ideal: for least squares its square.
+
+    Half the ideal value of the other losses is a D that gives what is right about 0.7; least squares are a quarter of
+    theirs there.
+    """
+    if history.facts.get("loss") not in ("least-squares", "relativistic-least-squares"):
+        return limit
+    return Limit(round(limit.value**2, 4), f"the square of {limit.value:g}, for least squares; {limit.source}")
+
+
 def seen(history: History) -> bool:
     """Whether anything is told of the samples themselves."""
     return any(history.has(name) for name in OUTCOMES)

@@ -13,14 +13,23 @@ from typing import Any
 
 from equipoise.diagnosis.history import History
 from equipoise.errors import InputError
-from equipoise.logs import events, run, tables
-from equipoise.logs.convert import IDEAL, SIGNLESS, Convert, Logged, over_ideal, same
+from equipoise.logs import events, lines, nvidia, run, tables
+from equipoise.logs.convert import IDEAL, SIGNLESS, Convert, Logged, over_ideal, possible, same
 from equipoise.logs.families import FAMILIES, Family
 from equipoise.logs.swings import add_swings
 from equipoise.registry import suggest
 from equipoise.signals import SIGNALS
 
 ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+TEXTS = ("loss_log.txt", "*.log")  # names of text logs in a folder
+IMPOSSIBLE = (
+    "{} of the values of frechet cannot be distances (below 0, or above a million) and are left out: it is the "
+    "measurement that is broken; SciPy 1.11.2 to 1.12 did that to FID (https://github.com/mseitzer/pytorch-fid/issues/103)"
+)
+UNRELATED = "{} tells nothing: the ideal value of {} for {} is 0 or none, so that nothing can be put in relation to it"
+AGAIN = (
+    "the log goes back in time, as of a run that was resumed or begun anew: what it had of later moments is left out"
+)
 UNCOUNTED = ("epoch", "row")  # what time may be counted in, and no batch size turns into samples
 
 
@@ -98,25 +107,25 @@ def _table(path: Path, told: Told) -> tables.Table:
     clock = next((name for name, signal in told.columns.items() if signal in tables.CLOCKS), None)
     if path.is_dir():
         if (path / "stats.jsonl").exists():
-            return tables.from_stats(path / "stats.jsonl")
+            return nvidia.from_stats(path / "stats.jsonl")
         if any(path.rglob(events.PATTERN)):
             return tables.from_events(path)
         found = [file for file in sorted(path.iterdir()) if file.suffix in ROWS]
+        found = found or [file for name in TEXTS for file in sorted(path.glob(name))]
         if len(found) != 1:
             raise InputError(
-                f"{path} holds no run.jsonl, no stats.jsonl and no TensorBoard events, and {len(found)} tables "
-                f"({', '.join(ROWS)}); name {'the file' if found else 'the folder of a run, or a file'}"
+                f"{path} holds no run.jsonl, no stats.jsonl and no TensorBoard events, and {len(found)} tables or logs "
+                f"({', '.join((*ROWS, *TEXTS))}); name {'the file' if found else 'the folder of a run, or a file'}"
             )
         path = found[0]
     if path.name == "stats.jsonl":
-        return tables.from_stats(path)
-    if path.suffix in ROWS:
-        made = tables.from_rows(path, clock)
-        made.clock = told.columns.get(clock, made.clock) if clock else made.clock
-        return made
-    if "tfevents" not in path.name:
-        raise InputError(f"{path} is no log that is read: TensorBoard events, or a table ({', '.join(ROWS)})")
-    return tables.from_events(path)
+        return nvidia.from_stats(path)
+    if "tfevents" in path.name:
+        return tables.from_events(path)
+    is_rows = path.suffix in ROWS or tables.are_objects(tables.text_of(path))
+    made = tables.from_rows(path, clock) if is_rows else lines.from_lines(path, clock)
+    made.clock = told.columns.get(clock, made.clock) if clock else made.clock
+    return made
 
 
 def _foreign(table: tables.Table, told: Told) -> History:
@@ -128,31 +137,42 @@ def _foreign(table: tables.Table, told: Told) -> History:
     log = Logged(table, {})
     family = next((one for one in FAMILIES if all(log.name(mark) for mark in one.marks)), None)
     log.facts |= {"source": "a table" if family is None else family.name, "remarks": _remarks(family, table, told)}
-    log.facts |= dict(family.facts) if family else {}
+    log.facts |= (dict(family.facts) if family else {}) | table.facts
     told_in = _unit(table.clock, family)
     log.facts["unit"] = "kimg" if told.batch is not None and told_in not in UNCOUNTED else told_in.removesuffix("s")
     log.facts |= told.facts()
     conversions = {name: same(name) for name in SIGNALS} | (dict(family.signals) if family else {}) | _mapped(told, log)
     history = History(facts=log.facts)
     for signal, convert in conversions.items():
-        if points := convert(log):
+        points = convert(log)
+        if signal == "frechet" and (broken := len(points) - len(points := possible(points))):
+            log.facts["remarks"].append(IMPOSSIBLE.format(broken))
+        if points:
             history.signals[signal] = [(_kimg(step, table.clock, family, told), value) for step, value in points]
     history.facts["unused"] = sorted(set(table.series) - log.used)
-    died = sorted({step for name in log.used for step in table.died(name)})
+    watched = log.used | {log.name(mark) or mark for mark in (family.marks if family else ())}
+    died = sorted({step for name in watched for step in table.died(name)})
     if history.signals and died:
         history.signals["nonfinite"] = [(_kimg(step, table.clock, family, told), 1.0) for step in died]
+    if not history.signals:
+        raise InputError(_nothing(table, told, log.facts["remarks"]))
+    return history
+
+
+def _nothing(table: tables.Table, told: Told, remarks: list[str]) -> str:
+    """Why a log tells no signal, and what to do."""
     if not table.series:
         lost = f"; not one finite value in {', '.join(sorted(table.lost))}" if table.lost else ""
-        raise InputError(
+        return (
             f"no number could be read in this log{lost}. A table begins with a line of names; a line of JSON is an "
             "object of numbers"
         )
-    if not history.signals:
-        raise InputError(
-            f"no name in this log is known; it has {', '.join(sorted(table.series)[:20]) or 'no numbers'}. Say what "
-            "they are: --map NAME=SIGNAL, with losses as loss_D and loss_G together with --loss"
-        )
-    return history
+    if set(told.columns.values()) - set(tables.CLOCKS):
+        return f"nothing that was mapped tells a signal. {'. '.join(remarks)}"
+    return (
+        f"no name in this log is known; it has {', '.join(sorted(table.series)[:20])}. Say what they are: "
+        "--map NAME=SIGNAL, with losses as loss_D and loss_G together with --loss"
+    )
 
 
 def _mapped(told: Told, log: Logged) -> dict[str, Convert]:
@@ -169,7 +189,11 @@ def _mapped(told: Told, log: Logged) -> dict[str, Convert]:
                 f"{name} is mapped to {signal}, but which loss it is decides what a value means; say --loss, one of "
                 f"{', '.join(IDEAL)}"
             )
-        made[signal] = over_ideal(signal[-1], same(name)) if signal in ("loss_D", "loss_G") else same(name)
+        made[signal] = same(name)
+        if signal in ("loss_D", "loss_G") and told.loss is not None:
+            made[signal] = over_ideal(signal[-1], same(name))
+            if not IDEAL[told.loss]["DG".index(signal[-1])]:
+                log.facts["remarks"].append(UNRELATED.format(name, told.loss, signal[-1]))
     return made
 
 
@@ -182,7 +206,7 @@ def _remarks(family: Family | None, table: tables.Table, told: Told) -> list[str
     if _unit(table.clock, family) != "kimg" and (told.batch is None or _unit(table.clock, family) in UNCOUNTED):
         unit = _unit(table.clock, family)
         said.append(f"time is counted in {unit}s, not kimg{'' if unit in UNCOUNTED else '; say --batch'}")
-    return said
+    return [*said, AGAIN] if table.again else said
 
 
 def _unit(clock: str, family: Family | None) -> str:

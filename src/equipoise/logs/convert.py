@@ -142,6 +142,11 @@ def where(name: str, raw: Convert) -> Convert:
     return convert
 
 
+def possible(points: Series) -> Series:
+    """A Fréchet distance's values without those that are none: below 0 by more than rounding, or above a million."""
+    return [(step, value) for step, value in points if -0.01 < value < 1e6]
+
+
 def gap(real: str, fake: str) -> Convert:
     """The distance of mean logits in pooled standard deviations, where the log has these."""
 

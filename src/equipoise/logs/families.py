@@ -125,7 +125,7 @@ FAMILIES = (
         marks=("l_d_real", "l_d_fake", "l_g_gan"),
         signals={
             "loss_D": over_ideal("D", added("l_d_real", "l_d_fake"), unhalved=("least-squares",)),
-            "reconstruction": over_first(same("l_g_pix", "l_g_percep")),
+            "reconstruction": over_first(same("l_g_pix", "l_g_percep", "l_g_fea")),
         },
         sources=(
             "XPixelGroup/BasicSR: basicsr/models/srgan_model.py, esrgan_model.py (names)",
@@ -134,6 +134,53 @@ FAMILIES = (
         ),
         facts={"anchored": True},
         remarks=("out_d_real and out_d_fake are mean logits without their spread: no distance follows from them",),
+    ),
+    Family(
+        "cyclegan",
+        marks=("D_A", "D_B", "cycle_A", "cycle_B"),
+        signals={
+            # each is half of the sum over reals and fakes; two of them are the sum of one
+            "loss_D": over_ideal("D", added("D_A", "D_B"), unhalved=("least-squares",)),
+            "A/loss_D": over_ideal("D", same("D_A"), unhalved=("least-squares",), factor=lambda log: 0.5),
+            "B/loss_D": over_ideal("D", same("D_B"), unhalved=("least-squares",), factor=lambda log: 0.5),
+            "loss_G": over_ideal("G", added("G_A", "G_B"), unhalved=("least-squares",), factor=lambda log: 2.0),
+            "reconstruction": over_first(added("cycle_A", "cycle_B")),
+        },
+        sources=(
+            "junyanz/pytorch-CycleGAN-and-pix2pix: models/cycle_gan_model.py (names, losses)",
+            "junyanz/pytorch-CycleGAN-and-pix2pix: util/visualizer.py (loss_log.txt)",
+        ),
+        facts={"loss": "least-squares"},
+        usual=("loss",),
+        remarks=(
+            "the loss is taken to be least squares, the default there; say --loss non-saturating for gan_mode=vanilla",
+            "the cycle holds G to its input, not to the other domain: a discriminator far ahead counts here",
+        ),
+    ),
+    Family(
+        "pix2pix",
+        marks=("G_GAN", "G_L1", "D_real", "D_fake"),
+        signals={
+            "loss_D": over_ideal("D", added("D_real", "D_fake"), unhalved=("least-squares",)),
+            "loss_G": over_ideal("G", same("G_GAN"), unhalved=("least-squares",)),
+            "reconstruction": over_first(same("G_L1")),
+        },
+        sources=("junyanz/pytorch-CycleGAN-and-pix2pix: models/pix2pix_model.py (names, losses)",),
+        facts={"loss": "non-saturating", "anchored": True},
+        usual=("loss",),
+        remarks=(
+            "the loss is taken to be the non-saturating one, the default there; say --loss if gan_mode differs",
+            "L1 holds G, so that a discriminator far ahead is normal; its authors call losses of D below 0.01 too "
+            "small, https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix/issues/1334",
+        ),
+    ),
+    Family(
+        "rvc",
+        marks=("loss_disc", "loss_gen", "loss_mel"),
+        signals={"reconstruction": over_first(same("loss_mel"))},
+        sources=("RVC-Project/Retrieval-based-Voice-Conversion-WebUI: infer/modules/train/train.py (train.log)",),
+        facts={"loss": "least-squares", "anchored": True},
+        remarks=("train.log does not say how many discriminators loss_disc adds up; the event files beside it do",),
     ),
     Family(
         "vits",

@@ -59,11 +59,13 @@ def judge(path: str | Path, told: Told | None = None) -> Judged:
         InputError: nothing there that could be read.
     """
     history = open_log(path, told)
-    return Judged(history, replace(diagnose(history), most_like=most_like(history)))
+    alike = "" if history.has("reconstruction") else most_like(history)  # no recorded run has one
+    return Judged(history, replace(diagnose(history), most_like=alike))
 
 
 _WIDTH = max(map(len, SIGNALS))
 
 
 def _meaning(name: str) -> str:
-    return SIGNALS[name].meaning if name in SIGNALS else ""
+    player, _, own = name.rpartition("/")
+    return SIGNALS[own].meaning + (f", of discriminator {player}" if player else "") if own in SIGNALS else ""

@@ -1,12 +1,13 @@
-"""Logs as series of numbers by the names they were logged under: event files, JSON lines, CSV."""
+"""Logs as series of numbers by the names they were logged under: event files, JSON lines, CSV, lines of text."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,20 @@ CLOCKS = ("kimg", "step", "steps", "_step", "global_step", "iteration", "iter", 
 
 @dataclass
 class Table:
-    """What was logged. `spread` holds standard deviations where a log has them."""
+    """What was logged. `spread` holds standard deviations where a log has them. Numbers are read after `sorted`."""
 
     series: dict[str, Series] = field(default_factory=dict)
     spread: dict[str, Series] = field(default_factory=dict)
     clock: str = "step"  # what time is counted in
     lost: dict[str, list[float]] = field(default_factory=dict)  # when a name had a number that was not finite
+    facts: dict[str, Any] = field(default_factory=dict)  # what stands beside the numbers, by the names of a history's
+    again: bool = False  # the log goes back in time: it was resumed, or begun anew
 
     def add(self, name: str, step: float, value: Any, spread: Any = None) -> None:
-        """Append a number; one that is not finite is noted as lost, and what is no number left out."""
+        """Append a number; what is no number is left out."""
         for store, number in ((self.series, value), (self.spread, spread)):
-            known = isinstance(number, (int, float)) and not isinstance(number, bool)
-            if known and math.isfinite(number):
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
                 store.setdefault(name, []).append((float(step), float(number)))
-            elif known and store is self.series:
-                self.lost.setdefault(name, []).append(float(step))
 
     def died(self, name: str) -> list[float]:
         """The moments since which a name had no finite number any more.
@@ -49,11 +49,39 @@ class Table:
         return after if len(after) >= 3 and len(lost) - len(after) < len(kept) / 2 else []
 
     def sorted(self) -> Table:
-        """In order of time; where a moment comes twice, as after a resumption, the later entry counts."""
+        """In order of time, as the log stands since it was last resumed; numbers that are not finite go to `lost`."""
         for store in (self.series, self.spread):
-            for name, points in store.items():
-                store[name] = sorted(dict(points).items())
+            for name, points in list(store.items()):
+                steps = [step for step, _ in points]
+                kept = dict(points[index] for index in standing(steps))
+                self.again = self.again or (steps != sorted(steps) and in_order(steps))
+                lost = [step for step, value in kept.items() if not math.isfinite(value)]
+                if lost and store is self.series:
+                    self.lost[name] = lost
+                store[name] = sorted((step, value) for step, value in kept.items() if math.isfinite(value))
+                if not store[name]:
+                    del store[name]
         return self
+
+
+def in_order(moments: Sequence[Any]) -> bool:
+    """Whether time runs on, a few resumptions apart; not so where it was written the other way round, or in none."""
+    return 2 * sum(after < before for before, after in itertools.pairwise(moments)) <= max(0, len(moments) - 1)
+
+
+def standing(moments: Sequence[Any]) -> list[int]:
+    """Which entries stand: where time goes back, what had been logged from there on is superseded.
+
+    Resumed runs append to their log, and so do new ones in the same folder: the older branch is nobody's history.
+    """
+    if not in_order(moments):
+        return list(range(len(moments)))
+    kept: list[int] = []
+    for index, moment in enumerate(moments):
+        while kept and moments[kept[-1]] >= moment:
+            kept.pop()
+        kept.append(index)
+    return kept
 
 
 def thinned(series: Series) -> Series:
@@ -78,49 +106,63 @@ def from_events(folder: Path) -> Table:
     return table.sorted()
 
 
-def from_stats(path: Path) -> Table:
-    """NVIDIA's stats.jsonl: a line per tick, `{"Loss/D/loss": {"num": n, "mean": m, "std": s}, ..., "timestamp": t}`.
-
-    Beside it, metric-*.jsonl have `results` and the name of a snapshot, `network-snapshot-000200.pkl`, with its kimg.
-    """
-    table = Table(clock="kimg")
-    for line in json_lines(path):
-        now = line.get("Progress/kimg", {})
-        kimg = now.get("mean") if isinstance(now, dict) else None
-        if isinstance(kimg, (int, float)):
-            for name, value in line.items():
-                if isinstance(value, dict):
-                    table.add(name, kimg, value.get("mean"), value.get("std"))
-    for metric in sorted(path.parent.glob("metric-*.jsonl")):
-        for line in json_lines(metric):
-            kimg = Path(str(line.get("snapshot_pkl"))).stem.rpartition("-")[2]
-            for name, value in line.get("results", {}).items() if kimg.isdigit() else ():
-                table.add(f"Metrics/{name}", float(kimg), value)
-    return table.sorted()
-
-
 def from_rows(path: Path, clock: str | None = None) -> Table:
-    """CSV with a head, or JSON lines of plain numbers; `clock` names the column that holds the time.
+    """CSV with a head, or JSON lines of plain numbers; `clock` names the column that holds the time."""
+    text = text_of(path)
+    rows = map(flat, json_lines(path)) if are_objects(text) else csv_rows(text)
+    return tabulated(list(rows), path, clock)
+
+
+def are_objects(text: str) -> bool:
+    """Whether a text begins as lines of JSON, or as a list of objects."""
+    return text.replace("[", "", 1).lstrip().startswith("{")
+
+
+def tabulated(rows: list[Mapping[str, Any]], path: Path, clock: str | None = None) -> Table:
+    """Rows as series; `clock` names the column that holds the time.
 
     W&B's exported charts put the run's name before the column's, `run - loss`, and add `__MIN` and `__MAX`.
     """
-    lines = map(flat, json_lines(path)) if path.suffix in (".jsonl", ".ndjson", ".json") else csv_rows(path)
-    rows = list(lines)
     names = dict.fromkeys(name for row in rows for name in row)
-    time = clock if clock is not None else next((n for c in CLOCKS for n in names if n.lower() == c), None)
+    time = clock if clock is not None else _clock(rows, names)
     if time is not None and time not in names:
         raise InputError(f"{path} has no column {time!r} to tell the time by; it has {', '.join(names) or 'none'}")
+    if clock is not None and _restarts(rows, clock, names):
+        raise InputError(f"{clock} begins anew in each epoch, so that it tells no time; map the epoch as the time")
     short = {name: name.rpartition(" - ")[2] for name in names if not name.endswith(("__MIN", "__MAX"))}
     if len(set(short.values())) < len(short):
         raise InputError(f"{path} holds several runs side by side; export one of them: {', '.join(names)}")
     table = Table(clock="kimg" if time == "kimg" else "row" if time is None else time.strip("_").lower())
-    for number, row in enumerate(rows):
-        at = number if time is None else row.get(time)
-        if isinstance(at, (int, float)):
-            for name, value in row.items():
-                if name != time and name in short:
-                    table.add(short[name], at, value)
+    timed = [row for row in rows if time is None or _is_moment(row.get(time))]
+    moments = list(map(float, range(len(timed)))) if time is None else [row[time] for row in timed]
+    for row, at in zip(timed, spread_out(moments) if table.clock == "epoch" else moments, strict=True):
+        for name, value in row.items():
+            if name != time and name in short:
+                table.add(short[name], at, value)
     return table.sorted()
+
+
+def _clock(rows: list[Mapping[str, Any]], names: Iterable[str]) -> str | None:
+    """The column that tells the time: the first known one, but none that begins anew in each epoch."""
+    known = (name for clock in CLOCKS for name in names if name.lower() == clock)
+    return next((name for name in known if not _restarts(rows, name, names)), None)
+
+
+def _restarts(rows: list[Mapping[str, Any]], name: str, names: Iterable[str]) -> bool:
+    """Whether a count falls where the epoch rises."""
+    epoch = next((one for one in names if one.lower() == "epoch"), name)
+    pairs = [(row[epoch], row[name]) for row in rows if _is_moment(row.get(epoch)) and _is_moment(row.get(name))]
+    return any(after[0] > before[0] and after[1] < before[1] for before, after in itertools.pairwise(pairs))
+
+
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def spread_out(moments: Sequence[float]) -> list[float]:
+    """Moments of which several in a row are the same, as of an epoch's batches, spread evenly up to the next."""
+    groups = [(moment, len(list(group))) for moment, group in itertools.groupby(moments)]
+    return [moment + index / size for moment, size in groups for index in range(size)]
 
 
 def json_lines(path: Path) -> Iterable[dict[str, Any]]:
@@ -134,9 +176,9 @@ def json_lines(path: Path) -> Iterable[dict[str, Any]]:
         yield from (one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict))
 
 
-def csv_rows(path: Path) -> Iterable[Mapping[str, Any]]:
+def csv_rows(text: str) -> Iterable[Mapping[str, Any]]:
     """The rows of a CSV file, numbers as such; between columns stands what its head has most of: comma, ; or tab."""
-    lines = text_of(path).splitlines()
+    lines = text.splitlines()
     mark = max(DELIMITERS, key=lines[0].count) if lines else ","
     for row in csv.DictReader(lines, delimiter=mark):
         yield {name.strip(): _number(value, mark == ";") for name, value in row.items() if name and value}

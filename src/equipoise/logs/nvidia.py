@@ -1,0 +1,44 @@
+"""Logs of NVIDIA's StyleGANs: stats.jsonl, and what lies beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from equipoise.logs.tables import Table, json_lines
+
+FOREVER = 25_000  # kimg: the length there where none was asked for, which tells nothing: most stop long before
+
+
+def from_stats(path: Path) -> Table:
+    """NVIDIA's stats.jsonl: a line per tick, `{"Loss/D/loss": {"num": n, "mean": m, "std": s}, ..., "timestamp": t}`.
+
+    Beside it, metric-*.jsonl have `results` and the name of a snapshot, `network-snapshot-000200.pkl`, with its kimg.
+    """
+    table = Table(clock="kimg", facts=options(path.parent / "training_options.json"))
+    for line in json_lines(path):
+        now = line.get("Progress/kimg", {})
+        kimg = now.get("mean") if isinstance(now, dict) else None
+        if isinstance(kimg, (int, float)):
+            for name, value in line.items():
+                if isinstance(value, dict):
+                    table.add(name, kimg, value.get("mean"), value.get("std"))
+    for metric in sorted(path.parent.glob("metric-*.jsonl")):
+        for line in json_lines(metric):
+            kimg = Path(str(line.get("snapshot_pkl"))).stem.rpartition("-")[2]
+            for name, value in line.get("results", {}).items() if kimg.isdigit() else ():
+                table.add(f"Metrics/{name}", float(kimg), value)
+    return table.sorted()
+
+
+def options(path: Path) -> dict[str, Any]:
+    """Facts from training_options.json; none where it cannot be read."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        found = {"batch": told.get("batch_size"), "count": told["training_set_kwargs"].get("max_size"),
+                 "total_kimg": None if told.get("total_kimg") == FOREVER else told.get("total_kimg"),
+                 "augmented": "augment_kwargs" in told}  # fmt: skip
+        return {name: value for name, value in found.items() if value is not None}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

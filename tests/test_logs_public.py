@@ -1,0 +1,272 @@
+"""What logs in public repositories hold: layouts and faults as found there (docs/diagnose.md), numbers made up."""
+
+import json
+
+import pytest
+
+from equipoise.diagnosis import Severity
+from equipoise.errors import InputError
+from equipoise.logs import Told, open_log
+from equipoise.logs.judge import judge
+
+CYCLE = "(epoch: {}, iters: {}, time: 0.480, data: 0.002) D_A: {:.3f} G_A: 0.843 cycle_A: {:.3f} idt_A: 0.505 " \
+        "D_B: {:.3f} G_B: 0.294 cycle_B: {:.3f} idt_B: 0.984 \n"  # fmt: skip
+HEAD = "================ Training Loss (Mon Feb 14 16:51:32 2022) ================\n"
+
+
+def nvidia(folder, looks=20, sign=0.61, strength=0.3, distances=(), options=None):
+    """A folder of StyleGAN2-ADA or 3: looks 4 kimg apart, distances 40 kimg apart."""
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for look in range(looks):
+        told = {
+            "Loss/D/loss": 0.9 + 0.01 * (look % 3),
+            "Loss/G/loss": 1.2,
+            "Loss/scores/real": 0.8,
+            "Loss/scores/fake": -0.8,
+        }
+        told |= {"Loss/signs/real": sign, "Progress/kimg": 4.0 * look, "Progress/augment": strength}
+        lines.append(json.dumps({name: {"num": 8, "mean": mean, "std": 0.9} for name, mean in told.items()}))
+    (folder / "stats.jsonl").write_text("\n".join(lines) + "\n")
+    rows = (
+        json.dumps({"results": {"fid50k_full": value}, "snapshot_pkl": f"network-snapshot-{40 * number:06d}.pkl"})
+        for number, value in enumerate(distances)
+    )
+    (folder / "metric-fid50k_full.jsonl").write_text("\n".join(rows))
+    if options is not None:
+        (folder / "training_options.json").write_text(options)
+    return folder
+
+
+def cycle(entries, epochs=20, a=0.2, b=0.2):
+    """Lines of loss_log.txt: `entries` an epoch; D_A and D_B fall to what is given, and no lower than 0."""
+    lines = ""
+    for epoch in range(1, epochs + 1):
+        share = epoch / epochs
+        for entry in range(entries):
+            held = 2.0 - share
+            d = [max(0.0, 0.25 + share * (last - 0.25)) for last in (a, b)]
+            lines += CYCLE.format(epoch, 100 * entry + 4, d[0], held, d[1], held)
+    return lines
+
+
+def found(judged):
+    return {(one.name, one.player, one.severity) for one in judged.verdict.findings}
+
+
+# --- NVIDIA's stats.jsonl
+
+
+def test_distances_that_cannot_be_are_no_distances(tmp_path):
+    """Of SciPy 1.11.2: 1.2e57 at first, 2.9e53 later, which is less than 70 % of its beginning."""
+    broken = judge(nvidia(tmp_path, distances=[1.2e57, 8.2e51, 4.3e53, -3.1e68, -2.7e57, 7.9e64, 2.9e53, -1.9e50]))
+    assert not broken.history.has("frechet") and not broken.verdict.findings
+    assert "8 of the values of frechet cannot be distances" in broken.text()
+    assert "how far D is ahead hardly predicts it" in broken.text()  # whether the run is well cannot be told
+
+
+def test_a_distance_that_cannot_be_among_others_is_left_out(tmp_path):
+    history = open_log(nvidia(tmp_path, distances=[418.0, 61.0, -1e30, 33.0, -1e-9]))
+    assert history.signals["frechet"] == [(0.0, 418.0), (40.0, 61.0), (120.0, 33.0), (160.0, -1e-9)]
+
+
+def test_training_options_are_facts(tmp_path):
+    told = {"training_set_kwargs": {"max_size": 961}, "batch_size": 8, "total_kimg": 3000, "augment_kwargs": {}}
+    facts = open_log(nvidia(tmp_path / "a", options=json.dumps(told))).facts
+    assert {"count": 961, "batch": 8, "total_kimg": 3000, "augmented": True}.items() <= facts.items()
+    assert open_log(tmp_path / "a", Told(count=500)).facts["count"] == 500
+    forever = open_log(nvidia(tmp_path / "b", options=json.dumps(told | {"total_kimg": 25000}))).facts
+    assert "total_kimg" not in forever and forever["count"] == 961
+    assert "count" not in open_log(nvidia(tmp_path / "c", options='{"training_set')).facts
+
+
+@pytest.mark.parametrize(
+    ("sign", "strength", "said"),
+    [(0.61, 0.11, ""), (0.69, 0.5, ""), (0.94, 0.17, "let it find its strength"), (0.61, 0.0, "try ada"),
+     (0.61, 0.9, "if augmentation is off")],
+)  # fmt: skip
+def test_ada_holds_the_signs_at_its_target(tmp_path, sign, strength, said):
+    """Signs a hair above 0.6 are what ADA is there for, while its strength is neither 0 nor at its limit."""
+    notes = [one for one in judge(nvidia(tmp_path, sign=sign, strength=strength)).verdict.findings
+             if one.name == "discriminator-memorises"]  # fmt: skip
+    assert bool(notes) == bool(said)
+    assert all(one.severity == Severity.NOTE and said in one.advice[1] for one in notes)
+
+
+# --- lines of text
+
+
+def test_cyclegan_reads_with_time_in_epochs(tmp_path):
+    (tmp_path / "loss_log.txt").write_text(HEAD + cycle(4), newline="\r\n")
+    history = open_log(tmp_path)  # the folder: its options are text files too
+    assert history.facts["source"] == "cyclegan" and history.unit == "epochs"
+    assert history.signals["loss_D"][-1] == pytest.approx((20.75, 0.4 / 0.5))  # both at a quarter would be the ideal
+    assert history.signals["A/loss_D"][0] == pytest.approx((1.0, 0.2475 / 0.25), abs=0.003)  # three decimals
+    assert history.signals["loss_G"][3] == pytest.approx((1.75, (0.843 + 0.294) / 0.5))
+    assert history.signals["reconstruction"][-1] == pytest.approx((20.75, 2.0 / 3.9))
+    told = judge(tmp_path)
+    assert "D's loss over its ideal value, of discriminator A" in told.text() and not told.verdict.most_like
+    vanilla = open_log(tmp_path, Told(loss="non-saturating"))
+    assert vanilla.signals["loss_D"][-1][1] == pytest.approx(0.4 / (2 * 0.6931471806))
+
+
+def test_one_discriminator_that_has_won_is_named(tmp_path):
+    """As D_A 0.000, D_B 0.2: the mean over both looks well."""
+    path = tmp_path / "loss_log.txt"
+    path.write_text(HEAD + cycle(4, a=0.08, b=0.19))  # an ordinary run at its end
+    assert judge(path).exit_code == 0 and ("discriminator-overpowers", "B") not in {
+        one[:2] for one in found(judge(path))
+    }
+    path.write_text(HEAD + cycle(4, a=-0.25))
+    assert found(judge(path)) >= {("discriminator-overpowers", "A", Severity.WARNING)}
+    assert not [one for one in found(judge(path)) if one[1] == "B" or one[0] == "dead-run"]
+    assert judge(path, Told(anchored=True)).exit_code == 0
+
+
+def test_a_new_run_in_the_same_log_supersedes_the_old_one(tmp_path):
+    path = tmp_path / "loss_log.txt"
+    path.write_text(HEAD + cycle(4, epochs=9, a=0.01) + HEAD + HEAD + cycle(4, epochs=3))
+    history = open_log(path)
+    assert len(history.signals["loss_D"]) == 12 and history.kimg == 3.75
+    assert any("goes back in time" in text for text in history.facts["remarks"])
+    path.write_text(HEAD + cycle(4, epochs=3))
+    assert open_log(path).signals == history.signals and not any(
+        "goes back" in text for text in open_log(path).facts["remarks"]
+    )
+
+
+def test_cyclegan_resumed_within_an_epoch(tmp_path):
+    """`--continue_train` begins the epoch again; of it only what came last counts."""
+    path, line = tmp_path / "loss_log.txt", [CYCLE.format(60, n, d, 1.0, 0.2, 1.0) for n, d in
+                                             ((100, 0.9), (200, 0.9), (100, 0.1), (200, 0.2), (300, 0.3))]  # fmt: skip
+    path.write_text(cycle(2, epochs=20) + "".join(line))
+    values = dict(open_log(path).signals["A/loss_D"])
+    assert [value for at, value in values.items() if at >= 60] == pytest.approx([0.4, 0.8, 1.2])
+
+
+def test_pix2pix_and_the_layout_of_2025(tmp_path):
+    path = tmp_path / "loss_log.txt"
+    row = (
+        "[Rank 0] (epoch: {}, iters: 94, time: 0.162, data: 0.003) , G_GAN: {}, G_L1: 4.0, D_real: 0.4, D_fake: {}\n\n"
+    )
+    path.write_text("".join(row.format(epoch, 1.2, 0.2) for epoch in range(1, 9)))
+    history = open_log(path)
+    assert history.facts["source"] == "pix2pix" and history.facts["anchored"]
+    assert history.signals["loss_D"][0] == pytest.approx((1.0, 0.6 / (2 * 0.6931471806)))
+    assert history.signals["loss_G"][7] == pytest.approx((8.0, 1.2 / 0.6931471806))
+    assert judge(path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["2020-08-15 15:50:30,390 INFO: [My_ES..][epoch:207, iter: {:8,d}, lr:(1.000e-04,)] [eta: 1 day, 18:13:17, time "
+     "(data): 0.365 (0.002)] l_g_pix: {} l_g_percep: 5.2e-01",
+     "19-08-09 08:25:25.996 - INFO: <epoch: 207, iter: {:8,d}, lr:2.500e-05> l_g_pix: {} l_g_fea: 1.0389e+00"],
+)  # fmt: skip
+def test_basicsr_in_text(tmp_path, head):
+    path = tmp_path / "train_x.log"
+    rows = (
+        head.format(900 + 100 * n, "1.5e-03") + " l_g_gan: 7.2e-02 l_d_real: 6.0e-01 l_d_fake: 3.0e-01"
+        for n in range(3)
+    )
+    path.write_text(
+        "Start training from epoch: 0, iter: 0\n" + "\n".join(rows) + "\n<epoch:207, iter:   1,100> psnr: nan"
+    )
+    history = open_log(path, Told(loss="non-saturating"))
+    assert history.facts["source"] == "basicsr" and history.unit == "iters"
+    assert [step for step, _ in history.signals["loss_D"]] == [900, 1000, 1100]
+    assert history.values("loss_D") == pytest.approx([0.9 / 1.3862943611] * 3)
+    assert history.signals["reconstruction"][2] == (1100.0, 1.0)
+
+
+def test_rvc_that_died_of_nan_while_its_reconstruction_stays_finite(tmp_path):
+    path = tmp_path / "train.log"
+    row = "2024-06-13 02:20:09,123\tmi-test\tINFO\tTrain Epoch: {} [47%]\nINFO:mi-test:[{}, 9.99875e-05]\nINFO:mi-test:"
+    row += "loss_disc={}, loss_gen={}, loss_fm=5.902,loss_mel={:.3f}, loss_kl=2.332\n"
+    lost = [row.format(n, 200 * n, *(("nan", "nan") if n > 5 else (3.7, 3.3)), 23.0 - 0.1 * n) for n in range(9)]
+    path.write_text("DEBUG:matplotlib:data path: X:\\miniconda3\\envs\n" + "".join(lost))
+    history = open_log(path)
+    assert history.facts["source"] == "rvc" and history.signals["reconstruction"][-1][0] == 1600.0
+    assert history.signals["nonfinite"] == [(1200.0, 1.0), (1400.0, 1.0), (1600.0, 1.0)]
+    assert judge(path).exit_code == 1
+    path.write_text("".join(lost[:6]))
+    assert judge(path).exit_code == 0
+
+
+def test_text_with_other_names_can_be_mapped(tmp_path):
+    path = tmp_path / "out.txt"
+    row = "[INFO] 2021-02-21 01:23:05 > Step:    {} Progress: 3.2% Elapsed: 4:07:35 T: 1.0 ada_p: No D_loss: {}\n"
+    path.write_text("".join(row.format(6500 + 100 * n, 1.5) for n in range(3)))
+    with pytest.raises(InputError, match=r"it has D_loss, Progress, T\. Say what"):
+        open_log(path)
+    history = open_log(path, Told(loss="hinge", columns={"D_loss": "loss_D"}))
+    assert history.signals["loss_D"] == [(6500.0, 0.75), (6600.0, 0.75), (6700.0, 0.75)]
+    path.write_text(
+        "[Epoch 0/9] [Batch 0/9] [D loss: 0.5] [G loss: 1]\n[Epoch 0/9] [Batch 1/9] [D loss: .75] [G loss: 1]\n"
+    )
+    history = open_log(path, Told(loss="hinge", columns={"D loss": "loss_D"}))
+    assert history.signals["loss_D"] == [(0.0, 0.25), (1.0, 0.375)] and history.unit == "rows"
+
+
+# --- time
+
+
+def test_a_log_that_begins_anew_is_not_two_runs_in_one(tmp_path):
+    path = tmp_path / "log.csv"
+    old = [f"{step},{'nan' if step > 900 else 0.9}" for step in range(0, 1001, 20)]
+    path.write_text("\n".join(["step,win_rate", *old, *(f"{step},0.6" for step in range(0, 301, 20))]))
+    history = open_log(path)
+    assert history.kimg == 300 and set(history.values("win_rate")) == {0.6} and "nonfinite" not in history.signals
+    assert any("goes back in time" in text for text in history.facts["remarks"])
+
+
+def test_a_resumed_log_keeps_what_came_before(tmp_path):
+    path = tmp_path / "log.jsonl"
+    steps = [(step, 0.9) for step in range(0, 100, 10)] + [(step, 0.6) for step in range(55, 80, 5)]
+    path.write_text("\n".join(json.dumps({"step": step, "win_rate": value}) for step, value in steps))
+    assert open_log(path).signals["win_rate"] == [
+        (float(step), 0.9 if step < 55 else 0.6) for step in (0, 10, 20, 30, 40, 50, 55, 60, 65, 70, 75)
+    ]
+
+
+def test_a_log_with_the_latest_first_is_in_order(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["step,win_rate", *(f"{step},0.{step}" for step in range(9, 0, -1))]))
+    assert open_log(path).signals["win_rate"] == [(float(step), step / 10) for step in range(1, 10)]
+
+
+def test_the_batches_of_an_epoch_all_count(tmp_path):
+    path = tmp_path / "training_log.csv"
+    path.write_text("Epoch,Batch,Disc Loss\n0,0,1.0\n0,1,2.0\n1,0,3.0\n1,1,4.0\n1,2,5.0\n1,3,6.0\n")
+    history = open_log(path, Told(loss="hinge", columns={"Disc Loss": "loss_D"}))
+    assert history.signals["loss_D"] == [(0, 0.5), (0.5, 1.0), (1, 1.5), (1.25, 2.0), (1.5, 2.5), (1.75, 3.0)]
+    assert history.unit == "epochs"
+
+
+def test_a_count_that_begins_anew_in_each_epoch_is_no_time(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,step,win_rate\n0,0,0.5\n0,50,0.6\n1,0,0.7\n1,50,0.8\n")
+    assert open_log(path).signals["win_rate"] == [(0, 0.5), (0.5, 0.6), (1, 0.7), (1.5, 0.8)]
+    with pytest.raises(InputError, match="step begins anew in each epoch, so that it tells no time"):
+        open_log(path, Told(columns={"step": "step"}))
+
+
+# --- tables
+
+
+def test_a_list_of_objects_under_any_name(tmp_path):
+    path = tmp_path / "log"  # as Chainer writes it
+    path.write_text('[\n    {\n        "iteration": 100,\n        "win_rate": 0.7\n    }\n]')
+    assert open_log(path).signals == {"win_rate": [(100.0, 0.7)]}
+
+
+def test_a_loss_that_stands_in_no_relation_is_said_so(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text("Epoch,Loss_D,win_rate\n1,1.0,0.6\n2,1.0,0.6\n")
+    told = Told(loss="wasserstein", columns={"Loss_D": "loss_D"})
+    assert any(
+        "Loss_D tells nothing: the ideal value of wasserstein" in text for text in open_log(path, told).facts["remarks"]
+    )
+    path.write_text("Epoch,Loss_D\n1,1.0\n2,1.0\n")
+    with pytest.raises(InputError, match=r"nothing that was mapped tells a signal\. .*Loss_D tells nothing"):
+        open_log(path, told)

@@ -66,7 +66,8 @@ class Table:
 
 def in_order(moments: Sequence[Any]) -> bool:
     """Whether time runs on, a few resumptions apart; not so where it was written the other way round, or in none."""
-    return 2 * sum(after < before for before, after in itertools.pairwise(moments)) <= max(0, len(moments) - 1)
+    backwards = sum(bool(after < before) for before, after in itertools.pairwise(moments))
+    return 2 * backwards <= max(0, len(moments) - 1)
 
 
 def standing(moments: Sequence[Any]) -> list[int]:

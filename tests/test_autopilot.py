@@ -305,6 +305,31 @@ def test_a_blind_d_loses_its_noise_before_its_penalty():
     assert holds.decide(1.0, moment, act=True) == []  # of three looks only the last is flat
 
 
+def test_a_steep_d_with_bad_samples_gets_a_penalty_once():
+    plant = plant_of()
+    plant.rest("r1")
+    wanted = 0.025 * float(torch.as_tensor(plant.batches.training(256, 0)[0]).double().var(0).sum())
+    holds, steep = Autopilot(plant).holds, dict(loss_D=0.75, precision=0.6, coverage=0.5, energy=0.1)
+    assert holds.decide(1.0, told(slope_fake=6.0, **steep), act=True) == []  # too early
+    plant.samples = plant.config.total // 10
+    assert holds.decide(1.0, told(slope_fake=4.9, **steep), act=True) == []
+    assert holds.decide(1.0, told(slope_fake=6.0, **steep | dict(precision=0.9, coverage=0.8)), act=True) == []
+    (seen,) = holds.decide(1.0, told(slope_fake=6.0, **steep), act=False)
+    assert plant.dials["r1.gamma"].value == 0 and "r1" in plant.step.resting and "slope is 6 " in seen.why
+    (made,) = holds.decide(1.0, told(slope_fake=6.0, **steep), act=True)
+    assert made.after == seen.after == plant.dials["r1.gamma"].value == pytest.approx(wanted)
+    assert "r1" not in plant.step.resting
+    assert holds.decide(1.0, told(slope_fake=6.0, **steep), act=True) == []
+    moment = told(0.98, slope_fake=1.0, **steep)
+    for kimg, slope in ((0.99, 1.0), (1.0, 9.0)):
+        moment.add(kimg, {"slope_fake": slope, **steep})
+    plant.actuator("r1.gamma", 0.0, math.inf).set(0.0)
+    assert holds.decide(1.0, moment, act=True) == []  # of three looks only the last is steep
+    strong = plant_of(r1=0.1)
+    strong.samples = strong.config.total // 10
+    assert Autopilot(strong).holds.decide(1.0, told(slope_fake=6.0, **steep), act=True) == []
+
+
 def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
     plant = plant_of(r1=3.2)
     plant.samples = plant.config.total // 10

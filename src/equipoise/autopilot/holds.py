@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from equipoise.actuators import Actuator
+from equipoise.autopilot.beginning import fitting
 from equipoise.autopilot.governor import Governor
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -25,6 +26,7 @@ FAR = 0.15  # energy distance in units of the data: samples are far from it
 FALLING = 0.7  # energy over that of an interval before, below which a run gets better by itself
 MEMORY = 0.05  # of the run: the interval over which energy is compared
 FLAT, POOR = 0.2, 0.5  # slope of D at samples, and F of precision and coverage, below which the penalty is too strong
+SHARP, GOOD = 5.0, 0.8  # slope above which D is a wall between samples and data, where F is below
 MUTE, WHILE = 0.1, 0.1  # slope below which D says nothing, whatever the samples, for a tenth of the looks
 SOON = 0.08  # of the run, before which samples swing, and D is flat now and then, in healthy runs too
 LEAST = 1e-4  # of the strength that a penalty came with
@@ -59,7 +61,7 @@ class Holds:
             return []
         slope = history.now("slope_fake", 0.0)
         self.asked = {name: (was, then, max(best, slope)) for name, (was, then, best) in self.asked.items()}
-        for rule in (self._starved, self._far_ahead, self._fooled, self._flat, self._blind):
+        for rule in (self._starved, self._far_ahead, self._sharp, self._fooled, self._flat, self._blind):
             made = rule(kimg, loss, history, act)
             if made is not None:
                 return [made]
@@ -90,6 +92,24 @@ class Holds:
         total = self.plant.config.total / 1000
         then = history.values("energy", kimg - 2 * MEMORY * total, kimg - MEMORY * total)
         return bool(then) and now > FAR and now >= FALLING * median(then)
+
+    def _sharp(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
+        """A D that has been steep for long, and samples that miss the data: the players circle, and R1 is to damp them.
+
+        Without it gradients do not fade where samples reach the data (Mescheder et al. 2018, arXiv:1801.04406).
+        """
+        slope = history.now("slope_fake", WHILE)
+        quality = harmonic_mean(history.now("precision", WHILE), history.now("coverage", WHILE))
+        if "r1.gamma" not in self.plant.dials or not (slope > SHARP and quality < GOOD) or self.plant.progress < SOON:
+            return None
+        actuator = self.plant.actuator("r1.gamma", 0.0, math.inf)
+        now, gamma = actuator.read(), fitting(self.plant)
+        if now >= gamma:
+            return None
+        if act:
+            actuator.set(gamma)
+        why = f"since D's slope is {slope:.3g} and F of precision and coverage {quality:.3g} lately"
+        return Move(kimg, "autopilot: holds", "r1.gamma", now, gamma, why, act)
 
     def _fooled(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
         return self._shift("G", SHIFT, kimg, f"since loss_D is {loss:.3g}, above {FOOLED:g}", act, loss > FOOLED)

@@ -218,8 +218,33 @@ def test_weights_changed_from_outside_are_put_back():
         for weight in plant.step.networks["D"].parameters():
             weight.mul_(1.2)  # .2 / 1.2 = .167
     move = guard.decide(3.0, told(3.0, step_D=0.01, step_G=0.01), act=True)[0]
-    assert "D's weights moved by 0.17 of their norm, and its updates by 0.16 at most" in move.why
+    assert "D's weights moved by 0.17 of their norm, and updates account for 0.16" in move.why
     assert (plant.step.networks["D"][0].weight == kept).all() and (kept != before).any()
+
+
+def test_weights_that_suddenly_come_far_for_their_updates_are_put_back():
+    plant = plant_of()
+    guard = intact.Intact(plant)
+    weights = list(plant.step.networks["G"].parameters())
+
+    def look(number, factor):
+        plant.samples += 100 * plant.config.recipe.batch  # updates of .01 of the weights: 1 in all
+        with torch.no_grad():
+            for weight in weights:
+                weight.mul_(factor)
+        return guard.decide(float(number), told(float(number), step_D=0.01, step_G=0.01), act=True)
+
+    assert [look(n, 1.25) for n in range(11)] == [[]] * 11  # .2 of the norm each, but for the first, with none before
+    again = intact.Intact(plant)
+    again.load_state_dict(guard.state_dict())
+    assert again.shares["G"] == guard.shares["G"] == pytest.approx([0.2] * 10)
+    assert look(11, 2.0) == []  # .5, and 2.5 times the share and the slack make .55
+    assert guard.shares["G"][-1] == pytest.approx(0.5) and len(guard.shares["G"]) == 10
+    guard.load_state_dict(again.state_dict() | {"kept": plant.capture(), "at": plant.samples})
+    kept = weights[0].detach().clone()
+    (move,) = look(12, 2.5)  # .6
+    assert move.actuator == "rollback" and "moved by 0.6 of their norm, and updates account for 0.55" in move.why
+    assert (weights[0] == kept).all()
 
 
 def test_after_three_ways_back_the_weights_are_left_to_whoever_changes_them():
@@ -303,6 +328,15 @@ def test_a_blind_d_loses_its_noise_before_its_penalty():
     for kimg, slope in ((0.99, 0.5), (1.0, 0.05)):
         moment.add(kimg, {"slope_fake": slope, **good})
     assert holds.decide(1.0, moment, act=True) == []  # of three looks only the last is flat
+
+
+def test_with_convolutions_a_d_is_flat_only_where_it_is_mute():
+    plant = plant_of(shape=[1, 8, 8], rows=np.random.default_rng(0).uniform(-1, 1, (64, 1, 8, 8)), r1=0.1)
+    plant.samples = plant.config.total // 10
+    bad = dict(loss_D=0.99, precision=0.3, coverage=0.3)
+    assert Autopilot(plant).holds.decide(1.0, told(slope_fake=0.15, **bad), act=True) == []
+    made = Autopilot(plant).holds.decide(1.0, told(slope_fake=0.09, **bad), act=True)
+    assert [move.actuator for move in made] == ["r1.gamma"]
 
 
 def test_a_steep_d_with_bad_samples_gets_a_penalty_once():

@@ -75,7 +75,7 @@ def within(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, 
     brought to .003 and more it ended at .47 instead of .70 (docs/studies/balance.md).
     """
     network = plant.step.networks[role]
-    plain, shared = is_plain(network), any(isinstance(m, _ConvNd) for m in network.modules())
+    plain, shared = is_plain(network), has_convolutions(network)
     scale = min(pace(plant.updates), breadth(network)) if plain else pace(plant.updates)
     return band[0] * scale / (1 if plain and not shared else LOOSER), band[1] * scale
 
@@ -208,6 +208,11 @@ def is_plain(network: nn.Module) -> bool:
         isinstance(m, NORMS) or parametrize.is_parametrized(m) or getattr(m, "residual_layers", None) is not None
         for m in network.modules()
     )
+
+
+def has_convolutions(network: nn.Module) -> bool:
+    """Whether places of an image share weights."""
+    return any(isinstance(m, _ConvNd) for m in network.modules())
 
 
 def _plain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:

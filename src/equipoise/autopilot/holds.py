@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from equipoise.actuators import Actuator
-from equipoise.autopilot.beginning import fitting
+from equipoise.autopilot.beginning import fitting, has_convolutions
 from equipoise.autopilot.governor import Governor
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -44,6 +44,7 @@ class Holds:
         self.penalties, self.noises = self._present(PENALTIES), self._present(NOISES)
         self.asked: dict[str, tuple[float, float, float]] = {}  # of a suspected penalty: strength, D's slope, its best
         self.acquitted: list[str] = []  # penalties that were weakened in vain
+        self.flat = MUTE if has_convolutions(plant.step.networks["D"]) else FLAT  # healthy conv16: .13 to .2
 
     def _present(self, names: Sequence[str]) -> list[Actuator]:
         """Those that the run has with some strength; they are only ever weakened."""
@@ -125,7 +126,7 @@ class Holds:
         if not (loss > GUESSING and (mute or quality < POOR)) or self.plant.progress < SOON:
             return None
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
-        suspects = [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < FLAT else []
+        suspects = [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < self.flat else []
         return self._acquitted(kimg, suspects, slope, act) or self._weaker(kimg, why, act, suspects, slope)
 
     def _weaker(self, kimg: float, why: str, act: bool, suspects: Sequence[Actuator], slope: float) -> Move | None:

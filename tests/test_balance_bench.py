@@ -342,11 +342,27 @@ def test_a_fixed_setting_that_a_scenario_has_already_inherits_the_untouched_row(
 
     assert asked("healthy", "one D step") == dataclasses.replace(row("healthy", "untouched", 0.8), arm="one D step")
     assert asked("healthy", "r1").score == 0.8  # ring8 has R1 of .1
-    assert asked("ten D steps", "one D step") is None  # another number of steps
+    assert asked("ten D steps", "one D step").score == 0.8  # the healthy run
     assert asked("healthy", "r1 2") is None and asked("healthy", "autopilot") is None  # another run
     assert asked("healthy", "untouched") is None  # not of itself
     assert asked("minimax", "one D step") is None  # whose untouched run is not done
     assert bench.cells(["ring8"], ["healthy"], ["one D step", "untouched"], [0])[0].arm == "untouched"
+
+
+def test_what_an_arm_ignores_makes_no_other_run():
+    known = {found.cell: found for found in (row("healthy", "favourites", 0.7), row("minimax", "static", 0.6))}
+
+    def asked(scenario, arm, seed=0):
+        return bench.inherited(bench.Cell("ring8", scenario, arm, seed), known)
+
+    assert asked("D's rate x10", "favourites") == row("D's rate x10", "favourites", 0.7)
+    assert asked("beta1 0.9", "favourites").score == asked("initialisation x4", "favourites").score == 0.7
+    assert asked("R1 of 0", "favourites").score == 0.7  # it brings its own
+    for scenario in ("tiny data", "D forgets", "D four times as wide"):
+        assert asked(scenario, "favourites") is None
+    assert asked("D's rate x10", "favourites", seed=1) is None
+    assert asked("healthy", "static").score == asked("beta1 0.9", "static").score == 0.6  # its loss is another
+    assert asked("D's rate x10", "static") is None  # it keeps the rates
 
 
 def test_a_part_that_turns_nothing_changes_no_bit(points):

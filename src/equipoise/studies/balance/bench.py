@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -160,19 +161,30 @@ def run(cell: Cell, record: Path | None = None) -> Row:
     )
 
 
+@functools.cache
+def identity(cell: Cell) -> tuple[object, ...]:
+    """What a run is made of: of two cells where all of it is the same, the runs are the same to the bit."""
+    arm, scenario = ARMS[cell.arm], SCENARIOS[cell.scenario]
+    cfg = arm.applied(scenario.applied(TASKS[cell.task].cfg))
+    steering = (arm.controller, arm.without) if arm.steers else None
+    return cell.task, cell.seed, scenario.data, scenario.blow, json.dumps(cfg, sort_keys=True), steering
+
+
 def inherited(cell: Cell, rows: Mapping[Cell, Row]) -> Row | None:
     """The row of a cell that is the same run as another, to the bit.
 
-    Without a part that moves nothing in the twin with all parts; or with a fixed setting that the scenario has already.
+    Without a part that moves nothing in the twin with all parts; or with the same settings in the end, where an arm
+    asks for what the scenario has already, or ignores what the scenario changes.
     """
-    arm, cfg = ARMS[cell.arm], SCENARIOS[cell.scenario].applied(TASKS[cell.task].cfg)
+    arm = ARMS[cell.arm]
     if arm.without:
         whole = rows.get(replace(cell, arm=arm.controller))
         same = whole is not None and whole.turned is not None and not set(arm.without) & set(whole.turned)
     else:
-        whole = rows.get(replace(cell, arm="untouched"))
-        same = cell.arm != "untouched" and not arm.steers and arm.applied(cfg) == cfg
-    return replace(whole, arm=cell.arm) if whole is not None and same else None
+        mine = identity(cell)
+        whole = next((row for known, row in rows.items() if known != cell and identity(known) == mine), None)
+        same = True
+    return replace(whole, scenario=cell.scenario, arm=cell.arm) if whole is not None and same else None
 
 
 def bench(

@@ -28,8 +28,10 @@ RATE = (
     0.012,
     0.021,
 )  # of Adam's learning rate over the weights' rms, for runs of 2,250 updates of layers of 64: see `within`
+DEAD = 1.5  # what lies this far beyond the edge of a band is let be: the edges are not known better
 INPUTS, NARROWEST = 64, 0.25  # inputs of a layer with which the bands were measured, and their least part for more
 LOOSER = 8  # how far below its band the step of a network may lie that is not plain, or has convolutions
+FASTER = 3  # and how far above it that of such a D
 SCALE = 3.0  # a layer whose output is this many times too large or too small is rescaled
 LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start at zero
 MOMENTUM = 0.5  # beta1 above it makes the game rotate
@@ -72,12 +74,15 @@ def within(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, 
     normalisation, residual branches or reparametrised weights set their own scale, and relative steps mean less: the
     width does not count. There, and where the places of an image share weights, steps are called too small only below
     an eighth of the band: the published dcgan takes steps of .002 to .006, and conv16 steps of .0013 to .003 for G;
-    brought to .003 and more it ended at .47 instead of .70 (docs/studies/balance.md).
+    brought to .003 and more it ended at .47 instead of .70 (docs/studies/balance.md). A fast D is no fault there either:
+    conv16 does as well with ten times its rate, and its twin on 8x8 digits is at its best above the band.
     """
     network = plant.step.networks[role]
     plain, shared = is_plain(network), has_convolutions(network)
     scale = min(pace(plant.updates), breadth(network)) if plain else pace(plant.updates)
-    return band[0] * scale / (1 if plain and not shared else LOOSER), band[1] * scale
+    if plain and not shared:
+        return band[0] * scale, band[1] * scale
+    return band[0] * scale / LOOSER, band[1] * scale * (FASTER if role == "D" else 1)
 
 
 def rates(plant: Plant, act: bool) -> list[Move]:
@@ -89,7 +94,7 @@ def rates(plant: Plant, act: bool) -> list[Move]:
         dial, rms = plant.dials[f"{role}.lr"], weights_rms(plant.step.networks[role])
         now = dial.base / rms if rms > 0 else 0.0
         low, high = within(RATE, plant, role)
-        if now <= 0 or low <= now <= high:
+        if now <= 0 or low / DEAD <= now <= high * DEAD:
             continue
         wanted = dial.base * (low if now < low else high) / now
         why = f"since {now:.3g} of the weights a step is outside {low:.3g} to {high:.3g}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from equipoise.actuators import Actuator
-from equipoise.autopilot.beginning import within
+from equipoise.autopilot.beginning import DEAD, within
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
@@ -51,7 +51,7 @@ class Governor:
             if reading is None or reading <= 0 or self.plant.dials[f"{role}.lr"].factor <= FADED:
                 continue
             wanted = min(max(reading, band[0]), band[1])
-            if wanted == reading:
+            if band[0] / DEAD <= reading <= band[1] * DEAD:
                 continue
             factor = min(max(wanted / reading, SLOWEST), FASTEST)
             moved = rate.move(math.log(factor), act)

@@ -126,7 +126,9 @@ class Holds:
         if not (loss > GUESSING and (mute or quality < POOR)) or self.plant.progress < SOON:
             return None
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
-        suspects = [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < self.flat else []
+        suspects = (
+            [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < self.flat else []
+        )
         return self._acquitted(kimg, suspects, slope, act) or self._weaker(kimg, why, act, suspects, slope)
 
     def _weaker(self, kimg: float, why: str, act: bool, suspects: Sequence[Actuator], slope: float) -> Move | None:

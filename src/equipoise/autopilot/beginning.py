@@ -74,8 +74,8 @@ def within(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, 
     normalisation, residual branches or reparametrised weights set their own scale, and relative steps mean less: the
     width does not count. There, and where the places of an image share weights, steps are called too small only below
     an eighth of the band: the published dcgan takes steps of .002 to .006, and conv16 steps of .0013 to .003 for G;
-    brought to .003 and more it ended at .47 instead of .70 (docs/studies/balance.md). A fast D is no fault there either:
-    conv16 does as well with ten times its rate, and its twin on 8x8 digits is at its best above the band.
+    brought to .003 and more it ended at .47 instead of .70 (docs/studies/balance.md). Nor is a fast D a fault there:
+    conv16 does as well with ten times its rate, and a pair for images of 8x8 digits is at its best above the band.
     """
     network = plant.step.networks[role]
     plain, shared = is_plain(network), has_convolutions(network)

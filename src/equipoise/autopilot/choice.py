@@ -3,8 +3,9 @@
 Vectors are judged both ways by nearest neighbours (each sample to the data, each datum to the samples): an average that
 lags, one that is too short, or a run that got worse late shows. Energy distance chose wrongly there: it does not see
 fine noise. Images are judged by energy distance: of them a blurred or grey one lies near everything, and neighbours
-chose the blur. The run's own average stays where nothing is better, and among images where nothing is better by more than
-energy tells apart: of convolutional 8x8 digits it preferred the last weights by .006 of the spread, which covered less.
+chose the blur. The run's own average stays where nothing is better, and of images where nothing is better by more than
+energy tells apart: of 8x8 digits it preferred the last weights by .006 of the distance between digits, and they covered
+less.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class Choice:
 
     @torch.no_grad()
     def _distance(self, network: nn.Module, state: dict[str, Tensor]) -> float:
-        """Of samples to real ones: to the nearest, both ways, or energy over their own distance; infinite where a sample is not finite."""
+        """Of samples to real ones: to the nearest, both ways, or energy, in units of the real ones' mean distance.
+
+        Infinite where a sample is not finite.
+        """
         step, batches, seed = self.plant.step, self.plant.batches, self.plant.config.seed
         network.load_state_dict(state)
         count = COUNT if self._images else min(POINTS, len(batches.dataset))

@@ -2,9 +2,9 @@
 
 Between two looks a player's weights cannot move further than its updates add up to (the triangle inequality), and the
 updates are measured. Weights that did were changed from outside, and the run goes back to its last look. Updates turn,
-so that weights come by a share of that sum only, and the share changes slowly: one that leaps tells the same where there
-are many updates between looks. Unlike a fall in quality, which shows late and may have other causes, this is as good as
-a fact, and the damage is a look's worth of updates.
+so that weights come by a share of that sum only, and the share changes slowly: one that leaps tells the same where
+there are many updates between looks. Unlike a fall in quality, which shows late and may have other causes, this is as
+good as a fact, and the damage is a look's worth of updates.
 """
 
 from __future__ import annotations

@@ -175,11 +175,28 @@ def test_the_governor_brings_a_step_to_the_edge_of_a_band_that_follows_the_sched
     assert [(m.actuator, m.before, m.after) for m in move] == [("D.lr", pytest.approx(0.004), pytest.approx(0.002))]
     plant.dials["D.lr"].turn(int(0.75 * plant.config.total), plant.config.total)  # half of the decay is over
     assert held.band("D") == pytest.approx((0.004, 0.0075))
-    assert held.decide(1.0, told(step_D=0.011), act=True) == held.decide(1.0, told(step_D=0.0028), act=True) == []
+    assert held.decide(1.0, told(step_D=0.005), act=True) == []
     held.hold["D"] = 0.5
-    assert held.decide(1.0, told(step_D=0.005), act=True) == []  # within half as much again of .00375
-    assert held.decide(1.0, told(step_D=0.006), act=False)[0].after == pytest.approx(0.002 * 0.625)
+    assert held.decide(1.0, told(step_D=0.005), act=False)[0].after == pytest.approx(0.002 * 0.75)
     assert plant.dials["D.lr"].base == pytest.approx(0.002)
+
+
+def test_a_rate_of_the_runs_own_is_let_be_near_the_edges():
+    plant = plant_of(lr_d=0.004)
+    held = governor.Governor(plant)
+    near = (0.015 * 1.49, 0.008 / 1.49)
+    assert [held.decide(1.0, told(step_D=step), act=True) for step in near] == [[], []]
+    held.hold["D"] = 0.85  # something is wrong
+    assert [len(held.decide(1.0, told(step_D=step), act=False)) for step in near] == [1, 1]
+    held.hold["D"] = 1.0
+    assert len(held.decide(1.0, told(step_D=0.015 * 1.51), act=True)) == 1
+    assert [len(held.decide(1.0, told(step_D=step), act=False)) for step in near] == [1, 1]  # no more its own
+    plant.dials["G.lr"].set(2 * plant.dials["G.lr"].base)  # as `rates` does
+    assert len(held.decide(1.0, told(step_G=near[0]), act=False)) == 1
+    again = governor.Governor(plant_of(lr_d=0.004))
+    again.plant.restore(plant.state())  # a resumed run knows too
+    again.load_state_dict(held.state_dict())
+    assert [len(again.decide(1.0, told(step_D=step), act=False)) for step in near] == [1, 1]
 
 
 def test_moves_of_d_are_halved_while_it_starves_the_generator():

@@ -32,8 +32,9 @@ class Governor:
         self.slower = self.landing = 1.0  # the same for both players: for good, and towards the end
         self.bands = {role: within(BAND, plant, role) for role in ROLES}
         self.rates: dict[Role, Actuator] = {}
+        self.own: dict[Role, float] = {}  # the rate that the run came with
         for role in ROLES:
-            base = plant.dials[f"{role}.lr"].base
+            self.own[role] = base = plant.dials[f"{role}.lr"].base
             if base > 0:
                 self.rates[role] = plant.actuator(
                     f"{role}.lr", base / WIDEST, base * WIDEST, "log", largest=-math.log(SLOWEST)
@@ -51,7 +52,8 @@ class Governor:
             if reading is None or reading <= 0 or self.plant.dials[f"{role}.lr"].factor <= FADED:
                 continue
             wanted = min(max(reading, band[0]), band[1])
-            if band[0] / DEAD <= reading <= band[1] * DEAD:
+            slack = DEAD if self._own(role) else 1.0
+            if band[0] / slack <= reading <= band[1] * slack:
                 continue
             factor = min(max(wanted / reading, SLOWEST), FASTEST)
             moved = rate.move(math.log(factor), act)
@@ -59,6 +61,10 @@ class Governor:
             if moved.before != moved.after:
                 made.append(Move(kimg, "autopilot: governor", *moved, why, act, said=False))
         return made
+
+    def _own(self, role: Role) -> bool:
+        """Whether the run has its own rate still, and nothing holds the player back: then the edges are not sharp."""
+        return self.rates[role].read() == self.own[role] and self.hold[role] * self.slower * self.landing == 1
 
     def band(self, role: Role) -> tuple[float, float]:
         """The band of this moment: for this length and width, times the schedule's factor, times what holds it back."""

@@ -134,6 +134,13 @@ def test_vits_and_rvc_by_the_number_of_their_discriminators(tmp_path, heads):
     assert values(history, "reconstruction")[-1] == pytest.approx(11 / 19)
 
 
+def test_so_vits_svc_does_not_tell_how_many_discriminators_it_adds_up(tmp_path):
+    names = {"loss/g/total": 30.0, "loss/d/total": 2.4, "grad_norm_g": 60.0, "loss/g/mel": 20.0, "loss/g/lf0": 0.1}
+    history = open_log(write(tmp_path, names))
+    assert history.facts["source"] == "vits" and "loss/d/total" in history.facts["unused"]
+    assert set(history.signals) == {"gradient_G", "reconstruction"}
+
+
 def test_hifi_gan_says_nothing_of_its_discriminators(tmp_path):
     write(tmp_path / "logs", {"training/gen_loss_total": 30.0, "training/mel_spec_error": 0.4})
     history = open_log(tmp_path)

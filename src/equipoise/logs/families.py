@@ -29,7 +29,12 @@ class Family:
 
 def _heads(log: Logged) -> float:
     """How many discriminators were added up, each with a loss of its own name."""
-    return float(len(log.numbered("loss/d_r/")) or 1)
+    return float(len(log.numbered("loss/d_r/")))
+
+
+def _counted(log: Logged) -> list[tuple[float, float]]:
+    """The discriminators' total, where it is told how many there are."""
+    return log.series("loss/d/total") if _heads(log) else []
 
 
 def _adversarial(log: Logged) -> list[tuple[float, float]]:
@@ -186,7 +191,7 @@ FAMILIES = (
         "vits",
         marks=("loss/d/total", "loss/g/total", "loss/g/mel"),
         signals={
-            "loss_D": over_ideal("D", same("loss/d/total"), unhalved=("least-squares",), factor=_heads),
+            "loss_D": over_ideal("D", _counted, unhalved=("least-squares",), factor=_heads),
             "loss_G": over_ideal("G", _adversarial, unhalved=("least-squares",), factor=_heads),
             "gradient_D": same("grad_norm_d"),
             "gradient_G": same("grad_norm_g"),
@@ -195,8 +200,12 @@ FAMILIES = (
         sources=(
             "jaywalnut310/vits: train.py (names), losses.py (least squares, added over the discriminators)",
             "RVC-Project/Retrieval-based-Voice-Conversion-WebUI: infer/modules/train/train.py (RVC)",
+            "svc-develop-team/so-vits-svc: train.py (without the discriminators one by one)",
         ),
         facts={"loss": "least-squares", "anchored": True},
+        remarks=(
+            "without loss/d_r/0, 1, ... (so-vits-svc) it is not told how many discriminators loss/d/total adds up",
+        ),
     ),
     Family(
         "hifi-gan",

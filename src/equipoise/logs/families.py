@@ -140,8 +140,8 @@ FAMILIES = (
         facts={"anchored": True},
         remarks=(
             "out_d_real and out_d_fake are mean logits without their spread: no distance follows from them",
-            "with --loss relativistic-average (ESRGAN), logs of 2020 and before read twice too high: l_d_real and l_d_fake "
-            "were not halved yet",
+            "with --loss relativistic-average (ESRGAN), logs of 2020 and before read twice too high: l_d_real and "
+            "l_d_fake are not halved there",
         ),
     ),
     Family(

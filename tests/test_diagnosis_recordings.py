@@ -10,7 +10,7 @@ from equipoise.diagnosis import History
 from equipoise.diagnosis.recordings import Recording, from_dict, most_like, vector
 
 LOOKS = 12
-FEWEST, FALSE, CAUGHT = 60, 1, 17  # healthy recordings, those warned of, and sick ones warned of
+FEWEST, FALSE, CAUGHT = 107, 1, 25  # healthy recordings, those warned of, and sick ones warned of
 
 
 def recording(scenario, score=1.0, **levels):

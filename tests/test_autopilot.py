@@ -99,7 +99,7 @@ def test_networks_whose_weights_are_shared_by_places_have_a_lower_edge():
 
 def test_a_rate_out_of_proportion_is_brought_to_the_edge():
     plant = plant_of(lr_g=1.0, lr_d=1e-5)
-    rms = {role: beginning.weights_rms(plant.step.networks[role]) for role in "GD"}
+    rms = {role: beginning.weights_rms(plant, role) for role in "GD"}
     moves = {move.actuator: move for move in beginning.rates(plant, act=True)}
     assert plant.dials["G.lr"].base == pytest.approx(0.021 * rms["G"])
     assert plant.dials["D.lr"].base == pytest.approx(0.012 * rms["D"])
@@ -108,7 +108,7 @@ def test_a_rate_out_of_proportion_is_brought_to_the_edge():
 
 
 def test_a_rate_near_the_edge_is_let_be():
-    rms = {role: beginning.weights_rms(plant_of().step.networks[role]) for role in "GD"}
+    rms = {role: beginning.weights_rms(plant_of(), role) for role in "GD"}
     near = plant_of(lr_g=1.4 * 0.021 * rms["G"], lr_d=0.012 * rms["D"] / 1.4)
     assert beginning.rates(near, act=True) == []
     far = plant_of(lr_g=1.6 * 0.021 * rms["G"], lr_d=0.012 * rms["D"] / 1.6)
@@ -118,10 +118,41 @@ def test_a_rate_near_the_edge_is_let_be():
 
 
 def test_rms_of_weights_by_hand():
-    network = torch.nn.Linear(2, 2)
+    plant, network = plant_of(), torch.nn.Linear(2, 2)
     with torch.no_grad():
         network.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    assert beginning.weights_rms(network) == pytest.approx(math.sqrt(30 / 4))
+    plant.step.networks["D"] = network
+    assert beginning.weights_rms(plant, "D") == pytest.approx(math.sqrt(30 / 4))
+    plant.paces["D.weight"] = 5.0
+    assert beginning.weights_rms(plant, "D") == pytest.approx(math.sqrt(30 / 4) / 5)
+
+
+@pytest.mark.parametrize("units", [50.0, 0.02])
+def test_layers_that_meet_or_make_data_in_other_units_move_in_proportion(units):
+    rows = np.random.default_rng(0).standard_normal((400, 2))
+    plain, plant = plant_of(rows=rows), plant_of(rows=units * rows)
+    assert beginning.scales(plain, act=True) == [] and plain.paces == {}
+    moves = beginning.scales(plant, act=True)
+    first, last = plant.paces["D.0.weight"], plant.paces["G.4.weight"]
+    assert set(plant.paces) == {"D.0.weight", "G.4.weight", "G.4.bias"} and plant.paces["G.4.bias"] == last
+    assert 0.2 < first * units < 5 and 0.2 < last / units < 5
+    assert {move.actuator for move in moves} == {"D.0", "D.0's rate", "G.4", "G.4's rate"}
+    for role in "DG":  # both rates stay in proportion to the hidden layers
+        assert beginning.weights_rms(plant, role) == pytest.approx(beginning.weights_rms(plain, role), rel=0.3)
+    again = plant_of(rows=units * rows)
+    again.restore(json.loads(json.dumps(plant.state())))
+    assert again.paces == plant.paces
+    for one in (plant, again):
+        before = [p.detach().clone() for p in one.step.networks["D"].parameters()]
+        for parameter in one.step.networks["D"].parameters():
+            parameter.grad = torch.ones_like(parameter)
+        one.step.optimisers["D"].step()
+        moved = [
+            float((p.detach() - b).abs().mean())
+            for p, b in zip(one.step.networks["D"].parameters(), before, strict=True)
+        ]
+        rate = one.dials["D.lr"].value
+        assert moved[0] == pytest.approx(rate * first, rel=1e-3) and moved[1:] == pytest.approx([rate] * 5, rel=1e-3)
 
 
 def test_only_layers_that_are_far_off_are_rescaled():

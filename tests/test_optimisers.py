@@ -269,3 +269,18 @@ def test_a_loss_that_is_not_finite_skips_the_update_whatever_the_gradient(loss):
     assert float(optimiser.step(torch.tensor(loss))) == 0.0 and p.detach().tolist() == [1.0, 1.0, 1.0]
     p.grad = torch.ones(3)
     assert float(optimiser.step(torch.tensor(2.0))) == 1.0 and p.detach().tolist() != [1.0, 1.0, 1.0]
+
+
+def test_a_paced_parameter_moves_as_one_stored_in_other_units():
+    own, twin = (torch.nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
+    other = torch.nn.Parameter(torch.tensor([4.0]))
+    paced, plain = Adam([other, own], lr=0.1), Adam([twin], lr=0.1)
+    paced.pace(own, 50.0)
+    with torch.no_grad():
+        own.mul_(50.0)
+    for _ in range(5):
+        ((own / 50).square().sum() + other.sum()).backward()
+        twin.square().sum().backward()
+        paced.step()
+        plain.step()
+    assert torch.allclose(own / 50, twin, atol=1e-5) and float(other) == pytest.approx(3.5, abs=1e-4)

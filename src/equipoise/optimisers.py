@@ -52,6 +52,7 @@ class Optimiser(ABC):
         self.gradient, self.update = (torch.zeros(size, device=device, dtype=dtype) for _ in range(2))
         self.norm = torch.zeros([], device=device, dtype=dtype)  # of the last gradient, before clipping
         self.update_norm = torch.zeros([], device=device, dtype=dtype)  # of the last change of the parameters
+        self.paces: Tensor | None = None  # what each value's step is multiplied with, where any is
         self.optimism = float(optimism)
         self.state = {name: torch.zeros(size, device=device, dtype=dtype) for name in self.moments()}
         self.state["mass"] = torch.zeros(2, device=device, dtype=dtype)  # accumulated weight of `first` and `second`
@@ -94,6 +95,17 @@ class Optimiser(ABC):
         return [part.as_strided(p.shape, p.stride(), part.storage_offset()) if ok else part.view(p.shape)
                 for part, p, ok in zip(parts, self.parameters, dense, strict=True)]  # fmt: skip
 
+    def pace(self, parameter: Tensor, factor: float) -> None:
+        """Multiply one parameter's steps from now on; before the first step, which may be captured.
+
+        It is Adam on the parameter over `factor`: what a weight is due whose inputs come in other units.
+        """
+        if self.paces is None:
+            self.paces = torch.ones_like(self.update)
+        for own, view in zip(self.parameters, self._views(self.paces), strict=True):
+            if own is parameter:
+                view.fill_(factor)
+
     def zero_grad(self) -> None:
         """Forget the parameters' gradients."""
         for parameter in self.parameters:
@@ -117,6 +129,8 @@ class Optimiser(ABC):
         if self.optimism:
             self._anticipate(ok)
         self.update.mul_(-self.lr * self.factor * ok)
+        if self.paces is not None:
+            self.update.mul_(self.paces)
         torch.linalg.vector_norm(self.update, out=self.update_norm)
         torch._foreach_add_(self.parameters, self._updates)
         return ok

@@ -19,6 +19,7 @@ from equipoise.registry import find, suggest
 from equipoise.schedules import Dial
 from equipoise.step import Step
 from equipoise.tempo import Tempo
+from equipoise.turn import Role
 
 WITHOUT = " without "  # between the autopilot's name and the parts that it is to do without
 
@@ -33,6 +34,7 @@ class Plant:
     tempo: Tempo
     batches: Batches
     samples: int = 0  # real samples seen, over all ranks
+    paces: dict[str, float] = field(default_factory=dict)  # factors on the steps of parameters, as G.4.weight
     _standins: dict[str, list[float]] = field(default_factory=dict)
 
     @property
@@ -91,6 +93,12 @@ class Plant:
         if term in self.step.objective.terms and len(own) == 1:
             (self.step.resting.add if own[0].base == 0 else self.step.resting.discard)(term)
 
+    def pace(self, name: str, factor: float) -> None:
+        """Multiply the steps of a parameter, called by its player and its name in the network; before the first."""
+        role, _, own = name.partition(".")
+        self.step.optimisers[cast(Role, role)].pace(self.step.networks[cast(Role, role)].get_parameter(own), factor)
+        self.paces[name] = factor
+
     def capture(self) -> dict[str, Tensor]:
         """Copies of everything that training changes on the device: to go back to."""
         return checkpoint.capture(self.step)
@@ -101,7 +109,8 @@ class Plant:
 
     def state(self) -> dict[str, Any]:
         """Positions, as plain data."""
-        return {"dials": {name: dial.base for name, dial in self.dials.items()}, "ratio": self.tempo.ratio}
+        dials = {name: dial.base for name, dial in self.dials.items()}
+        return {"dials": dials, "ratio": self.tempo.ratio, "paces": dict(self.paces)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Positions as `state` gave them."""
@@ -109,6 +118,8 @@ class Plant:
             self.dials[name].set(base)
             self.rest(name.partition(".")[0])
         self.tempo.ratio = float(state["ratio"])
+        for name, factor in state.get("paces", {}).items():
+            self.pace(name, float(factor))
 
 
 def steered(plant: Plant) -> Balancer:

@@ -32,6 +32,7 @@ DEAD = 1.5  # what lies this far beyond the edge of a band is let be: the edges 
 INPUTS, NARROWEST = 64, 0.25  # inputs of a layer with which the bands were measured, and their least part for more
 LOOSER = 8  # how far below its band the step of a network may lie that is not plain, or has convolutions
 FASTER = 3  # and how far above it that of such a D
+UNLIKE = 8.0  # weights this far from He's size are so because what they meet comes in other units
 SCALE = 3.0  # a layer whose output is this many times too large or too small is rescaled
 LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start at zero
 MOMENTUM = 0.5  # beta1 above it makes the game rotate
@@ -91,7 +92,7 @@ def rates(plant: Plant, act: bool) -> list[Move]:
     for role in ROLES:
         if not isinstance(plant.step.optimisers[role], Adam):
             continue
-        dial, rms = plant.dials[f"{role}.lr"], weights_rms(plant.step.networks[role])
+        dial, rms = plant.dials[f"{role}.lr"], weights_rms(plant, role)
         now = dial.base / rms if rms > 0 else 0.0
         low, high = within(RATE, plant, role)
         if now <= 0 or low / DEAD <= now <= high * DEAD:
@@ -161,11 +162,15 @@ def spares(dataset: Dataset) -> tuple[Ints, int]:
     return np.flatnonzero(again), int(common.sum())
 
 
-def weights_rms(network: nn.Module) -> float:
-    """Root mean square of all weights that are matrices or filters."""
-    weights = [p.detach() for p in network.parameters() if p.requires_grad and p.dim() > 1]
+def weights_rms(plant: Plant, role: Role) -> float:
+    """Root mean square of all weights that are matrices or filters, each over its pace."""
+    weights = [
+        p.detach().double() / plant.paces.get(f"{role}.{name}", 1.0)
+        for name, p in plant.step.networks[role].named_parameters()
+        if p.requires_grad and p.dim() > 1
+    ]
     count = sum(p.numel() for p in weights)
-    return math.sqrt(float(sum(p.double().square().sum() for p in weights)) / count) if count else 0.0
+    return math.sqrt(float(sum(p.square().sum() for p in weights)) / count) if count else 0.0
 
 
 # ------------------------------------------------------------------------------------------------ scale of layers
@@ -178,18 +183,19 @@ def scales(plant: Plant, act: bool) -> list[Move]:
     with torch.no_grad(), aside(step.device, plant.config.seed, 0), evaluating(*step.networks.values()):
         latents = torch.randn(PROBE, step.latent_dim, device=step.device)
         labels = plant.batches.training(PROBE, 0)[1]
-        made = _rescaled(step.networks["D"], (real, labels), "D", 1.0, act)
+        made = _rescaled(plant, "D", (real, labels), 1.0, act)
         size = float(real.double().square().mean().sqrt())
-        made += _rescaled(step.networks["G"], (latents, labels), "G", size, act)
+        made += _rescaled(plant, "G", (latents, labels), size, act)
         if act and made:
             step.ema.average.load_state_dict(step.networks["G"].state_dict())
     return made
 
 
 def _rescaled(
-    network: nn.Module, inputs: tuple[Tensor, Tensor | None], role: str, size: float, act: bool
+    plant: Plant, role: Role, inputs: tuple[Tensor, Tensor | None], size: float, act: bool
 ) -> list[Move]:  # fmt: skip
     """Rescale the layers in the order in which they are passed, each after those before it."""
+    network = plant.step.networks[role]
     chosen = list(_plain(network))
     made: list[Move] = []
     for number, (name, layer) in enumerate(chosen):
@@ -204,7 +210,24 @@ def _rescaled(
         if act:
             for parameter in layer.parameters(recurse=False):
                 parameter.div_(ratio)
+            made += _paced(plant, f"{role}.{name}", layer, last)
     return made
+
+
+def _paced(plant: Plant, name: str, layer: nn.Module, last: bool) -> list[Move]:
+    """Weights that must be large or small for the data's units move in proportion: one rate cannot suit all layers.
+
+    So does the bias of what makes the data; that of what meets them does not.
+    """
+    weight = layer.get_parameter("weight")
+    factor = float(weight.double().square().mean().sqrt()) / math.sqrt(2 / fans(layer)[0])
+    if 1 / UNLIKE <= factor <= UNLIKE:
+        return []
+    for own, parameter in layer.named_parameters(recurse=False):
+        if parameter is weight or last:
+            plant.pace(f"{name}.{own}", factor)
+    why = f"since its weights are {factor:.3g} times as large as others"
+    return [Move(0.0, "autopilot: scales", f"{name}'s rate", 1.0, factor, why, True)]
 
 
 def is_plain(network: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from equipoise.diagnosis import Severity
 from equipoise.errors import InputError
 from equipoise.logs import Told, open_log
 from equipoise.logs.judge import judge
+from equipoise.logs.lines import PAIR
 
 CYCLE = "(epoch: {}, iters: {}, time: 0.480, data: 0.002) D_A: {:.3f} G_A: 0.843 cycle_A: {:.3f} idt_A: 0.505 " \
         "D_B: {:.3f} G_B: 0.294 cycle_B: {:.3f} idt_B: 0.984 \n"  # fmt: skip
@@ -208,7 +209,76 @@ def test_text_with_other_names_can_be_mapped(tmp_path):
     assert history.signals["loss_D"] == [(0.0, 0.25), (1.0, 0.375)] and history.unit == "rows"
 
 
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("0.75s", None), ("1.3e", None), ("1.2.3", None), ("2024-01-02", None), ("0,693", None), ("1,2", None),
+     ("107,200", 107200.0), ("1.", 1.0), ("-.5e-1", -0.05), ("3/200", 3.0), ("0.75, next", 0.75), ("2-100", 2.0)],
+)  # fmt: skip
+def test_a_number_in_text_is_read_whole_or_not_at_all(tmp_path, value, read):
+    path = tmp_path / "train.log"
+    path.write_text(f"step: 1 energy: 0.5 win_rate: {value}\n")
+    assert open_log(path).signals.get("win_rate") == (None if read is None else [(1.0, read)])
+
+
+@pytest.mark.parametrize("value", ["NaN", "nan", "-Inf", "Infinity"])
+def test_text_that_ends_in_no_number_is_an_alarm_however_it_is_spelt(tmp_path, value):
+    path = tmp_path / "train.log"
+    path.write_text("".join(f"step: {n} energy: 0.5 win_rate: {value if n > 5 else 0.6}\n" for n in range(9)))
+    assert open_log(path).signals["nonfinite"] == [(6.0, 1.0), (7.0, 1.0), (8.0, 1.0)]
+
+
+def test_long_words_without_a_number_are_passed_over_at_once():
+    """Steps grow as the length, not as its square: 2 million letters would take days."""
+    assert PAIR.findall("a" * 2_000_000 + " win_rate: 0.5") == [("win_rate", "0.5")]
+
+
 # --- time
+
+
+def short(head, numbers, anew=True, late=False):
+    """Nine epochs of three lines, whose heads stand in lines of their own, before the others or after them."""
+    text = ""
+    for epoch in range(1, 10):
+        before = 0 if anew else 300 * (epoch - 1)
+        rows = "".join(numbers.format(before + 100 * n, epoch + n / 10) for n in (1, 2, 3))
+        text += rows + head.format(epoch) if late else head.format(epoch) + rows
+    return text
+
+
+@pytest.mark.parametrize("head", ["Epoch: {} | lr: 0.0002\n", "====> Epoch: {}\n", "Epoch: {}\nbest epoch: 1\n"])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_epoch_in_a_line_of_its_own_holds_for_the_lines_after_it(tmp_path, head, late):
+    path = tmp_path / "train.log"
+    path.write_text("batch: 4, lr: 0.1\n" + short(head, "iter: {} energy: {:.1f}\n", late=late))
+    history = open_log(path)
+    assert history.values("energy") == pytest.approx([epoch + n / 10 for epoch in range(1, 10) for n in (1, 2, 3)])
+    assert history.unit == "epochs" and not any("goes back" in text for text in history.facts["remarks"])
+    assert [int(at) for at, _ in history.signals["energy"]] == [n // 3 + (not late) for n in range(27)]
+
+
+@pytest.mark.parametrize("count", ["step", "iter"])
+def test_a_count_over_the_whole_run_beside_epochs_in_lines_of_their_own_is_the_time(tmp_path, count):
+    path = tmp_path / "train.log"
+    path.write_text(short("Epoch: {}, time: 12\n", count + ": {} energy: {:.1f}\n", anew=False, late=True))
+    history = open_log(path)
+    assert [at for at, _ in history.signals["energy"]] == [100.0 * n for n in range(1, 28)]
+    assert history.unit == f"{count}s" and not any("goes back" in text for text in history.facts["remarks"])
+
+
+def test_a_run_resumed_at_an_epoch_in_a_line_of_its_own_supersedes_what_came_after_it(tmp_path):
+    path, numbers = tmp_path / "train.log", "iter: {} energy: {:.1f}\n"
+    path.write_text(short("Epoch: {} | lr: 1\n", numbers) + "Epoch: 9 | lr: 1\n" + numbers.format(100, 5.0))
+    history = open_log(path)
+    assert len(history.values("energy")) == 25 and history.values("energy")[-1] == 5.0
+    assert any("goes back" in text for text in history.facts["remarks"])
+
+
+def test_lines_that_two_ranks_print_are_no_resumption(tmp_path):
+    path = tmp_path / "train.log"
+    path.write_text("".join(f"epoch: {n // 3}, iter: {n % 3} energy: {0.1 * n:.1f}\n" * 2 for n in range(9)))
+    history = open_log(path)
+    assert history.values("energy") == pytest.approx([0.1 * n for n in range(9)])
+    assert not any("goes back" in text for text in history.facts["remarks"])
 
 
 def test_a_log_that_begins_anew_is_not_two_runs_in_one(tmp_path):

@@ -29,8 +29,8 @@ def held(
 def squared(history: History, limit: Limit) -> Limit:
     """A limit on how far D's loss lies below its ideal: for least squares its square.
 
-    Half the ideal value of the other losses is a D that gives what is right about 0.7; least squares are a quarter of
-    theirs there.
+    Half the ideal value of the other losses is a D that gives what is right about 0.7; least squares are about a
+    third of theirs there, so that the square is the stricter choice.
     """
     if history.facts.get("loss") not in ("least-squares", "relativistic-least-squares"):
         return limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 from equipoise.errors import InputError
 from equipoise.logs.tables import Table, standing, tabulated, text_of
 
-NUMBER = r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)"  # also 107,200
-PAIR = re.compile(rf"((?:\b[DG] )?[^\W\d][\w./()-]*)\s*[:=]\s*({NUMBER})(?![\w:])")  # `D loss: 0.7`, not 4:07:35
+NUMBER = (  # also 107,200, but neither 0,693 nor a part of 0.75s, 1.2.3 or 2024-01-02
+    r"[-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf(?:inity)?)"
+)
+NAME = r"(?:\b[DG] )?\b(?<!(?i:best ))[^\W\d][\w./()-]*+"  # `D loss`; the best epoch is not the one that is told of
+PAIR = re.compile(rf"({NAME})\s*[:=]\s*({NUMBER})(?![\w:]|[.,]\d|-\d+-\d)")  # `D loss: 0.7`, not 4:07:35
 STEP = re.compile(r"\[(\d+), [\d.e-]+\]\s*$")  # RVC's line before the losses: step and learning rate
 COUNTS = (("epoch",), ("iters", "iter", "batch"))  # names of an epoch, and of a count within it
 
@@ -24,27 +28,38 @@ def from_lines(path: Path, clock: str | None = None) -> Table:
     Raises:
         InputError: no such line.
     """
-    rows = list(_rows(path))
+    rows = _rows(path)
     if not rows:
         raise InputError(
             f"{path} is no log that is read: TensorBoard events, a table (CSV, JSON lines), or text with lines of "
             "`name: value`"
         )
-    stand = standing(list(_places(rows)))
+    places = list(_places(rows))
+    stand = standing(places)
     table = tabulated([rows[index] for index in stand], path, clock)
-    table.again = table.again or len(stand) < len(rows)
+    back = any(after < before for (before, _), (after, _) in itertools.pairwise(places))
+    table.again = table.again or (back and len(stand) < len(rows))
     return table
 
 
-def _rows(path: Path) -> Iterator[dict[str, float]]:
-    """The numbers of each line that has some."""
+def _rows(path: Path) -> list[dict[str, float]]:
+    """The numbers of each line that has some. An epoch or step in a line of its own holds for the lines after it.
+
+    An epoch that is told at its end only is one too low from then on; so are the rows before it.
+    """
+    rows: list[dict[str, float]] = []
     step: dict[str, float] = {}
+    epoch: dict[str, float] = {}
+    first: dict[str, float] = {}
     for line in text_of(path).splitlines():
         if found := STEP.search(line):
             step = {"step": float(found[1])}
         row = {_whole(name): float(value.replace(",", "")) for name, value in PAIR.findall(line)}
+        epoch = {name: value for name, value in row.items() if name.lower() in COUNTS[0]} or epoch
+        first = first or {name: value - 1 for name, value in epoch.items()}
         if len(row) > 1:
-            yield step | row
+            rows.append(epoch | step | row)
+    return [first | row for row in rows]
 
 
 def _whole(name: str) -> str:
@@ -56,15 +71,16 @@ def _places(rows: list[dict[str, Any]]) -> Iterator[tuple[tuple[float, ...], int
     """Where each row stands: epoch and count within it, and how many rows ago these were first told.
 
     The same place again is a new row only where it holds the same numbers anew: losses and scores of a step stand in
-    lines of their own. Where there is no count, an epoch has many rows.
+    lines of their own. Where there is no count, an epoch has many rows; a row without its counts stands by the last.
     """
     names = dict.fromkeys(name for row in rows for name in row)
     keys = [key for known in COUNTS if (key := next((name for name in names if name.lower() in known), None))]
     place: tuple[float, ...] = ()
     ago, held = 0, set[str]()
     for row in rows:
-        now = tuple(row[key] for key in keys) if all(key in row for key in keys) else place
-        if now != place or (len(keys) == len(COUNTS) and held & row.keys() - {*keys}):
-            place, ago, held = now, -1, set()
+        if keys and all(key in row for key in keys):
+            now = tuple(row[key] for key in keys)
+            if now != place or (len(keys) == len(COUNTS) and held & row.keys() - {*keys}):
+                place, ago, held = now, -1, set()
         ago, held = ago + 1, held | row.keys()
         yield place, ago

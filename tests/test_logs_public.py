@@ -1,5 +1,6 @@
 """What logs in public repositories hold: layouts and faults as found there (docs/diagnose.md), numbers made up."""
 
+import functools
 import json
 
 import pytest
@@ -9,6 +10,8 @@ from equipoise.errors import InputError
 from equipoise.logs import Told, open_log
 from equipoise.logs.judge import judge
 from equipoise.logs.lines import PAIR
+from equipoise.logs.nvidia import options
+from equipoise.logs.tables import flat
 
 CYCLE = "(epoch: {}, iters: {}, time: 0.480, data: 0.002) D_A: {:.3f} G_A: 0.843 cycle_A: {:.3f} idt_A: 0.505 " \
         "D_B: {:.3f} G_B: 0.294 cycle_B: {:.3f} idt_B: 0.984 \n"  # fmt: skip
@@ -92,6 +95,20 @@ def test_ada_holds_the_signs_at_its_target(tmp_path, sign, strength, said):
              if one.name == "discriminator-memorises"]  # fmt: skip
     assert bool(notes) == bool(said)
     assert all(one.severity == Severity.NOTE and said in one.advice[1] for one in notes)
+
+
+def test_texts_as_training_options_and_results_of_nothing_are_left_out(tmp_path):
+    told = {"training_set_kwargs": {"max_size": "961"}, "batch_size": "8", "total_kimg": 3000}
+    folder = nvidia(tmp_path, distances=[60.0], options=json.dumps(told))
+    with (folder / "metric-fid50k_full.jsonl").open("a") as file:
+        for nothing in (None, [50.0]):
+            file.write("\n" + json.dumps({"results": nothing, "snapshot_pkl": "network-snapshot-000040.pkl"}))
+    judged = judge(folder)
+    assert judged.history.signals["frechet"] == [(0.0, 60.0)] and judged.history.facts["total_kimg"] == 3000
+    assert not judged.history.facts.keys() & {"count", "batch"}
+    path = folder / "training_options.json"
+    path.write_text(json.dumps(told | {"total_kimg": 10**400}))
+    assert options(path) == {}
 
 
 # --- lines of text
@@ -340,3 +357,69 @@ def test_a_loss_that_stands_in_no_relation_is_said_so(tmp_path):
     path.write_text("Epoch,Loss_D\n1,1.0\n2,1.0\n")
     with pytest.raises(InputError, match=r"nothing that was mapped tells a signal\. .*Loss_D tells nothing"):
         open_log(path, told)
+
+
+# --- odd input
+
+
+def test_whole_numbers_of_hundreds_of_digits_are_no_numbers(tmp_path):
+    path, huge = tmp_path / "log.jsonl", "9" * 400
+    rows = ((1, "0.5"), (2, huge), (huge, "0.7"), (4, "0.8"))
+    path.write_text("".join(f'{{"step": {step}, "win_rate": {value}}}\n' for step, value in rows))
+    assert open_log(path).signals["win_rate"] == [(1.0, 0.5), (4.0, 0.8)]
+    path = nvidia(tmp_path / "stats")
+    with (path / "stats.jsonl").open("a") as file:
+        file.write(f'{{"Progress/kimg": {{"mean": {huge}}}, "Loss/D/loss": {{"mean": 1}}}}\n')
+    assert open_log(path).kimg == 76.0
+    path = tmp_path / "run.jsonl"
+    path.write_text(f'{{"event": "tick", "kimg": {huge}, "balance": {{"loss_D": 1}}}}\n'
+                    f'{{"event": "tick", "kimg": 2, "balance": {{"loss_D": {huge}, "energy": 0.5}}}}\n')  # fmt: skip
+    assert open_log(path).signals == {"energy": [(2.0, 0.5)]}
+
+
+@pytest.mark.parametrize("depth", [3000, 100_000])
+def test_objects_nested_deep_are_left_out(tmp_path, depth):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "win_rate": 0.5}\n{"step": 2, "a": ' + '{"a": ' * depth + "1" + "}" * (depth + 1))
+    assert open_log(path).signals == {"win_rate": [(1.0, 0.5)]}
+    nested = functools.reduce(lambda inner, _: {"a": inner}, range(3000), {})  # newer versions of json read as much
+    assert flat({"loss": {"d": 1}} | nested) == {"loss/d": 1}
+    for name, opened in (("config", "{"), ("data", "[")):
+        (tmp_path / f"{name}.json").write_text((opened + '"a": ' * (opened == "{")) * depth)
+    (tmp_path / "training_options.json").write_text("[" * depth)
+    (tmp_path / "run.jsonl").write_text('{"event": "tick", "kimg": 2, "balance": {"energy": 0.5}}')
+    assert open_log(tmp_path).signals == {"energy": [(2.0, 0.5)]}
+    assert options(tmp_path / "training_options.json") == {}
+
+
+def test_a_table_with_a_quotation_mark_left_open_is_refused_in_a_sentence(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text('step,win_rate,note\n1,0.5,"' + "a" * 140_000 + "\n2,0.6,b\n")
+    with pytest.raises(InputError, match=r"log\.csv is no table that can be read .*quotation mark"):
+        open_log(path)
+
+
+def test_a_folder_that_is_named_like_a_log_is_none(tmp_path):
+    for name in ("log.csv", "stats.jsonl", "run.jsonl", "old.log"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match="0 tables or logs"):
+        open_log(tmp_path)
+    (tmp_path / "train.log").write_text("step: 1 win_rate: 0.5\n")
+    assert open_log(tmp_path).signals == {"win_rate": [(1.0, 0.5)]}
+
+
+def test_settings_beside_a_log_do_not_hide_it(tmp_path):
+    (tmp_path / "metrics.json").write_text('[{"step": 1, "win_rate": 0.9}]')
+    assert open_log(tmp_path).signals == {"win_rate": [(1.0, 0.9)]}
+    (tmp_path / "config.json").write_text('{"lr": 0.1}')
+    (tmp_path / "train.log").write_text("step: 1 win_rate: 0.5\n")
+    assert open_log(tmp_path).signals == {"win_rate": [(1.0, 0.5)]}
+    (tmp_path / "log.csv").write_text("step,win_rate\n1,0.6\n")
+    assert open_log(tmp_path).signals == {"win_rate": [(1.0, 0.6)]}
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "metric-fid.jsonl").mkdir()
+    nvidia(tmp_path)
+    with pytest.raises(InputError, match=r"metric-fid\.jsonl cannot be read \(Is a directory\)"):
+        open_log(tmp_path)

@@ -20,8 +20,11 @@ from equipoise.logs.swings import add_swings
 from equipoise.registry import suggest
 from equipoise.signals import SIGNALS
 
-ROWS = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-TEXTS = ("loss_log.txt", "*.log")  # names of text logs in a folder
+# Names of logs in a folder: the first kind of which there is a file. A .json may be settings beside a log in text.
+TABLES = ("*.csv", "*.tsv", "*.jsonl", "*.ndjson")
+TEXTS = ("loss_log.txt", "*.log")
+OBJECTS = ("*.json",)
+ROWS = tuple(pattern[1:] for pattern in (*TABLES, *OBJECTS))
 IMPOSSIBLE = (
     "{} of the values of frechet cannot be distances (below 0, or above a million) and are left out: it is the "
     "measurement that is broken; SciPy 1.11.2 to 1.12 did that to FID (https://github.com/mseitzer/pytorch-fid/issues/103)"
@@ -72,7 +75,7 @@ def open_log(path: str | Path, told: Told | None = None) -> History:
     """
     path, told = Path(path), told or Told()
     own = path / "run.jsonl" if path.is_dir() else path
-    if own.name == "run.jsonl" and own.exists():
+    if own.name == "run.jsonl" and own.is_file():
         history = run.from_journal(own)
         history.facts |= told.facts()
     else:
@@ -106,16 +109,17 @@ def _table(path: Path, told: Told) -> tables.Table:
         raise InputError(f"there is nothing at {path}")
     clock = next((name for name, signal in told.columns.items() if signal in tables.CLOCKS), None)
     if path.is_dir():
-        if (path / "stats.jsonl").exists():
+        if (path / "stats.jsonl").is_file():
             return nvidia.from_stats(path / "stats.jsonl")
         if any(path.rglob(events.PATTERN)):
             return tables.from_events(path)
-        found = [file for file in sorted(path.iterdir()) if file.suffix in ROWS]
-        found = found or [file for name in TEXTS for file in sorted(path.glob(name))]
+        kinds = (_files(path, patterns) for patterns in (TABLES, TEXTS, OBJECTS))
+        found = next((files for files in kinds if files), [])
         if len(found) != 1:
+            named = ", ".join((*TABLES, *TEXTS, *OBJECTS))
             raise InputError(
                 f"{path} holds no run.jsonl, no stats.jsonl and no TensorBoard events, and {len(found)} tables or logs "
-                f"({', '.join((*ROWS, *TEXTS))}); name {'the file' if found else 'the folder of a run, or a file'}"
+                f"({named}); name {'the file' if found else 'the folder of a run, or a file'}"
             )
         path = found[0]
     if path.name == "stats.jsonl":
@@ -126,6 +130,11 @@ def _table(path: Path, told: Told) -> tables.Table:
     made = tables.from_rows(path, clock) if is_rows else lines.from_lines(path, clock)
     made.clock = told.columns.get(clock, made.clock) if clock else made.clock
     return made
+
+
+def _files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    """The files in a folder, though not below it, with such names."""
+    return [file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file()]
 
 
 def _foreign(table: tables.Table, told: Told) -> History:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from equipoise.logs.tables import Table, json_lines
+from equipoise.logs.tables import Table, is_moment, json_lines
 
 FOREVER = 25_000  # kimg: the length there where none was asked for, which tells nothing: most stop long before
 
@@ -20,25 +20,26 @@ def from_stats(path: Path) -> Table:
     for line in json_lines(path):
         now = line.get("Progress/kimg", {})
         kimg = now.get("mean") if isinstance(now, dict) else None
-        if isinstance(kimg, (int, float)):
+        if is_moment(kimg):
             for name, value in line.items():
                 if isinstance(value, dict):
                     table.add(name, kimg, value.get("mean"), value.get("std"))
     for metric in sorted(path.parent.glob("metric-*.jsonl")):
         for line in json_lines(metric):
             kimg = Path(str(line.get("snapshot_pkl"))).stem.rpartition("-")[2]
-            for name, value in line.get("results", {}).items() if kimg.isdigit() else ():
+            results = line.get("results")
+            for name, value in results.items() if kimg.isdecimal() and isinstance(results, dict) else ():
                 table.add(f"Metrics/{name}", float(kimg), value)
     return table.sorted()
 
 
 def options(path: Path) -> dict[str, Any]:
-    """Facts from training_options.json; none where it cannot be read."""
+    """Facts from training_options.json, numbers only; none where it cannot be read."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         found = {"batch": told.get("batch_size"), "count": told["training_set_kwargs"].get("max_size"),
                  "total_kimg": None if told.get("total_kimg") == FOREVER else told.get("total_kimg"),
                  "augmented": "augment_kwargs" in told}  # fmt: skip
-        return {name: value for name, value in found.items() if value is not None}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {name: value for name, value in found.items() if is_moment(value)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}

@@ -8,7 +8,7 @@ from typing import Any
 
 from equipoise.diagnosis.history import History
 from equipoise.logs.convert import SIGNLESS
-from equipoise.logs.tables import Table, json_lines
+from equipoise.logs.tables import Table, is_moment, json_lines
 
 
 def from_journal(path: Path) -> History:
@@ -16,7 +16,7 @@ def from_journal(path: Path) -> History:
     facts: dict[str, Any] = {"source": "equipoise", "remarks": [], "unused": []}
     history = History(facts=facts | _config(path.parent / "config.json") | _data(path.parent / "data.json"))
     for line in json_lines(path):
-        if line.get("event") == "tick" and isinstance(line.get("kimg"), (int, float)):
+        if line.get("event") == "tick" and is_moment(line.get("kimg")):
             history.add(line["kimg"], line.get("balance") or {}, line.get("dials") or {})
             history.facts.setdefault("total_kimg", line.get("total_kimg"))
     return history
@@ -38,7 +38,7 @@ def _config(path: Path) -> dict[str, Any]:
         recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
         found = {"loss": recipe["loss"], "batch": recipe["batch"], "signless": recipe["loss"] in SIGNLESS}
         return found | {"augmented": bool(recipe.get("augmentations"))}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return {}
 
 
@@ -47,5 +47,5 @@ def _data(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {"count": int(found["count"]), "duplicates": int(found["exact_duplicates"] + found["near_duplicates"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return {}

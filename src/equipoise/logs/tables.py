@@ -10,13 +10,14 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from equipoise.errors import InputError
 from equipoise.logs import events
 
 Series = list[tuple[float, float]]  # step, value
 LOOKS = 60  # to which a series is thinned that has more than twice as many entries
+DEEPEST = 20  # objects within objects; what lies below is left out
 DELIMITERS = ",;\t"
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at the beginning of a text that is no UTF-8
 CLOCKS = ("kimg", "step", "steps", "_step", "global_step", "iteration", "iter", "niter", "epoch")  # names of time
@@ -110,8 +111,11 @@ def from_events(folder: Path) -> Table:
 def from_rows(path: Path, clock: str | None = None) -> Table:
     """CSV with a head, or JSON lines of plain numbers; `clock` names the column that holds the time."""
     text = text_of(path)
-    rows = map(flat, json_lines(path)) if are_objects(text) else csv_rows(text)
-    return tabulated(list(rows), path, clock)
+    try:
+        rows = list(map(flat, json_lines(path)) if are_objects(text) else csv_rows(text))
+    except csv.Error as error:
+        raise InputError(f"{path} is no table that can be read ({error}); a quotation mark may be left open") from None
+    return tabulated(rows, path, clock)
 
 
 def are_objects(text: str) -> bool:
@@ -134,7 +138,7 @@ def tabulated(rows: list[Mapping[str, Any]], path: Path, clock: str | None = Non
     if len(set(short.values())) < len(short):
         raise InputError(f"{path} holds several runs side by side; export one of them: {', '.join(names)}")
     table = Table(clock="kimg" if time == "kimg" else "row" if time is None else time.strip("_").lower())
-    timed = [row for row in rows if time is None or _is_moment(row.get(time))]
+    timed = [row for row in rows if time is None or is_moment(row.get(time))]
     moments = list(map(float, range(len(timed)))) if time is None else [row[time] for row in timed]
     for row, at in zip(timed, spread_out(moments) if table.clock == "epoch" else moments, strict=True):
         for name, value in row.items():
@@ -152,11 +156,12 @@ def _clock(rows: list[Mapping[str, Any]], names: Iterable[str]) -> str | None:
 def _restarts(rows: list[Mapping[str, Any]], name: str, names: Iterable[str]) -> bool:
     """Whether a count falls where the epoch rises."""
     epoch = next((one for one in names if one.lower() == "epoch"), name)
-    pairs = [(row[epoch], row[name]) for row in rows if _is_moment(row.get(epoch)) and _is_moment(row.get(name))]
+    pairs = [(row[epoch], row[name]) for row in rows if is_moment(row.get(epoch)) and is_moment(row.get(name))]
     return any(after[0] > before[0] and after[1] < before[1] for before, after in itertools.pairwise(pairs))
 
 
-def _is_moment(value: Any) -> bool:
+def is_moment(value: Any) -> TypeGuard[float]:
+    """Whether a value can tell the time."""
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
@@ -171,10 +176,15 @@ def json_lines(path: Path) -> Iterable[dict[str, Any]]:
     text = text_of(path)
     for line in [text] if text.startswith("[") else text.splitlines():
         try:
-            found = json.loads(line)
-        except ValueError:
+            found = json.loads(line, parse_int=_whole)
+        except (ValueError, RecursionError):
             continue
         yield from (one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict))
+
+
+def _whole(digits: str) -> float:
+    """A whole number of JSON; of more digits than floats go to, an infinite one."""
+    return int(digits) if len(digits) < 300 else float(digits)
 
 
 def csv_rows(text: str) -> Iterable[Mapping[str, Any]]:
@@ -187,15 +197,21 @@ def csv_rows(text: str) -> Iterable[Mapping[str, Any]]:
 
 def text_of(path: Path) -> str:
     """A file's text: UTF-8, or UTF-16 where it begins as such; what is neither is replaced."""
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
     return raw.decode(MARKS.get(raw[:2], "utf-8-sig"), errors="replace")
 
 
-def flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flat(row: Mapping[str, Any], before: str = "", depth: int = 0) -> dict[str, Any]:
     """An object with objects in it as one: `{"loss": {"d": 1}}` has `loss/d`. Numbers in quotes are numbers."""
     found: dict[str, Any] = {}
     for name, value in row.items():
-        found |= flat(value, f"{before}{name}/") if isinstance(value, Mapping) else {before + name: _number(value)}
+        if not isinstance(value, Mapping):
+            found[before + name] = _number(value)
+        elif depth < DEEPEST:
+            found |= flat(value, f"{before}{name}/", depth + 1)
     return found
 
 

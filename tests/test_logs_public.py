@@ -223,7 +223,7 @@ def test_text_with_other_names_can_be_mapped(tmp_path):
         "[Epoch 0/9] [Batch 0/9] [D loss: 0.5] [G loss: 1]\n[Epoch 0/9] [Batch 1/9] [D loss: .75] [G loss: 1]\n"
     )
     history = open_log(path, Told(loss="hinge", columns={"D loss": "loss_D"}))
-    assert history.signals["loss_D"] == [(0.0, 0.25), (1.0, 0.375)] and history.unit == "rows"
+    assert history.signals["loss_D"] == [(0.0, 0.25), (0.5, 0.375)] and history.unit == "epochs"
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,10 @@ def short(head, numbers, anew=True, late=False):
     return text
 
 
-@pytest.mark.parametrize("head", ["Epoch: {} | lr: 0.0002\n", "====> Epoch: {}\n", "Epoch: {}\nbest epoch: 1\n"])
+@pytest.mark.parametrize(
+    "head",
+    ["Epoch: {} | lr: 0.0002\n", "====> Epoch: {}\n", "Epoch: {}\nbest epoch: 1\n", "Epoch {}/9\n", "[Epoch {}/9]\n"],
+)
 @pytest.mark.parametrize("late", [False, True])
 def test_an_epoch_in_a_line_of_its_own_holds_for_the_lines_after_it(tmp_path, head, late):
     path = tmp_path / "train.log"

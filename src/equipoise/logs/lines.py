@@ -17,6 +17,7 @@ NUMBER = (  # also 107,200, but neither 0,693 nor a part of 0.75s, 1.2.3 or 2024
 NAME = r"(?:\b[DG] )?\b(?<!(?i:best ))[^\W\d][\w./()-]*+"  # `D loss`; the best epoch is not the one that is told of
 PAIR = re.compile(rf"({NAME})\s*[:=]\s*({NUMBER})(?![\w:]|[.,]\d|-\d+-\d)")  # `D loss: 0.7`, not 4:07:35
 STEP = re.compile(r"\[(\d+), [\d.e-]+\]\s*$")  # RVC's line before the losses: step and learning rate
+EPOCH = re.compile(r"\W*epoch\W+(\d+)", re.IGNORECASE)  # `Epoch 3/200`, `[Epoch 3/200]` at the beginning of a line
 COUNTS = (("epoch",), ("iters", "iter", "batch"))  # names of an epoch, and of a count within it
 
 
@@ -55,7 +56,9 @@ def _rows(path: Path) -> list[dict[str, float]]:
         if found := STEP.search(line):
             step = {"step": float(found[1])}
         row = {_whole(name): float(value.replace(",", "")) for name, value in PAIR.findall(line)}
-        epoch = {name: value for name, value in row.items() if name.lower() in COUNTS[0]} or epoch
+        begun = EPOCH.match(line)
+        told = {name: value for name, value in row.items() if name.lower() in COUNTS[0]}
+        epoch = told or ({next(iter(epoch), "epoch"): float(begun[1])} if begun else epoch)
         first = first or {name: value - 1 for name, value in epoch.items()}
         if len(row) > 1:
             rows.append(epoch | step | row)

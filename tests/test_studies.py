@@ -63,6 +63,7 @@ def results(values, task="small", higher=True):
         ([0.61, 0.72, 0.80], False, "worse: more than seed noise"),
         ([0.51, 0.58, 0.72], True, "no more than seed noise with 3 seeds"),
         ([0.41, 0.50, 0.61], True, "worse: more than seed noise"),
+        ([0.5, 0.6, 0.7], True, "F the same as base in all 3 seeds"),
     ],
 )
 def test_the_sentence_says_whether_it_is_more_than_seed_noise(second, higher, says):

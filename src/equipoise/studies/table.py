@@ -159,6 +159,8 @@ def _sentence(row: Row, first: str) -> str:
     if not row.difference.n:
         return f"{row.setting}: no seed finished both here and with {first}{lost}."
     change = row.difference.mean
+    if row.difference.n > 1 and change == row.difference.low == row.difference.high == 0:
+        return f"{row.setting}: {row.primary} the same as {first} in all {row.difference.n} seeds{lost}."
     word = "better" if (change > 0) == row.higher else "worse"
     said = f"{row.setting}: {row.primary} {abs(change):.3f} {'above' if change > 0 else 'below'} {first}"
     if row.difference.n < 2:

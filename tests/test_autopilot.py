@@ -248,12 +248,23 @@ def halfway(plant, loss, before, now):
 
 def test_a_set_point_is_lowered_while_d_is_far_ahead_of_samples_that_get_no_better():
     for before, now, hold in ((0.3, 0.3, 0.85), (0.6, 0.3, 1.0), (0.05, 0.05, 1.0)):
-        holds, decide = halfway(plant_of(), 0.3, before, now)
+        holds, decide = halfway(plant_of(r1=0.1), 0.3, before, now)
         decide(holds)
         assert holds.governor.hold == {"D": pytest.approx(hold), "G": 1.0}
     holds.governor.hold["D"] = 0.85
     holds.decide(2.0, told(2.0, loss_D=0.9), act=True)
     assert holds.governor.hold == {"D": 1.0, "G": 1.0}
+
+
+def test_a_d_far_ahead_gets_a_penalty_before_it_is_slowed():
+    plant = plant_of(updates=2250)
+    holds, decide = halfway(plant, 0.4, 0.4, 0.4)
+    (move,) = decide(holds)
+    assert (move.actuator, move.before) == ("r1.gamma", 0.0) and "D is far ahead" in move.why
+    assert move.after == plant.dials["r1.gamma"].value > 0
+    assert [m.actuator for m in decide(holds)] == ["D's step"]
+    own, decide = halfway(plant_of(r1=1e-4), 0.4, 0.4, 0.4)  # a strength that the run came with
+    assert [m.actuator for m in decide(own)] == ["D's step"]
 
 
 def test_a_blind_d_that_gets_no_better_takes_larger_steps():

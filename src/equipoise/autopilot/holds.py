@@ -80,12 +80,16 @@ class Holds:
         return Move(kimg, "autopilot: holds", "D.steps", now, after, why, act)
 
     def _far_ahead(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
-        """A low loss, and bad samples that get no better. A D far ahead of a G that learns is no fault."""
+        """A low loss, and bad samples that get no better. A D far ahead of a G that learns is no fault.
+
+        If nothing keeps D's gradient in bounds, R1 is to do so; else D moves less.
+        """
         if loss >= FAR_AHEAD or not self._stuck(kimg, history):
             return None
         energy = history.now("energy", 0.0)
         why = f"since energy is {energy:.3g} and does not fall while loss_D is {loss:.3g}: D is far ahead"
-        return self._shift("D", SHIFT, kimg, why, act, True)
+        bare = "r1.gamma" in self.plant.dials and self.plant.dials["r1.gamma"].base == 0
+        return (self._damped(kimg, why, act) if bare else None) or self._shift("D", SHIFT, kimg, why, act, True)
 
     def _stuck(self, kimg: float, history: History) -> bool:
         """Samples are far from the data and come no nearer."""
@@ -101,7 +105,14 @@ class Holds:
         """
         slope = history.now("slope_fake", WHILE)
         quality = harmonic_mean(history.now("precision", WHILE), history.now("coverage", WHILE))
-        if "r1.gamma" not in self.plant.dials or not (slope > SHARP and quality < GOOD) or self.plant.progress < SOON:
+        if not (slope > SHARP and quality < GOOD) or self.plant.progress < SOON:
+            return None
+        why = f"since D's slope is {slope:.3g} and F of precision and coverage {quality:.3g} lately"
+        return self._damped(kimg, why, act)
+
+    def _damped(self, kimg: float, why: str, act: bool) -> Move | None:
+        """R1 in proportion to the data, where the run has the term with less."""
+        if "r1.gamma" not in self.plant.dials:
             return None
         actuator = self.plant.actuator("r1.gamma", 0.0, math.inf)
         now, gamma = actuator.read(), fitting(self.plant)
@@ -109,7 +120,6 @@ class Holds:
             return None
         if act:
             actuator.set(gamma)
-        why = f"since D's slope is {slope:.3g} and F of precision and coverage {quality:.3g} lately"
         return Move(kimg, "autopilot: holds", "r1.gamma", now, gamma, why, act)
 
     def _fooled(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:

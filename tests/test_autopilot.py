@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from equipoise import plan, train
-from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, landing, restart
+from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, landing, restart, scale
 from equipoise.autopilot.choice import Choice
 from equipoise.data import open_dataset
 from equipoise.diagnosis import History
@@ -131,8 +131,8 @@ def test_rms_of_weights_by_hand():
 def test_layers_that_meet_or_make_data_in_other_units_move_in_proportion(units):
     rows = np.random.default_rng(0).standard_normal((400, 2))
     plain, plant = plant_of(rows=rows), plant_of(rows=units * rows)
-    assert beginning.scales(plain, act=True) == [] and plain.paces == {}
-    moves = beginning.scales(plant, act=True)
+    assert scale.scales(plain, act=True) == [] and plain.paces == {}
+    moves = scale.scales(plant, act=True)
     first, last = plant.paces["D.0.weight"], plant.paces["G.4.weight"]
     assert set(plant.paces) == {"D.0.weight", "G.4.weight", "G.4.bias"} and plant.paces["G.4.bias"] == last
     assert 0.2 < first * units < 5 and 0.2 < last / units < 5
@@ -155,16 +155,50 @@ def test_layers_that_meet_or_make_data_in_other_units_move_in_proportion(units):
         assert moved[0] == pytest.approx(rate * first, rel=1e-3) and moved[1:] == pytest.approx([rate] * 5, rel=1e-3)
 
 
+def test_layers_of_zeros_keep_their_pace():
+    plant = plant_of(rows=0.05 * np.random.default_rng(0).standard_normal((400, 2)))
+    last = plant.step.networks["G"][-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(1.0)
+    scale.scales(plant, act=True)
+    assert not any(name.startswith("G.") for name in plant.paces)
+
+
+def test_a_step_is_read_without_what_paced_layers_make_of_it():
+    plain, plant = plant_of(d_widths=[64] * 3), plant_of(d_widths=[64] * 3)
+    assert scale.overstated(plant, "D") == 1.0
+    for one, paced in ((plain, False), (plant, True)):
+        layer = one.step.networks["D"][0]
+        if paced:
+            with torch.no_grad():
+                layer.weight.mul_(50.0)
+            one.pace("D.0.weight", 50.0)
+        for parameter in one.step.networks["D"].parameters():
+            parameter.grad = torch.ones_like(parameter)
+        one.step.optimisers["D"].step()
+
+    def reading(one):
+        weights = torch.cat([p.detach().flatten() for p in one.step.networks["D"].parameters()])
+        return float(one.step.optimisers["D"].update_norm / weights.norm())
+
+    assert reading(plant) < reading(plain) / 2
+    assert reading(plant) / scale.overstated(plant, "D") == pytest.approx(reading(plain), rel=1e-3)
+    held, step = governor.Governor(plant), 0.01 * scale.overstated(plant, "D")
+    assert held.decide(1.0, told(step_D=step, step_G=0.01), act=True) == []
+    assert len(held.decide(1.0, told(step_D=0.01, step_G=0.01), act=False)) == 1
+
+
 def test_only_layers_that_are_far_off_are_rescaled():
-    assert beginning.scales(plant_of(), act=True) == []
+    assert scale.scales(plant_of(), act=True) == []
     plant = plant_of(init_std_g=8, init_std_d=0.1)
-    moves = beginning.scales(plant, act=True)
+    moves = scale.scales(plant, act=True)
     assert {move.actuator[0] for move in moves} == {"D", "G"} and all("times what it should be" in m.why for m in moves)
     made = plant.step.networks["G"](torch.randn(2000, 4)).square().mean().sqrt()
     assert 1 / 3 < float(made.detach()) < 3
     for live, averaged in zip(plant.step.networks["G"].parameters(), plant.step.ema.average.parameters(), strict=True):
         assert (live == averaged).all()
-    assert beginning.scales(plant, act=True) == []
+    assert scale.scales(plant, act=True) == []
 
 
 def test_momentum_is_lowered_only_where_it_is_high():
@@ -319,6 +353,32 @@ def test_weights_that_suddenly_come_far_for_their_updates_are_put_back():
     assert (weights[0] == kept).all()
 
 
+def test_after_another_way_back_nothing_is_known_of_how_far_weights_come():
+    plant = plant_of()
+    guard = intact.Intact(plant)
+    guard.shares = {"D": [0.1] * 10, "G": [0.1] * 10}
+    guard.anew()
+    assert guard.shares == {"D": [], "G": []} and guard.kept is not None
+    plant.samples += 100 * plant.config.recipe.batch
+    with torch.no_grad():
+        for weight in plant.step.networks["D"].parameters():
+            weight.mul_(2.0)  # half of the norm, of a sum of 1
+    assert guard.decide(1.0, told(step_D=0.01, step_G=0.01), act=True) == []
+
+
+def test_fewer_moves_of_g_make_a_smaller_sum():
+    plant = plant_of(n_dis=10)
+    guard = intact.Intact(plant)
+    guard.decide(0.0, told(0.0, step_D=0.01, step_G=0.01), act=True)
+    plant.samples += 100 * plant.config.recipe.batch
+    with torch.no_grad():
+        for role in "DG":
+            for weight in plant.step.networks[role].parameters():
+                weight.mul_(1.05)
+    guard.decide(1.0, told(step_D=0.01, step_G=0.01), act=True)
+    assert guard.shares["G"] == pytest.approx([10 * guard.shares["D"][0]])
+
+
 def test_after_three_ways_back_the_weights_are_left_to_whoever_changes_them():
     plant = plant_of()
     guard = intact.Intact(plant)
@@ -430,7 +490,16 @@ def test_a_steep_d_with_bad_samples_gets_a_penalty_once():
     for kimg, slope in ((0.99, 1.0), (1.0, 9.0)):
         moment.add(kimg, {"slope_fake": slope, **steep})
     plant.actuator("r1.gamma", 0.0, math.inf).set(0.0)
-    assert holds.decide(1.0, moment, act=True) == []  # of three looks only the last is steep
+    assert holds.decide(1.0, told(slope_fake=6.0, **steep), act=True) == []  # once only, and so it stays
+    again = Autopilot(plant).holds
+    again.load_state_dict(json.loads(json.dumps(holds.state_dict())))
+    assert again.decide(1.0, told(slope_fake=6.0, **steep), act=True) == []
+    assert Autopilot(plant).holds.decide(1.0, moment, act=True) == []  # of three looks only the last is steep
+    untold = told(slope_fake=6.0, loss_D=0.75)  # of precision and coverage: too few are held out
+    fresh = plant_of()
+    fresh.samples = fresh.config.total // 10
+    assert Autopilot(fresh).holds.decide(1.0, untold, act=True) == []
+    assert Autopilot(fresh).holds.decide(1.0, told(slope_fake=0.15, loss_D=0.99), act=True) == []
     strong = plant_of(r1=0.1)
     strong.samples = strong.config.total // 10
     assert Autopilot(strong).holds.decide(1.0, told(slope_fake=6.0, **steep), act=True) == []

@@ -283,4 +283,6 @@ def test_a_paced_parameter_moves_as_one_stored_in_other_units():
         twin.square().sum().backward()
         paced.step()
         plain.step()
-    assert torch.allclose(own / 50, twin, atol=1e-5) and float(other) == pytest.approx(3.5, abs=1e-4)
+    assert torch.allclose(own / 50, twin, atol=1e-5) and float(other.detach()) == pytest.approx(3.5, abs=1e-4)
+    ones, fifty = paced.preconditioner()[0], paced.preconditioner()[1]
+    assert torch.allclose(fifty, 50 * paced._views(paced.scale())[1]) and torch.allclose(ones, paced.scale()[:1])

@@ -76,7 +76,7 @@ class Optimiser(ABC):
 
     def preconditioner(self) -> list[Tensor]:
         """`scale` in the parameters' shapes."""
-        return self._views(self.scale())
+        return self._views(self.scale() if self.paces is None else self.scale() * self.paces)
 
     def _check(self, lr: float, beta1: float, beta2: float, eps: float, clip: float) -> None:
         if not self.parameters:
@@ -96,10 +96,7 @@ class Optimiser(ABC):
                 for part, p, ok in zip(parts, self.parameters, dense, strict=True)]  # fmt: skip
 
     def pace(self, parameter: Tensor, factor: float) -> None:
-        """Multiply one parameter's steps from now on; before the first step, which may be captured.
-
-        It is Adam on the parameter over `factor`: what a weight is due whose inputs come in other units.
-        """
+        """Multiply one parameter's steps from now on: with Adam, the steps of the parameter over `factor`."""
         if self.paces is None:
             self.paces = torch.ones_like(self.update)
         for own, view in zip(self.parameters, self._views(self.paces), strict=True):

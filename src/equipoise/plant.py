@@ -118,7 +118,7 @@ class Plant:
             self.dials[name].set(base)
             self.rest(name.partition(".")[0])
         self.tempo.ratio = float(state["ratio"])
-        for name, factor in state.get("paces", {}).items():
+        for name, factor in state["paces"].items():
             self.pace(name, float(factor))
 
 

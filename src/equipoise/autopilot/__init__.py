@@ -1,10 +1,10 @@
 """The autopilot: several readings together, few moves, each reversible and with its reason.
 
-Before the first update it sets right what would ruin the first hundred (`beginning`); at every look the governor holds
-the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`). It undoes what changed the
-weights from outside (`intact`), begins again when a run explodes early (`restart`), keeps healthy states, goes back to
-them, and gives up after a few tries (`keeper`). Towards the end it brings to rest a run that swings (`landing`), and it
-hands over the best of several generators (`choice`).
+Before the first update it sets right what would ruin the first hundred (`beginning`, `scale`); at every look the
+governor holds the players' steps (`governor`); a hundred times a run it asks who is ahead (`holds`). It undoes what
+changed the weights from outside (`intact`), begins again when a run explodes early (`restart`), keeps healthy states,
+goes back to them, and gives up after a few tries (`keeper`). Towards the end it brings to rest a run that swings
+(`landing`), and it hands over the best of several generators (`choice`).
 What it found by experiment, and what limits it: docs/studies/balance.md.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from equipoise.actuators import Turnable
-from equipoise.autopilot import beginning
+from equipoise.autopilot import beginning, scale
 from equipoise.autopilot.choice import Choice
 from equipoise.autopilot.governor import Governor
 from equipoise.autopilot.holds import Holds
@@ -28,7 +28,10 @@ from equipoise.errors import InputError
 from equipoise.plant import Plant
 from equipoise.registry import suggest
 
-BEFORE = ("copies", "scales", "momentum", "rates", "penalty")  # the first update
+BEFORE = {  # the first update
+    "copies": beginning.copies, "scales": scale.scales, "momentum": beginning.momentum, "rates": beginning.rates,
+    "penalty": beginning.penalty,
+}  # fmt: skip
 PARTS = (*BEFORE, "governor", "holds", "intact", "restart", "keeper", "landing", "choice")
 INTERVALS = 100  # of a run, at which the outer rules are asked
 
@@ -57,8 +60,8 @@ class Autopilot:
     def begin(self, act: bool) -> list[Move]:
         """What would ruin the first hundred updates."""
         made: list[Move] = []
-        for name in BEFORE:
-            made += getattr(beginning, name)(self.plant, act) if name in self.parts else []
+        for name, part in BEFORE.items():
+            made += part(self.plant, act) if name in self.parts else []
         if act and "restart" in self.parts:
             self.restart.begin()
         self.thinned = act and any(move.actuator == "data" for move in made)
@@ -68,7 +71,8 @@ class Autopilot:
         """A way back leaves everything else for the next look; else outer rules first, then the governor."""
         for name, part in (("intact", self.intact), ("restart", self.restart), ("keeper", self.keeper)):
             if name in self.parts and (back := part.decide(kimg, history, act)):
-                self.intact.remember()  # a way back moves weights further than updates do
+                if name != "intact":
+                    self.intact.anew()  # a way back moves weights further than updates do
                 return back
         made: list[Move] = []
         if "holds" in self.parts and self.plant.progress >= self.asked + 1 / INTERVALS - 1e-9:

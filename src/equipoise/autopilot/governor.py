@@ -11,6 +11,7 @@ from typing import Any
 
 from equipoise.actuators import Actuator
 from equipoise.autopilot.beginning import DEAD, within
+from equipoise.autopilot.scale import overstated
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
@@ -48,7 +49,7 @@ class Governor:
         """Bring each step that is outside its band to the nearer edge."""
         made = []
         for role, rate in self.rates.items():
-            reading, band = _newest(history, f"step_{role}", kimg), self.band(role)
+            reading, band = self._reading(history, role, kimg), self.band(role)
             if reading is None or reading <= 0 or self.plant.dials[f"{role}.lr"].factor <= FADED:
                 continue
             wanted = min(max(reading, band[0]), band[1])
@@ -61,6 +62,11 @@ class Governor:
             if moved.before != moved.after:
                 made.append(Move(kimg, "autopilot: governor", *moved, why, act, said=False))
         return made
+
+    def _reading(self, history: History, role: Role, kimg: float) -> float | None:
+        """The step of this moment over the weights, if it is told, without what paced layers make of it."""
+        newest = _newest(history, f"step_{role}", kimg)
+        return None if newest is None else newest / overstated(self.plant, role)
 
     def _own(self, role: Role) -> bool:
         """Whether the run has its own rate still, and nothing holds the player back: then the edges are not sharp."""

@@ -1,6 +1,6 @@
 """Outer rules: who is ahead, asked a hundred times a run; they turn the governor's set points and D's moves.
 
-At most one of them weakens D in an interval, and what they did drifts back once the reading is healthy.
+At most one of them weakens D in an interval, and set points drift back once the reading is healthy.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ class Holds:
         self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
         self.penalties, self.noises = self._present(PENALTIES), self._present(NOISES)
         self.asked: dict[str, tuple[float, float, float]] = {}  # of a suspected penalty: strength, D's slope, its best
+        self.damped = False  # R1 was given, which is done once
         self.acquitted: list[str] = []  # penalties that were weakened in vain
         self.flat = MUTE if has_convolutions(plant.step.networks["D"]) else FLAT  # healthy conv16: .13 to .2
 
     def _present(self, names: Sequence[str]) -> list[Actuator]:
-        """Those that the run has with some strength; they are only ever weakened."""
+        """Those that the run came with at some strength: what is weakened where D is flat."""
         bases = {name: self.plant.dials[name].base for name in names if name in self.plant.dials}
         return [
             self.plant.actuator(name, LEAST * base, base, "log", largest=math.log(2))
@@ -105,14 +106,15 @@ class Holds:
         """
         slope = history.now("slope_fake", WHILE)
         quality = harmonic_mean(history.now("precision", WHILE), history.now("coverage", WHILE))
-        if not (slope > SHARP and quality < GOOD) or self.plant.progress < SOON:
+        told = history.has("precision", "coverage")
+        if not (told and slope > SHARP and quality < GOOD) or self.plant.progress < SOON:
             return None
         why = f"since D's slope is {slope:.3g} and F of precision and coverage {quality:.3g} lately"
         return self._damped(kimg, why, act)
 
     def _damped(self, kimg: float, why: str, act: bool) -> Move | None:
-        """R1 in proportion to the data, where the run has the term with less."""
-        if "r1.gamma" not in self.plant.dials:
+        """R1 in proportion to the data, once, where the run has the term with less."""
+        if "r1.gamma" not in self.plant.dials or self.damped:
             return None
         actuator = self.plant.actuator("r1.gamma", 0.0, math.inf)
         now, gamma = actuator.read(), fitting(self.plant)
@@ -120,6 +122,7 @@ class Holds:
             return None
         if act:
             actuator.set(gamma)
+            self.damped = True
         return Move(kimg, "autopilot: holds", "r1.gamma", now, gamma, why, act)
 
     def _fooled(self, kimg: float, loss: float, history: History, act: bool) -> Move | None:
@@ -132,8 +135,9 @@ class Holds:
         """
         slope, lately = history.now("slope_fake", 0.0), history.now("slope_fake", WHILE)
         quality = harmonic_mean(history.now("precision", 0.0), history.now("coverage", 0.0))
+        poor = history.has("precision", "coverage") and quality < POOR
         mute = lately < MUTE
-        if not (loss > GUESSING and (mute or quality < POOR)) or self.plant.progress < SOON:
+        if not (loss > GUESSING and (mute or poor)) or self.plant.progress < SOON:
             return None
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
         suspects = (
@@ -202,11 +206,11 @@ class Holds:
 
     def state_dict(self) -> dict[str, Any]:
         """What is known of the penalties; positions are the tempo's and the governor's."""
-        return {"asked": dict(self.asked), "acquitted": list(self.acquitted)}
+        return {"asked": dict(self.asked), "acquitted": list(self.acquitted), "damped": self.damped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.asked = {
             name: (float(was), float(then), float(best)) for name, (was, then, best) in state["asked"].items()
         }
-        self.acquitted = list(state["acquitted"])
+        self.acquitted, self.damped = list(state["acquitted"]), bool(state["damped"])

@@ -57,13 +57,13 @@ class Intact:
         if made and act and self.kept is not None:
             self.plant.put_back(self.kept)
         else:
-            self.remember()
+            self.kept = self.plant.capture()
         self.at = self.plant.samples
         return made
 
-    def remember(self) -> None:
-        """Everything as it is now."""
-        self.kept = self.plant.capture()
+    def anew(self) -> None:
+        """Everything as it is now, where another way back has led: how far weights come from here is not known."""
+        self.kept, self.shares = self.plant.capture(), {role: [] for role in ROLES}
 
     @torch.no_grad()
     def _moved(self, role: Role, history: History, kimg: float) -> tuple[float, float]:
@@ -75,7 +75,8 @@ class Intact:
         weights = [(n, p) for n, p in self.plant.step.networks[role].named_parameters() if p.requires_grad]
         norm = _norm([p for _, p in weights])
         apart = _norm([p - self.kept[f"network.{role}.{name}"] for name, p in weights])
-        updates = (self.plant.samples - self.at) / self.plant.config.recipe.batch  # D's; G has no more
+        updates = (self.plant.samples - self.at) / self.plant.config.recipe.batch  # D's
+        updates /= max(1.0, self.plant.tempo.ratio) if role == "G" else 1.0
         return apart / norm, updates * points[-1][1]
 
     def state_dict(self) -> dict[str, Any]:

@@ -555,14 +555,30 @@ def test_it_goes_back_to_a_proven_state_and_gives_up_in_the_end():
     assert looked_at(kept, [0.6] * 12 + [0.3] * 3, 90) == []
 
 
+@pytest.mark.parametrize(("images", "energy", "backs"), [(True, 0.1, 0), (True, 0.2, 1), (False, 0.1, 1)])
+def test_of_images_energy_has_to_agree(monkeypatch, images, energy, backs):
+    monkeypatch.setattr(keeper, "of_images", lambda plant: images)
+    plant, history, made = plant_of(), History(), []
+    kept = keeper.Keeper(plant, governor.Governor(plant))
+    for number, value in enumerate([0.6] * 26 + [0.3] * 3):
+        plant.samples = number * plant.config.total // 100
+        history.add(number, {"precision": value, "coverage": value, "energy": energy if value < 0.5 else 0.02})
+        made += kept.decide(number, history, act=True)
+    assert len(made) == backs
+
+
 def test_swings_that_a_run_has_anyway_are_no_fall():
     plant = plant_of()
     kept = keeper.Keeper(plant, governor.Governor(plant))
     assert looked_at(kept, [0.6, 0.35, 0.45, 0.7] * 5 + [0.35] * 3) == []
 
 
-@pytest.mark.parametrize(("swings", "decay", "due"), [(0.3, False, True), (0.02, False, False), (0.3, True, False)])
-def test_a_run_that_swings_and_has_no_decay_is_brought_to_rest(swings, decay, due):
+@pytest.mark.parametrize(
+    ("swings", "decay", "images", "due"),
+    [(0.3, False, False, True), (0.02, False, False, False), (0.3, True, False, False), (0.3, False, True, False)],
+)
+def test_a_run_that_swings_and_has_no_decay_is_brought_to_rest(monkeypatch, swings, decay, images, due):
+    monkeypatch.setattr(landing, "of_images", lambda plant: images)
     plant = plant_of(decay=decay)
     held = governor.Governor(plant)
     lands, before = landing.Landing(plant, held), {role: rate.read() for role, rate in held.rates.items()}

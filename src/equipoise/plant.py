@@ -122,6 +122,11 @@ class Plant:
             self.pace(name, float(factor))
 
 
+def of_images(plant: Plant) -> bool:
+    """Whether the data are images, of which distances in pixels tell less than of vectors."""
+    return len(plant.batches.dataset.shape) == 3
+
+
 def steered(plant: Plant) -> Balancer:
     """The balancer of a run, with what its controller turns."""
     config = plant.config

@@ -20,7 +20,7 @@ from equipoise.balancer import Move
 from equipoise.ema import recalibrate
 from equipoise.looks import aside, evaluating
 from equipoise.networks.protocols import num_classes
-from equipoise.plant import Plant
+from equipoise.plant import Plant, of_images
 from equipoise.sensors.probes import distances, features
 from equipoise.sensors.samples import both_ways, mean_distance, spread
 
@@ -71,7 +71,7 @@ class Choice:
 
     @property
     def _images(self) -> bool:
-        return len(self.plant.batches.dataset.shape) == 3
+        return of_images(self.plant)
 
     @torch.no_grad()
     def _distance(self, network: nn.Module, state: dict[str, Tensor]) -> float:

@@ -11,8 +11,9 @@ from statistics import median
 from typing import Any
 
 from equipoise.actuators import Actuator
-from equipoise.autopilot.beginning import fitting, has_convolutions
+from equipoise.autopilot.beginning import fitting
 from equipoise.autopilot.governor import Governor
+from equipoise.autopilot.scale import has_convolutions
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.metrics.coverage import harmonic_mean

@@ -2,8 +2,9 @@
 
 A state is judged by F, the harmonic mean of precision and coverage of the generator's samples among training data, as
 the probes at ticks tell it. What counts as a fall is measured on the run itself: on a healthy ring F swings by half, on
-digits by a twentieth. Rollbacks are few: the first goes back and changes nothing, since the cause may have come from
-outside; each further one slows both players first, and after the last one the autopilot says that it gives up.
+digits by a twentieth. Of images F in pixels falls where they merely get sharper, so that energy has to agree.
+Rollbacks are few: the first goes back and changes nothing, since the cause may have come from outside; each further one
+slows both players first, and after the last one the autopilot says that it gives up.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from equipoise.autopilot.governor import Governor
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.metrics.coverage import harmonic_mean
-from equipoise.plant import Plant
+from equipoise.plant import Plant, of_images
 from equipoise.step import ROLES
 
 SHORT, LONG = 3, 12  # looks: F is now the median of the short window, and has been that of the long one before it
 SURE = 4.0  # standard deviations, by the median absolute deviation of the long window
 LOST = 0.8  # of what F has been: a state to leave, if it is that far below too
 SOUND = 0.9  # of it: a state to keep
+FAR = 0.15  # energy, over the data's spread, of images that are bad
 LEAST = 0.2  # F below which there is nothing to lose
 APART = 0.02  # of the run, between snapshots
 PROVEN = 0.05  # of the run: a snapshot counts once the run has stayed sound for so long after it
@@ -51,12 +53,17 @@ class Keeper:
         if len(self.past) < SHORT + LONG:
             return []
         recent, usual, floor = self._told()
-        if usual > LEAST and recent < min(floor, LOST * usual):
+        if usual > LEAST and recent < min(floor, LOST * usual) and self._far(history, kimg):
             self.waiting = []
             return self._back(kimg, recent, usual, act)
         if act and recent >= SOUND * usual:
             self._keep()
         return []
+
+    def _far(self, history: History, kimg: float) -> bool:
+        """Whether samples are far from the data by energy too, lately; vectors are taken at F's word."""
+        lately = history.values("energy", until=kimg)[-SHORT:]
+        return not of_images(self.plant) or not lately or median(lately) > FAR
 
     def _told(self) -> tuple[float, float, float]:
         """F now, what it has been, and how low it may be without a fault."""

@@ -7,7 +7,7 @@ import pytest
 
 from equipoise.diagnosis import Severity
 from equipoise.errors import InputError
-from equipoise.logs import Told, open_log
+from equipoise.logs import Told, open_log, tables
 from equipoise.logs.judge import judge
 from equipoise.logs.lines import PAIR
 from equipoise.logs.nvidia import options
@@ -360,6 +360,14 @@ def test_a_loss_that_stands_in_no_relation_is_said_so(tmp_path):
     path.write_text("Epoch,Loss_D\n1,1.0\n2,1.0\n")
     with pytest.raises(InputError, match=r"nothing that was mapped tells a signal\. .*Loss_D tells nothing"):
         open_log(path, told)
+
+
+def test_a_file_is_read_once(tmp_path, monkeypatch):
+    path, asked, read = tmp_path / "log", [], tables.text_of
+    path.write_text("\n" * 9 + '{"step": 1, "win_rate": 0.5}\n' * 9)
+    monkeypatch.setattr(tables, "text_of", lambda path, most=-1: [asked.append(most), read(path, most)][1])
+    assert open_log(path).signals == {"win_rate": [(1.0, 0.5)]} and asked == [4096, -1]
+    assert read(path, 11) == "\n" * 9 + '{"'
 
 
 # --- odd input

@@ -126,7 +126,7 @@ def _table(path: Path, told: Told) -> tables.Table:
         return nvidia.from_stats(path)
     if "tfevents" in path.name:
         return tables.from_events(path)
-    is_rows = path.suffix in ROWS or tables.are_objects(tables.text_of(path))
+    is_rows = path.suffix in ROWS or tables.are_objects(tables.text_of(path, tables.SNIFFED))
     made = tables.from_rows(path, clock) if is_rows else lines.from_lines(path, clock)
     made.clock = told.columns.get(clock, made.clock) if clock else made.clock
     return made

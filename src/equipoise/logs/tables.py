@@ -17,6 +17,7 @@ from equipoise.logs import events
 
 Series = list[tuple[float, float]]  # step, value
 LOOKS = 60  # to which a series is thinned that has more than twice as many entries
+SNIFFED = 4096  # bytes by which a format is told
 DEEPEST = 20  # objects within objects; what lies below is left out
 DELIMITERS = ",;\t"
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at the beginning of a text that is no UTF-8
@@ -112,7 +113,7 @@ def from_rows(path: Path, clock: str | None = None) -> Table:
     """CSV with a head, or JSON lines of plain numbers; `clock` names the column that holds the time."""
     text = text_of(path)
     try:
-        rows = list(map(flat, json_lines(path)) if are_objects(text) else csv_rows(text))
+        rows = list(map(flat, objects(text)) if are_objects(text[:SNIFFED]) else csv_rows(text))
     except csv.Error as error:
         raise InputError(f"{path} is no table that can be read ({error}); a quotation mark may be left open") from None
     return tabulated(rows, path, clock)
@@ -172,8 +173,12 @@ def spread_out(moments: Sequence[float]) -> list[float]:
 
 
 def json_lines(path: Path) -> Iterable[dict[str, Any]]:
-    """The objects of a JSON-lines file, or of one list; lines that are none, as one that was cut off, are left out."""
-    text = text_of(path)
+    """The objects of a JSON-lines file, or of one list."""
+    return objects(text_of(path))
+
+
+def objects(text: str) -> Iterable[dict[str, Any]]:
+    """The objects of lines of JSON, or of one list; lines that are none, as one that was cut off, are left out."""
     for line in [text] if text.startswith("[") else text.splitlines():
         try:
             found = json.loads(line, parse_int=_whole)
@@ -195,10 +200,11 @@ def csv_rows(text: str) -> Iterable[Mapping[str, Any]]:
         yield {name.strip(): _number(value, mark == ";") for name, value in row.items() if name and value}
 
 
-def text_of(path: Path) -> str:
-    """A file's text: UTF-8, or UTF-16 where it begins as such; what is neither is replaced."""
+def text_of(path: Path, most: int = -1) -> str:
+    """A file's text, or its first bytes: UTF-8, or UTF-16 where it begins as such; what is neither is replaced."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(most)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
     return raw.decode(MARKS.get(raw[:2], "utf-8-sig"), errors="replace")

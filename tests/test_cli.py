@@ -66,7 +66,7 @@ def test_a_budget_becomes_a_length_once(equipoise, tmp_path):
     assert code == 0 and "A budget of 1s at" in err
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert config["budget"] == "1s" and config["kimg"] > 0 and "images/s" in config["origin"]["kimg"]
-    assert journal(tmp_path / "run")[-1]["kimg"] == pytest.approx(config["kimg"], abs=0.032)
+    assert journal(tmp_path / "run")[-1]["kimg"] == pytest.approx(config["kimg"], abs=0.0321)  # half a batch
 
 
 def test_dry_run_prints_every_value_and_its_origin_and_stops(equipoise, tmp_path):

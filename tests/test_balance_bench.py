@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from equipoise.autopilot import PARTS
 from equipoise.cli import app
 from equipoise.errors import InputError, TrainingFailed
-from equipoise.studies.balance import adapter, bench, command, networks, references, settings, table, tasks, train
+from equipoise.studies.balance import adapter, arms, bench, command, networks, references, settings, table, tasks, train
 from equipoise.studies.balance.arms import ARMS
 from equipoise.studies.balance.scenarios import SCENARIOS, forget, shake
 
@@ -180,7 +180,8 @@ def test_every_arm_is_a_setting_that_can_run():
 
 
 def row(scenario, arm, score, seed=0, moves=0, seconds=1.0):
-    return bench.Row("ring8", scenario, arm, seed, score, seconds, moves)
+    form = ARMS[arm].form if arm in ARMS else 0
+    return bench.Row("ring8", scenario, arm, seed, score, seconds, moves, form=form)
 
 
 def test_a_benchmark_goes_on_where_it_stopped(tmp_path, monkeypatch):
@@ -196,6 +197,29 @@ def test_a_benchmark_goes_on_where_it_stopped(tmp_path, monkeypatch):
     done = bench.bench(wanted, tmp_path, say=lambda text: None)
     assert [cell.seed for cell in ran] == [1]
     assert sorted((r.seed, r.score) for r in done) == [(0, 0.5), (1, 0.9), (2, 0.5)]
+
+
+def test_rows_of_other_rules_are_measured_again(tmp_path, monkeypatch):
+    """Only where the autopilot steered, and out of the tables until then."""
+    monkeypatch.setattr(arms, "FORM", 2)
+    old = [
+        dataclasses.replace(row("healthy", arm, 0.5), form=form) for arm, form in (("untouched", 0), ("autopilot", 1))
+    ]
+    (tmp_path / bench.ROWS).write_text("".join(json.dumps(vars(one)) + "\n" for one in old), encoding="utf-8")
+    assert [one.holds for one in old] == [True, False]
+    told = []
+    monkeypatch.setattr(
+        bench, "_work", lambda cells, *_: (dataclasses.replace(row("healthy", c.arm, 0.9), form=2) for c in cells)
+    )
+    given = "ring8", "healthy", "untouched,autopilot", range(1), 1, tmp_path, False, told.append, lambda: False
+    stopped = command.run(*given[:3], range(0), *given[4:])  # nothing asked for: the table of what holds
+    assert "| ring8 | untouched |" in stopped and "autopilot" not in stopped
+    assert "| ring8 | autopilot |" in command.run(*given)
+    assert "2 cells, 1 to run (1 of them again, since the autopilot's rules have changed)" in told[1]
+    assert [(one.arm, one.score) for one in bench.read(tmp_path / bench.ROWS)] == [
+        ("untouched", 0.5),
+        ("autopilot", 0.9),
+    ]
 
 
 def test_a_leftover_recording_and_wrong_settings_score_no_cell(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from equipoise.autopilot import PARTS
+from equipoise.autopilot import FORM, PARTS
 from equipoise.registry import entries
 
 Cfg = Mapping[str, Any]
@@ -35,6 +35,11 @@ class Arm:
     def steers(self) -> bool:
         """Whether something is turned during the run."""
         return self.change is _act
+
+    @property
+    def form(self) -> int:
+        """Of the rules that steer, which change as the autopilot is worked on; 0 for what has none."""
+        return FORM if self.steers and self.controller == "autopilot" else 0
 
     def fits(self, cfg: Cfg) -> bool:
         """Whether it can be tried on these settings: geometry and colour of vectors cannot be augmented."""

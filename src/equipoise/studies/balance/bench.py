@@ -33,7 +33,7 @@ IMPORTED = ("equipoise.studies.balance.bench", "equipoise.studies.balance.adapte
 BEGINNING = '{"task": "'  # of a line
 TYPES: dict[str, type | tuple[type, ...]] = {
     "seed": int, "score": (int, float), "seconds": (int, float), "moves": int, "turned": (dict, type(None)),
-    "error": str, "beside": dict,
+    "error": str, "beside": dict, "form": int,
 }  # fmt: skip
 
 
@@ -67,11 +67,17 @@ class Row:
     turned: dict[str, int] | None = None  # of them, by which loop or part; None: not told
     error: str = ""
     beside: dict[str, float] = field(default_factory=dict)  # what else is known of the samples: modes, coverage, ...
+    form: int = 0  # of the autopilot's rules, where it steered
 
     @property
     def cell(self) -> Cell:
         """The cell it is of."""
         return Cell(self.task, self.scenario, self.arm, self.seed)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the cell would be the same run today, as far as the autopilot's rules go."""
+        return self.form == ARMS[self.arm].form
 
 
 def cells(
@@ -157,8 +163,9 @@ def run(cell: Cell, record: Path | None = None) -> Row:
     beside = dict(list(judged.items())[1:])
     turned = dict(Counter(move.loop.rpartition(": ")[2] for move in moves))
     return Row(
-        cell.task, cell.scenario, cell.arm, cell.seed, score, round(seconds, 1), len(moves), turned, error, beside
-    )
+        cell.task, cell.scenario, cell.arm, cell.seed, score, round(seconds, 1), len(moves), turned, error, beside,
+        arm.form,
+    )  # fmt: skip
 
 
 @functools.cache
@@ -204,11 +211,13 @@ def bench(
         raise InputError(f"{out} cannot be a folder for rows ({error.strerror}); give --out another") from None
     rows = read(out / ROWS)
     atomic_write(out / ROWS, "".join(json.dumps(asdict(row)) + "\n" for row in rows))  # without a cut-off line
-    known = {row.cell: row for row in rows}
+    known = {row.cell: row for row in rows if row.holds}
     missing = [cell for cell in wanted if cell not in known]
     for task in {cell.task for cell in missing}:
         TASKS[task].ready()
-    say(f"{len(wanted)} cells, {len(missing)} to run, {jobs} at a time; rows: {out / ROWS}")
+    outdated = len({row.cell for row in rows if not row.holds} & set(missing))
+    again = f" ({outdated} of them again, since the autopilot's rules have changed)" if outdated else ""
+    say(f"{len(wanted)} cells, {len(missing)} to run{again}, {jobs} at a time; rows: {out / ROWS}")
     recordings = out / "runs" if record else None
     with (out / ROWS).open("a", encoding="utf-8") as file:
         for number, row in enumerate(_work(missing, known, jobs, recordings, stop), 1):
@@ -219,7 +228,7 @@ def bench(
             said = row.error or f"{row.score:.3f}"
             say(f"{number}/{len(missing)} {cell.task}, {cell.scenario}, {cell.arm}, seed {cell.seed}: {said}")
     asked = set(wanted)
-    return [row for row in read(out / ROWS) if row.cell in asked]
+    return [row for row in read(out / ROWS) if row.cell in asked and row.holds]
 
 
 def _work(

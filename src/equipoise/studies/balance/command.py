@@ -21,7 +21,7 @@ def run(
     chosen = [*SCENARIOS] if scenarios is None else _names("--scenarios", scenarios)
     wanted = bench.cells(_names("--tasks", tasks), chosen, _names("--arms", arms), seeds)
     bench.bench(wanted, out, jobs, record, say, stop)
-    rows = bench.read(out / bench.ROWS)
+    rows = [row for row in bench.read(out / bench.ROWS) if row.holds]
     text = report(rows)
     atomic_write(out / "table.md", text)
     atomic_write(out / "chart.svg", chart(rows, references()))

@@ -14,7 +14,7 @@ from equipoise.cli import app
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.studies.balance import adapter, arms, bench, command, networks, references, settings, table, tasks, train
 from equipoise.studies.balance.arms import ARMS
-from equipoise.studies.balance.scenarios import SCENARIOS, forget, shake
+from equipoise.studies.balance.scenarios import SCENARIOS, forget, named, shake
 
 SMALL = {"shape": 2, "zdim": 3, "g_widths": [8, 6], "d_widths": [5], "updates": 6, "batch": 8}
 
@@ -157,6 +157,25 @@ def test_scenarios_change_what_they_say():
     assert SCENARIOS["healthy"].applied(cfg) == dict(cfg)
 
 
+def test_a_kind_stands_for_its_scenarios():
+    assert named(["disturbed", "healthy", "G is shaken", "helthy"]) == ["D forgets", "G is shaken", "healthy", "helthy"]
+
+
+def test_blows_change_whom_they_name():
+    def changed(name):
+        pair = networks.pair((2,), 4, [8], [8], tanh=False)
+        before = [network[0].weight.detach().clone() for network in pair]
+        SCENARIOS[name].blow(pair)
+        return [float((network[0].weight / old).std()) for network, old in zip(pair, before, strict=True)], [
+            float((network[0].weight / old).mean()) for network, old in zip(pair, before, strict=True)
+        ]
+
+    assert [spread > 0.1 for spread in changed("D is shaken")[0]] == [False, True]
+    assert [spread > 0.1 for spread in changed("both forget")[0]] == [True, True]
+    assert changed("D's weights grow threefold")[1] == pytest.approx([1.0, 3.0])
+    assert changed("G's weights shrink to .3")[1] == pytest.approx([0.3, 1.0])
+
+
 def test_a_blow_falls_once_at_two_fifths():
     pair = networks.pair((2,), 4, [8], [8], tanh=False)
     before = [[p.detach().clone() for p in network.parameters()] for network in pair]
@@ -292,7 +311,8 @@ def test_the_table_counts_by_hand():
              for name, score, moves in (("healthy", 0.77, 4), ("ten D steps", 0.73, 6))]  # fmt: skip
     text = table.table(rows, {"ring8": {"whole": 0.80}})
     assert (
-        "| ring8 | autopilot | 50 / 100 % of 2 |  | 100 / 100 % of 1 |  | 0.91 (ten D steps) | +0.037 | 4 |\n" in text
+        "| ring8 | autopilot | 50 / 100 % of 2 |  | 100 / 100 % of 1 |  |  | 0.91 (ten D steps) | +0.037 | 4 |\n"
+        in text
     )
     assert "over the seeds that both have" in text
     assert "| ten D steps | repairable | 0.25 | 0.96 (+0.66) |" in table.by_scenario(

@@ -16,7 +16,9 @@ def bench_balance(
     arms: Annotated[str, typer.Option(help="Names with commas between; the first is best left as it is")] = (
         "untouched,static,favourites,autopilot"
     ),
-    scenarios: Annotated[str | None, typer.Option(help="Names with commas between; default: all")] = None,
+    scenarios: Annotated[
+        str, typer.Option(help="Names or whole kinds with commas between; other kinds: further, mixed")
+    ] = ("repairable,disturbed,control,report only"),
     seeds: Annotated[int, typer.Option(help="Runs of each, seeded one after the other")] = 5,
     first_seed: Annotated[int, typer.Option(help="The first of them")] = 0,
     jobs: Annotated[int, typer.Option(help="Processes at a time")] = 1,

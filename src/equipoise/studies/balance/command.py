@@ -9,16 +9,16 @@ from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
 from equipoise.studies.balance.references import measure, references
-from equipoise.studies.balance.scenarios import SCENARIOS
+from equipoise.studies.balance.scenarios import named
 from equipoise.studies.balance.table import by_scenario, chart, parts, table
 
 
 def run(
-    tasks: str, scenarios: str | None, arms: str, seeds: Iterable[int], jobs: int, out: Path, record: bool,
+    tasks: str, scenarios: str, arms: str, seeds: Iterable[int], jobs: int, out: Path, record: bool,
     say: Callable[[str], None], stop: Callable[[], bool],
 ) -> str:  # fmt: skip
     """Run what is missing, write `table.md` and `chart.svg` beside the rows, and return the table."""
-    chosen = [*SCENARIOS] if scenarios is None else _names("--scenarios", scenarios)
+    chosen = named(_names("--scenarios", scenarios))
     wanted = bench.cells(_names("--tasks", tasks), chosen, _names("--arms", arms), seeds)
     bench.bench(wanted, out, jobs, record, say, stop)
     rows = [row for row in bench.read(out / bench.ROWS) if row.holds]

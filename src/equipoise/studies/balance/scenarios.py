@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from equipoise.initialise import initialise
 
-KINDS = ("repairable", "disturbed", "control", "further", "report only")
+KINDS = ("repairable", "disturbed", "control", "further", "mixed", "report only")
 MIDWAY = 0.4  # of a run, where it is disturbed
 Pair = tuple[nn.Module, nn.Module]
 
@@ -51,11 +52,24 @@ def forget(pair: Pair) -> None:
     initialise(pair[1], "kaiming")
 
 
+def forget_all(pair: Pair) -> None:
+    """The weights of both are drawn anew."""
+    for network in pair:
+        initialise(network, "kaiming")
+
+
 @torch.no_grad()
-def shake(pair: Pair) -> None:
-    """To each of G's weights comes noise of half its tensor's root mean square."""
-    for parameter in pair[0].parameters():
+def shake(pair: Pair, which: int = 0) -> None:
+    """To each of G's weights, or with which=1 of D's, comes noise of half its tensor's root mean square."""
+    for parameter in pair[which].parameters():
         parameter.add_(0.5 * parameter.square().mean().sqrt() * torch.randn_like(parameter))
+
+
+@torch.no_grad()
+def scale(pair: Pair, which: int, factor: float) -> None:
+    """All weights of G (which=0) or D (1) are multiplied."""
+    for parameter in pair[which].parameters():
+        parameter.mul_(factor)
 
 
 SCENARIOS = {
@@ -90,5 +104,34 @@ SCENARIOS = {
         Scenario("hinge", "further", set={"loss": "hinge"}),
         Scenario("noise", "further", set={"aug": 0.8}),
         Scenario("beta2 0.9", "further", set={"beta2": 0.9}),
+        Scenario("D's rate x10 with beta1 0.9", "mixed", {"lr_d": 10}, {"beta1": 0.9}),
+        Scenario("D's rate x10 and five D steps", "mixed", {"lr_d": 10}, {"n_dis": 5}),
+        Scenario("D's rate x10 and relativistic", "mixed", {"lr_d": 10}, {"loss": "rpgan"}),
+        Scenario("D's rate /10 and G's x3", "mixed", {"lr_d": 0.1, "lr_g": 3}),
+        Scenario("G's rate x5 and five D steps", "mixed", {"lr_g": 5}, {"n_dis": 5}),
+        Scenario("G's rate x10 and hinge", "mixed", {"lr_g": 10}, {"loss": "hinge"}),
+        Scenario("G's weights x4 and D's /5", "mixed", {"init_std_g": 4, "init_std_d": 0.2}),
+        Scenario("G's weights /5 and D's x4", "mixed", {"init_std_g": 0.2, "init_std_d": 4}),
+        Scenario("both rates /10 and noise", "mixed", {"lr_d": 0.1, "lr_g": 0.1}, {"aug": 0.3}),
+        Scenario("both rates x50", "mixed", {"lr_d": 50, "lr_g": 50}),
+        Scenario("both rates /100", "mixed", {"lr_d": 0.01, "lr_g": 0.01}),
+        Scenario("three D steps and D's rate /3", "mixed", {"lr_d": 1 / 3}, {"n_dis": 3}),
+        Scenario("G a third and D twice as wide", "mixed", {"g_widths": 0.34, "d_widths": 2}),
+        Scenario("beta1 0.95", "mixed", set={"beta1": 0.95}),
+        Scenario("beta1 0 and beta2 0.999", "mixed", set={"beta1": 0.0, "beta2": 0.999}),
+        Scenario("R2 of 5", "mixed", set={"r2": 5.0}),
+        Scenario("hinge and R1 of 2", "mixed", set={"loss": "hinge", "r1": 2.0}),
+        Scenario("batch 512", "mixed", set={"batch": 512}),
+        Scenario("128 latents", "mixed", set={"zdim": 128}),
+        Scenario("D is shaken", "mixed", blow=partial(shake, which=1)),
+        Scenario("D's weights grow threefold", "mixed", blow=partial(scale, which=1, factor=3.0)),
+        Scenario("G's weights shrink to .3", "mixed", blow=partial(scale, which=0, factor=0.3)),
+        Scenario("both forget", "mixed", blow=forget_all),
     )
 }
+
+
+def named(names: list[str]) -> list[str]:
+    """The scenarios of these names, in which a kind stands for all of its own."""
+    found = ([name for name, one in SCENARIOS.items() if one.kind == given] or [given] for given in names)
+    return list(dict.fromkeys(name for some in found for name in some))

@@ -192,6 +192,20 @@ def test_tables_with_a_mapping(tmp_path):
     assert open_log(lines).signals == {"diversity": [(1.0, 0.8), (2.0, 0.9)]}  # signals by their own names
 
 
+def test_two_discriminators_with_a_mapping(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"iteration": 1, "D_A": 0.25, "D_B": 0.05}\n{"iteration": 2, "D_A": 0.2, "D_B": 0.0}\n')
+    columns = {"D_A": "A/loss_D", "D_B": "B/loss_D"}
+    history = open_log(path, Told(loss="least-squares", columns=columns))
+    assert history.signals["A/loss_D"] == [(1.0, 1.0), (2.0, 0.8)]
+    assert history.signals["loss_D"] == [(1.0, 0.6), (2.0, 0.4)]  # the mean, by the ideal value 0.25 of each
+    assert history.of("B").signals["loss_D"] == [(1.0, 0.2), (2.0, 0.0)]
+    with pytest.raises(InputError, match=r"D_A and D_B are both mapped to loss_D.*A/loss_D and B/loss_D"):
+        Told(loss="least-squares", columns=dict.fromkeys(columns, "loss_D"))
+    with pytest.raises(InputError, match="no signal"):
+        Told(columns={"D_A": "A/nonsense"})
+
+
 def test_a_mapping_from_a_file(tmp_path):
     path = tmp_path / "map.toml"
     path.write_text('[columns]\n"train/D loss" = "loss_D"\n')

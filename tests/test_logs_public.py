@@ -264,7 +264,16 @@ def short(head, numbers, anew=True, late=False):
 
 @pytest.mark.parametrize(
     "head",
-    ["Epoch: {} | lr: 0.0002\n", "====> Epoch: {}\n", "Epoch: {}\nbest epoch: 1\n", "Epoch {}/9\n", "[Epoch {}/9]\n"],
+    [
+        "Epoch: {} | lr: 0.0002\n",
+        "====> Epoch: {}\n",
+        "Epoch: {}\nbest epoch: 1\n",
+        "Epoch {}/9\n",
+        "[Epoch {}/9]\n",
+        "2026-11-26 13:00:01,123 Epoch {}\n",
+        "[2026-11-26 13:00:01] INFO - Epoch {}\n",
+        "2026-11-26 13:00:01 - train - INFO - Epoch [{}/9]\n2026-11-26 13:00:01 - train - INFO - best epoch 1/9\n",
+    ],
 )
 @pytest.mark.parametrize("late", [False, True])
 def test_an_epoch_in_a_line_of_its_own_holds_for_the_lines_after_it(tmp_path, head, late):
@@ -283,6 +292,15 @@ def test_a_count_over_the_whole_run_beside_epochs_in_lines_of_their_own_is_the_t
     history = open_log(path)
     assert [at for at, _ in history.signals["energy"]] == [100.0 * n for n in range(1, 28)]
     assert history.unit == f"{count}s" and not any("goes back" in text for text in history.facts["remarks"])
+
+
+@pytest.mark.parametrize("count", ["step {}/800 |", "[Iter {}/800]", "Iteration {}:", "2026-11-26 13:00:01 step {},"])
+def test_a_count_without_a_colon_before_it_is_the_time(tmp_path, count):
+    path = tmp_path / "train.log"
+    path.write_text("".join(f"{count.format(100 * n)} energy: {n / 10}\n" for n in range(1, 9)))
+    history = open_log(path)
+    assert history.signals["energy"] == [(100.0 * n, n / 10) for n in range(1, 9)]
+    assert history.unit in ("steps", "iters", "iterations")
 
 
 def test_a_run_resumed_at_an_epoch_in_a_line_of_its_own_supersedes_what_came_after_it(tmp_path):

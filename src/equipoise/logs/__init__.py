@@ -14,7 +14,7 @@ from typing import Any
 from equipoise.diagnosis.history import History
 from equipoise.errors import InputError
 from equipoise.logs import events, lines, nvidia, run, tables
-from equipoise.logs.convert import IDEAL, SIGNLESS, Convert, Logged, over_ideal, possible, same
+from equipoise.logs.convert import IDEAL, SIGNLESS, Convert, Logged, mean, over_ideal, possible, same
 from equipoise.logs.families import FAMILIES, Family
 from equipoise.logs.swings import add_swings
 from equipoise.registry import suggest
@@ -46,16 +46,23 @@ class Told:
     count: int | None = None  # training samples
     anchored: bool | None = None  # G is held by a reconstruction loss as well
     augmented: bool | None = None  # D is shown augmented samples
-    columns: Mapping[str, str] = field(default_factory=dict)  # logged name: signal, or `step`, `kimg`, `iteration`
+    columns: Mapping[str, str] = field(default_factory=dict)  # logged name: signal, `A/signal`, or `step`, `kimg` ...
 
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in IDEAL:
             raise InputError(f"there is no known loss called {self.loss!r}{suggest(self.loss, list(IDEAL))}")
         if (self.batch is not None and self.batch < 1) or (self.kimg is not None and not self.kimg > 0):
             raise InputError(f"batch={self.batch} and kimg={self.kimg} cannot be: both must be above 0")
+        first: dict[str, str] = {}
         for name, signal in self.columns.items():
-            if signal not in SIGNALS and signal not in tables.CLOCKS:
-                raise InputError(f"{name} is mapped to {signal!r}, which is no signal{suggest(signal, list(SIGNALS))}")
+            player, _, own = signal.rpartition("/")
+            if (own not in SIGNALS and signal not in tables.CLOCKS) or "/" in player:
+                raise InputError(f"{name} is mapped to {signal!r}, which is no signal{suggest(own, list(SIGNALS))}")
+            if (other := first.setdefault(signal, name)) != name:
+                raise InputError(
+                    f"{other} and {name} are both mapped to {signal}, which is one number at a time; of two "
+                    f"discriminators, map them to A/{own} and B/{own}"
+                )
 
     def facts(self) -> dict[str, Any]:
         """What is told, as facts of a history."""
@@ -185,25 +192,32 @@ def _nothing(table: tables.Table, told: Told, remarks: list[str]) -> str:
 
 
 def _mapped(told: Told, log: Logged) -> dict[str, Convert]:
-    """Conversions that the user asked for. A loss is a plain one, put in relation here."""
+    """Conversions that the user asked for. A loss is a plain one, put in relation here.
+
+    Of what is mapped for several discriminators, as `A/loss_D`, the mean stands under the plain name.
+    """
     made: dict[str, Convert] = {}
+    each: dict[str, list[Convert]] = {}  # by signal, of one discriminator after the other
     for name, signal in told.columns.items():
         if signal in tables.CLOCKS:
             continue
         if log.name(name) is None:
             known = sorted(log.table.series)
             raise InputError(f"nothing was logged as {name!r}{suggest(name, known)}")
-        if signal in ("loss_D", "loss_G") and told.loss is None:
+        player, _, own = signal.rpartition("/")
+        if own in ("loss_D", "loss_G") and told.loss is None:
             raise InputError(
                 f"{name} is mapped to {signal}, but which loss it is decides what a value means; say --loss, one of "
                 f"{', '.join(IDEAL)}"
             )
         made[signal] = same(name)
-        if signal in ("loss_D", "loss_G") and told.loss is not None:
-            made[signal] = over_ideal(signal[-1], same(name))
-            if not IDEAL[told.loss]["DG".index(signal[-1])]:
-                log.facts["remarks"].append(UNRELATED.format(name, told.loss, signal[-1]))
-    return made
+        if own in ("loss_D", "loss_G") and told.loss is not None:
+            made[signal] = over_ideal(own[-1], same(name))
+            if not IDEAL[told.loss]["DG".index(own[-1])]:
+                log.facts["remarks"].append(UNRELATED.format(name, told.loss, own[-1]))
+        if player:
+            each.setdefault(own, []).append(made[signal])
+    return {own: mean(*parts) for own, parts in each.items()} | made
 
 
 def _remarks(family: Family | None, table: tables.Table, told: Told) -> list[str]:

@@ -97,6 +97,17 @@ def added(*names: str) -> Convert:
     return convert
 
 
+def mean(*parts: Convert) -> Convert:
+    """The mean of several, where all are told."""
+
+    def convert(log: Logged) -> Series:
+        found = [dict(part(log)) for part in parts]
+        steps = sorted(set.intersection(*map(set, found)))
+        return [(step, sum(one[step] for one in found) / len(found)) for step in steps]
+
+    return convert
+
+
 def over_ideal(
     role: str,
     raw: Convert,

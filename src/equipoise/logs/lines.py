@@ -16,13 +16,18 @@ NUMBER = (  # also 107,200, but neither 0,693 nor a part of 0.75s, 1.2.3 or 2024
 )
 NAME = r"(?:\b[DG] )?\b(?<!(?i:best ))[^\W\d][\w./()-]*+"  # `D loss`; the best epoch is not the one that is told of
 PAIR = re.compile(rf"({NAME})\s*[:=]\s*({NUMBER})(?![\w:]|[.,]\d|-\d+-\d)")  # `D loss: 0.7`, not 4:07:35
+COUNT = re.compile(  # `Epoch 3/200`, `[Batch 3/200]`, `step 3:`
+    r"\b(?<!best )(epoch|step|iter|iteration|batch)\s+\[?(\d+)(?=\s*(?:[/:,|\]]|$))", re.IGNORECASE
+)
 STEP = re.compile(r"\[(\d+), [\d.e-]+\]\s*$")  # RVC's line before the losses: step and learning rate
-EPOCH = re.compile(r"\W*epoch\W+(\d+)", re.IGNORECASE)  # `Epoch 3/200`, `[Epoch 3/200]` at the beginning of a line
+EPOCH = re.compile(r"[\W\d]*(?:INFO\W+)?epoch\W+(\d+)", re.IGNORECASE)  # `[Epoch 3]`, perhaps behind a time
 COUNTS = (("epoch",), ("iters", "iter", "batch"))  # names of an epoch, and of a count within it
 
 
 def from_lines(path: Path, clock: str | None = None) -> Table:
     """A table with a row for each line that holds two pairs of name and number at least; other lines are left out.
+
+    A count such as `step 3/200` is such a pair.
 
     A run that is started again in the same folder appends; that is told by the epoch, and by the count within it.
 
@@ -55,7 +60,8 @@ def _rows(path: Path) -> list[dict[str, float]]:
     for line in text_of(path).splitlines():
         if found := STEP.search(line):
             step = {"step": float(found[1])}
-        row = {_whole(name): float(value.replace(",", "")) for name, value in PAIR.findall(line)}
+        pairs = [*COUNT.findall(line), *PAIR.findall(line)]
+        row = {_whole(name): float(value.replace(",", "")) for name, value in pairs}
         begun = EPOCH.match(line)
         told = {name: value for name, value in row.items() if name.lower() in COUNTS[0]}
         epoch = told or ({next(iter(epoch), "epoch"): float(begun[1])} if begun else epoch)

@@ -183,15 +183,19 @@ def inherited(cell: Cell, rows: Mapping[Cell, Row]) -> Row | None:
     Without a part that moves nothing in the twin with all parts; or with the same settings in the end, where an arm
     asks for what the scenario has already, or ignores what the scenario changes.
     """
+    whole = _twin(cell, rows)
+    return None if whole is None else replace(whole, scenario=cell.scenario, arm=cell.arm)
+
+
+def _twin(cell: Cell, rows: Mapping[Cell, Row]) -> Row | None:
+    """The row of another cell whose run is the same."""
     arm = ARMS[cell.arm]
     if arm.without:
         whole = rows.get(replace(cell, arm=arm.controller))
-        same = whole is not None and whole.turned is not None and not set(arm.without) & set(whole.turned)
-    else:
-        mine = identity(cell)
-        whole = next((row for known, row in rows.items() if known != cell and identity(known) == mine), None)
-        same = True
-    return replace(whole, scenario=cell.scenario, arm=cell.arm) if whole is not None and same else None
+        idle = whole is not None and whole.turned is not None and not set(arm.without) & set(whole.turned)
+        return whole if idle else None
+    mine = identity(cell)
+    return next((row for known, row in rows.items() if known != cell and identity(known) == mine), None)
 
 
 def bench(

@@ -82,8 +82,21 @@ def test_exhaustion_is_said_once_and_again_after_a_move():
 
 def test_hand_over_is_in_the_log():
     (_, a), (_, b) = made(0.95, label="a"), made(0.0, label="b")
-    decisions = run(Balancer(Loop("x", 1.0, Sign(0.1), Handover(a, b)), mode="act"), [2.0, 2.0])
-    assert [d.moves[0].actuator for d in decisions] == ["a", "b"]
+    balancer = Balancer(Loop("x", 1.0, Sign(0.1), Handover(a, b)), mode="act")
+    moves = [decision.moves[0] for decision in run(balancer, [2.0, 2.0, 2.0, 0.0, 0.0, 0.0])]
+    assert [move.actuator for move in moves] == ["a", "b", "b", "b", "b", "a"]
+    up, down = "a has nothing left to give, so b goes on", "b is back where it began, so a goes on"
+    assert [move.why.partition("; ")[2] for move in moves] == ["", up, "", "", "", down]
+    assert moves[1].said and moves[5].said
+
+
+def test_a_hand_over_is_said_once_though_the_loop_was_stopped():
+    (_, a), (_, b) = made(0.95, label="a"), made(0.0, label="b")
+    first, second = (Balancer(Loop("x", 1.0, Sign(0.1), Handover(a, b)), mode="act") for _ in range(2))
+    run(first, [2.0, 2.0])
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    (move,) = second.decide(3000, {"x": 2.0}).moves
+    assert move.actuator == "b" and "nothing left" not in move.why
 
 
 def test_an_outer_loop_sets_the_target_of_an_inner_one():

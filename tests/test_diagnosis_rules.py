@@ -299,6 +299,12 @@ def test_samples_that_have_not_spread_yet_are_no_collapse(total, looks, alarm):
     assert ("collapse" in names(diagnose(begun))) == alarm
 
 
+def test_swings_are_no_more_than_a_note_where_another_loss_holds_g():
+    for anchored, severity in ((True, Severity.NOTE), (False, Severity.WARNING)):
+        found = diagnose(history({"swing": 0.8, "swing_size": 0.5}, anchored=anchored)).findings
+        assert [(one.name, one.severity) for one in found] == [("oscillation", severity)]
+
+
 def test_an_adversarial_loss_that_has_nearly_all_of_the_gradient_is_noted():
     for share, noted in ((0.97, True), (0.6, False)):
         found = diagnose(history({"adversarial_share": share, "reconstruction": (1.0, 0.5)}, anchored=True)).findings

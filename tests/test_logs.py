@@ -1,5 +1,6 @@
 """Other programs' logs become signals under the names that their sources write, and nothing is made up."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,17 @@ def test_our_own_runs(tmp_path):
              "duplicates": 7}  # fmt: skip
     assert facts.items() <= history.facts.items()
     assert open_log(tmp_path / "run.jsonl", Told(count=50)).facts["count"] == 50
+
+
+@pytest.mark.parametrize(("metric", "told"), [("inception", [(1.0, 40.0), (2.0, 30.0)]), (None, None)])
+def test_snapshots_of_our_own_runs_tell_a_frechet_distance_where_one_was_asked_for(tmp_path, metric, told):
+    """Without `--metric` they are measured by a distance in pixels, which is none."""
+    (tmp_path / "config.json").write_text(json.dumps({"recipe": {"loss": "hinge", "batch": 64}, "metric": metric}))
+    line = '{"event": "snapshot", "kimg": %s, "by": "FID", "value": %s, "best": 1}\n'
+    tick = '{"event": "tick", "kimg": 3, "balance": {"loss_D": 0.9}}\n'
+    text = line % (1, 40.0) + line % (2, 30) + line % (3, "null") + line % (4, '"none"') + line % ('"x"', 20) + tick
+    (tmp_path / "run.jsonl").write_text(text)
+    assert open_log(tmp_path).signals.get("frechet") == told
 
 
 def test_tables_with_a_mapping(tmp_path):

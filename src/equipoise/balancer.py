@@ -97,6 +97,7 @@ class Loop:
         self.last: float | None = None  # kimg of the last step
         self.told: float | None = None  # the position that was last worth a line in the terminal
         self.exhausted = 0  # the direction in which the actuator was last found at its limit
+        self.turned = self.actuators()[0].name  # which of several it moved last
 
     def actuators(self) -> Sequence[Turnable]:
         """The one it turns, or those that hand over to each other."""
@@ -128,15 +129,24 @@ class Loop:
         if not move or self.frozen:
             return []
         moved = self.actuator.move(move, act)
-        why = f"since {self.signal} is {reading:.3g} and {self.target:.3g} is aimed at"
+        why, handed = f"since {self.signal} is {reading:.3g} and {self.target:.3g} is aimed at", ""
         if moved.before == moved.after:
             way = 1 if move > 0 else -1
             if self.exhausted == way:
                 return []  # which has been said
             self.exhausted, why = way, f"{why}, but there is nothing left to give"
         else:
-            self.exhausted = 0
-        return [Move(kimg, self.name, *moved, why, act, self._telling(moved.before, moved.after))]
+            self.exhausted, handed = 0, self._handing_over(moved.name, move)
+        said = self._telling(moved.before, moved.after) or bool(handed)
+        return [Move(kimg, self.name, *moved, why + handed, act, said)]
+
+    def _handing_over(self, name: str, move: float) -> str:
+        """What to say where another of several actuators goes on; nothing where it is the same one."""
+        last, self.turned = self.turned, name
+        if last == name:
+            return ""
+        self.told = None
+        return f"; {last} {'has nothing left to give' if move > 0 else 'is back where it began'}, so {name} goes on"
 
     def _telling(self, before: float, after: float) -> bool:
         """Whether a position is a tenth away from the last one told, or an end of the way."""
@@ -149,13 +159,14 @@ class Loop:
     def state_dict(self) -> dict[str, Any]:
         """Memory as plain data; the position is the actuator's own."""
         return {"state": self.state, "last": self.last, "target": self.target, "frozen": self.frozen,
-                "exhausted": self.exhausted, "told": self.told}  # fmt: skip
+                "exhausted": self.exhausted, "told": self.told, "turned": self.turned}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.state = _tuples(state["state"])
         self.last, self.target, self.frozen = state["last"], float(state["target"]), bool(state["frozen"])
         self.exhausted, self.told = int(state["exhausted"]), state["told"]
+        self.turned = str(state.get("turned", self.turned))
 
 
 @dataclass

@@ -29,6 +29,7 @@ from equipoise.readings import Reading
 from equipoise.registry import entries, find
 from equipoise.sensors import Meter, Sensor
 from equipoise.sensors.probes import look
+from equipoise.sensors.rounds import Rounds
 from equipoise.shown import (
     check_fields,
     check_player,
@@ -96,6 +97,7 @@ class Monitor:
         self.tick_kimg, self.look = tick_kimg, look
         self.samples = self.steps = self.ticks = self.next_tick = 0
         self.meters: dict[str, Meter] = {}
+        self.rounds = Rounds()  # the last losses one by one
         self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
         self._names = {name for one in self._sensors for name in parameters(one.function)}  # fields that are read
         self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
@@ -136,6 +138,8 @@ class Monitor:
             self._follow_output(player, turn, output, adversarial, reconstruction)
         if reconstruction is not None:
             values["reconstruction"] = single(reconstruction, "the reconstruction")
+        said = turn["fake_score"] if role == "D" and "fake_score" in turn else None
+        self.rounds.see(player, role, values.get("loss"), said)
         self._add(player, values)
 
     def follow(self, player: str, optimiser: torch.optim.Optimizer) -> None:
@@ -230,6 +234,7 @@ class Monitor:
             raise InputError(f"step({came}): hand over the number of real samples of this step, len(real), above 0")
         self.begin()
         self.samples, self.steps = self.samples + samples, self.steps + 1
+        self.rounds.step(samples)
         if self.samples < self.next_tick:
             return None
         self.next_tick = self.samples + int(min(1000 * self.tick_kimg, max(DENSE // 10 * samples, self.samples // 10)))
@@ -247,7 +252,7 @@ class Monitor:
             readings, role = self._window(meter), role_of(player)
             norms = {str(role): self._followed[player]()} if player in self._followed else {}
             signals = derive({f"{role}.{name}": value for name, value in readings.items()}, self.ideal, norms)
-            signals |= self._anchored(readings)
+            signals |= self._anchored(readings) | self.rounds.read(player, self.ideal[0])
             if role == "D" and player != "D":
                 found |= {f"{player}/{name}": value for name, value in signals.items()}
             for name, value in signals.items():
@@ -314,6 +319,7 @@ class Monitor:
             "first": self.first,
             "joined": self.joined,
             "meters": meters,
+            "rounds": self.rounds.state_dict(),
             "balancer": self.balancer.state_dict(),
         }
 
@@ -325,6 +331,7 @@ class Monitor:
         for player, moments in state["meters"].items():
             meter = self._meter(player, moments.device)
             meter.load_state_dict({"moments": moments.to(meter.moments.device)})
+        self.rounds.load_state_dict(state["rounds"])
         self.balancer.load_state_dict(state["balancer"])
 
 

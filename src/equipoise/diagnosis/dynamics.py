@@ -27,18 +27,22 @@ from equipoise.diagnosis.signs import against_past, first, harm, held, seen, som
 
 @finding("oscillation", claim="the losses come and go with a period: the two chase each other", treats="OSC")
 def oscillation(history: History) -> Finding | None:
-    """The losses repeat themselves with a size that matters, at each of the last three looks."""
+    """The losses repeat themselves with a size that matters, at each of the last three looks.
+
+    Where another loss holds G that costs nothing by itself: no more than a note, unless the samples say otherwise.
+    """
     height, size = held(history, "swing", "above", SWINGS), held(history, "swing_size", "above", SWING_SIZE)
     steady = history.persists("swing", lambda value: value > SWINGS.value)
     if height is None or size is None or not steady:
         return None
     period = history.now("swing_kimg")
     every = f", every {period:.3g} {history.unit}" if period > 0 else ""
+    bad = harm(history)
     return Finding(
         "oscillation",
-        Severity.WARNING,
+        Severity.WARNING if bad or not history.facts.get("anchored") else Severity.NOTE,
         f"the players chase each other in circles{every}",
-        (height, size, *harm(history)),
+        (height, size, *bad),
         (
             "set beta1 of both optimisers to 0 (G.beta1, D.beta1), or below",
             "or strengthen the penalty (r1.gamma), at generated samples too (r2.gamma)",

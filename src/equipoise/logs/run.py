@@ -14,11 +14,15 @@ from equipoise.logs.tables import Table, is_moment, json_lines
 def from_journal(path: Path) -> History:
     """The history that `run.jsonl` tells."""
     facts: dict[str, Any] = {"source": "equipoise", "remarks": [], "unused": []}
-    history = History(facts=facts | _config(path.parent / "config.json") | _data(path.parent / "data.json"))
+    facts |= _config(path.parent / "config.json") | _data(path.parent / "data.json")
+    history = History(facts=facts)
     for line in json_lines(path):
         if line.get("event") == "tick" and is_moment(line.get("kimg")):
             history.add(line["kimg"], line.get("balance") or {}, line.get("dials") or {})
             history.facts.setdefault("total_kimg", line.get("total_kimg"))
+        elif line.get("event") == "snapshot" and facts.get("metric") and is_moment(line.get("kimg")):
+            value = line.get("value")
+            history.add(line["kimg"], {"frechet": value if isinstance(value, (int, float)) else None})
     return history
 
 
@@ -35,8 +39,10 @@ def from_board(table: Table) -> History:
 def _config(path: Path) -> dict[str, Any]:
     """Facts from the resolved configuration; none where it cannot be read."""
     try:
-        recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+        config = json.loads(path.read_text(encoding="utf-8"))
+        recipe = config["recipe"]
         found = {"loss": recipe["loss"], "batch": recipe["batch"], "signless": recipe["loss"] in SIGNLESS}
+        found |= {"metric": config["metric"]} if config.get("metric") else {}
         return found | {"augmented": bool(recipe.get("augmentations"))}
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return {}

@@ -41,17 +41,25 @@ def oscillation(
     round_kimg: float,  # thousands of real samples in a round
     ideal: float | None = None,  # D's loss at its optimum; None or 0: sizes are not told
 ) -> dict[str, float]:
-    """Height, size, period and lag of the losses' swings; the most regular of the three series tells the period."""
-    rows = finite_end(np.asarray(trace, dtype=np.float64))
-    if len(rows) < LEAST:
+    """Height, size, period and lag of the losses' swings; the most regular of the three series tells the period.
+
+    A loop of one's own may not show all three: what a series alone tells is left out where it never has a number.
+    """
+    rows = np.array(trace, dtype=np.float64)
+    shown = np.isfinite(rows).any(axis=0)
+    rows[:, ~shown] = 0.0
+    rows = finite_end(rows)
+    if len(rows) < LEAST or not shown.any():
         return {}
     series = [detrended(column) for column in neighbours(rows).T]
     best = max((repeat(one) for one in series), key=lambda found: found.height)
     found = {"swing": best.height}
-    if ideal:
+    if ideal and shown[0]:
         found["swing_size"] = float(series[0].std()) / abs(ideal)
     if best.height > 0:
-        found |= {"swing_kimg": best.period * round_kimg, "lag": lag(series[0], series[1], best.period)}
+        found["swing_kimg"] = best.period * round_kimg
+    if best.height > 0 and shown[:2].all():
+        found["lag"] = lag(series[0], series[1], best.period)
     return found
 
 

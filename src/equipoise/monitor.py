@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from equipoise import distributed
 from equipoise.balancer import Balancer, Decision, Mode, Move, Steering
 from equipoise.diagnosis import History, Rule, Verdict
 from equipoise.errors import InputError
+from equipoise.logbook import Logbook
 from equipoise.readings import Reading
 from equipoise.registry import entries, find
 from equipoise.sensors import Meter, Sensor
@@ -76,6 +78,7 @@ class Monitor:
         look: Callable[[], Mapping[str, Any]] | None = None,  # fields for the probes, asked for at ticks
         rules: Sequence[Rule] | None = None,  # None: all
         on_tick: Callable[[Decision], None] | None = None,
+        log: str | Path | None = None,  # a folder for `run.jsonl`: looks and moves, for `equipoise diagnose`
     ) -> None:
         if not tick_kimg > 0:
             raise InputError(f"tick_kimg={tick_kimg}: the distance of two looks must be above 0 thousand samples")
@@ -95,6 +98,7 @@ class Monitor:
         facts = {name: value for name, value in facts.items() if value is not None}
         self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts, on_tick=on_tick)
         self.tick_kimg, self.look = tick_kimg, look
+        self.log = None if log is None else Logbook(log)
         self.samples = self.steps = self.ticks = self.next_tick = 0
         self.meters: dict[str, Meter] = {}
         self.rounds = Rounds()  # the last losses one by one
@@ -223,7 +227,10 @@ class Monitor:
 
     def finish(self) -> list[Move]:
         """After the last update: what those who steer hand over or have left to say."""
-        return self.balancer.finish()
+        moves = self.balancer.finish()
+        if self.log is not None:
+            self.log.end(Decision(self.samples / 1000, {}, self.verdict, moves), self.samples)
+        return moves
 
     def step(self, samples: int) -> Decision | None:
         """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due."""
@@ -242,6 +249,8 @@ class Monitor:
         decision = self.balancer.decide(self.samples, self._signals())
         decision.moves[:0], self._begun = self._begun or [], []
         self.verdict = decision.verdict
+        if self.log is not None:
+            self.log.add(decision, self.samples, self.history.facts)
         return decision
 
     def _signals(self) -> dict[str, float]:
@@ -328,6 +337,8 @@ class Monitor:
         for name in ("samples", "steps", "ticks", "next_tick"):
             setattr(self, name, int(state[name]))
         self.first, self.joined = state["first"], state["joined"]
+        if self.log is not None:
+            self.log.begun = self.samples
         for player, moments in state["meters"].items():
             meter = self._meter(player, moments.device)
             meter.load_state_dict({"moments": moments.to(meter.moments.device)})

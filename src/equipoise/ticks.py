@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -126,9 +125,9 @@ def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watch
 
 def note(moves: Sequence[Move], samples: int, journal: Journal | None, watcher: Watcher | None) -> None:
     """Write down what was turned, or would have been, with the readings that caused it."""
+    if journal is not None:
+        journal.moves(moves, samples)
     for move in moves:
-        if journal is not None:
-            journal.event("move", samples, **{k: v for k, v in asdict(move).items() if k != "kimg"})
         if watcher is not None and move.said:
             watcher.say(move.text())
 

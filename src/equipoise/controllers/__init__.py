@@ -159,7 +159,7 @@ class Limit(Controller[Any]):
 
 @dataclass(frozen=True)
 class Hold(Controller["tuple[float, Any]"]):
-    """After a move, none for `kimg`: what was turned shows its effect first. The law sees the time that has passed."""
+    """After a move, none for `kimg`: what was turned shows its effect first, and errors of that time are not seen."""
 
     law: Controller[Any]
     kimg: float  # thousands of real samples

@@ -20,6 +20,8 @@ def from_journal(path: Path) -> History:
         if line.get("event") == "tick" and is_moment(line.get("kimg")):
             history.add(line["kimg"], line.get("balance") or {}, line.get("dials") or {})
             history.facts.setdefault("total_kimg", line.get("total_kimg"))
+        elif line.get("event") == "begin" and isinstance(line.get("facts"), dict):
+            history.facts |= line["facts"]  # of a monitored loop
         elif line.get("event") == "snapshot" and facts.get("metric") and is_moment(line.get("kimg")):
             value = line.get("value")
             history.add(line["kimg"], {"frechet": value if isinstance(value, (int, float)) else None})

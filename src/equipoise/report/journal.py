@@ -6,9 +6,12 @@ import contextlib
 import json
 import math
 import os
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from equipoise.balancer import Move
 from equipoise.files import atomic_write
 from equipoise.report import Tick
 from equipoise.report.board import Board
@@ -31,8 +34,8 @@ TENSORBOARD = {
 Past = tuple[float, dict[str, float], dict[str, float]]  # kimg, signals, dials
 
 
-class Journal:
-    """Appends to a run's files. On resuming at `samples`, lines from beyond that moment go: they come again."""
+class Lines:
+    """Appends to `run.jsonl`. On resuming at `samples`, lines from beyond that moment go: they come again."""
 
     def __init__(self, run: Path, samples: int = 0) -> None:
         self.path = run / "run.jsonl"
@@ -43,6 +46,26 @@ class Journal:
             ticks = [record for record in map(json.loads, lines) if record["event"] == "tick"]
             self.past = [(record["kimg"], record["balance"], record["dials"]) for record in ticks]
         self.file = self.path.open("a", encoding="utf-8")
+
+    def event(self, kind: str, samples: int, **facts: Any) -> None:
+        """Record something that happened."""
+        self._write({"event": kind, "kimg": samples / 1000, **facts})
+
+    def moves(self, moves: Iterable[Move], samples: int) -> None:
+        """Record what was turned, or would have been, with the readings that caused it."""
+        for move in moves:
+            self.event("move", samples, **{name: value for name, value in asdict(move).items() if name != "kimg"})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.file.write(json.dumps(_plain(record)) + "\n")
+        self.file.flush()
+
+
+class Journal(Lines):
+    """The record of a run of ours: its lines, and TensorBoard events."""
+
+    def __init__(self, run: Path, samples: int = 0) -> None:
+        super().__init__(run, samples)
         self.board = Board(run, samples)
 
     def tick(self, tick: Tick) -> None:
@@ -62,10 +85,6 @@ class Journal:
         self.board.scalar("Timing/sec_per_kimg", 1000 / max(tick.images_per_second, 1e-9), step)
         self.board.flush()
 
-    def event(self, kind: str, samples: int, **facts: Any) -> None:
-        """Record something that happened."""
-        self._write({"event": kind, "kimg": samples / 1000, **facts})
-
     def image(self, name: str, picture: Any, samples: int) -> None:
         """Show a picture, uint8 [H, W, C], in TensorBoard."""
         self.board.image(name, picture, samples // 1000)
@@ -81,10 +100,6 @@ class Journal:
         for file in (self.file, self.board):
             with contextlib.suppress(OSError):
                 file.close()
-
-    def _write(self, record: dict[str, Any]) -> None:
-        self.file.write(json.dumps(_plain(record)) + "\n")
-        self.file.flush()
 
 
 def _whole_lines(path: Path) -> list[str]:

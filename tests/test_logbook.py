@@ -1,0 +1,102 @@
+"""The log of a monitored loop: looks and moves as lines, read by `equipoise diagnose`; nothing overwritten."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from equipoise import distributed, loops
+from equipoise.actuators import Actuator
+from equipoise.errors import InputError
+from equipoise.logs.judge import judge
+from equipoise.monitor import Monitor
+
+
+def made(folder, **settings):
+    p = Actuator("p", lambda: 0.1, lambda x: None, 0.0, 0.8)
+    return Monitor(loops.ada(p, kimg=10.0), loss="hinge", log=folder, **settings)
+
+
+def stepped(monitor, steps, samples=1000):
+    for _ in range(steps):
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=-torch.ones(4))
+        monitor.step(samples)
+    return monitor
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
+
+
+def test_looks_and_moves_are_written_with_the_readings_that_caused_them(tmp_path):
+    monitor = stepped(made(tmp_path / "new" / "log"), 3)
+    monitor.finish()
+    found = lines(tmp_path / "new" / "log")
+    assert [one["event"] for one in found] == ["begin", "tick", "move", "verdict"]  # the second look is at 5,000
+    assert found[1]["kimg"] == 1.0 and found[1]["balance"]["win_rate"] == 1.0
+    assert found[2]["actuator"] == "p" and found[2]["done"] is False and "sign_real is 1 and 0.6" in found[2]["why"]
+    assert found[3]["findings"] == json.loads(json.dumps(monitor.verdict.as_dict()))["findings"] != []
+
+
+def test_diagnose_reads_it_and_comes_to_the_same_verdict(tmp_path):
+    monitor = made(tmp_path, anchored=True, total=500_000)
+    for step in range(40):
+        output = torch.ones(4, 3, requires_grad=True)
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=-torch.ones(4))
+        monitor.observe("G", output=output, adversarial=output.sum(), reconstruction=(1 + step // 20) * output.mean())
+        monitor.step(10_000)
+    judged = judge(tmp_path)
+    assert judged.history.facts["anchored"] and judged.history.share == 0.8
+    assert [one.name for one in judged.verdict.findings] == [one.name for one in monitor.verdict.findings]
+    assert "anchor-lost" in {one.name for one in judged.verdict.findings}
+
+
+def test_one_that_goes_on_continues_where_its_state_was_kept(tmp_path):
+    whole, first = made(tmp_path / "whole"), made(tmp_path / "stopped")
+    stepped(whole, 90)
+    state = stepped(first, 40).state_dict()
+    stepped(first, 10)  # beyond what was kept: it comes again
+    again = made(tmp_path / "stopped")
+    again.load_state_dict(state)
+    stepped(again, 50)
+    assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
+
+
+def test_nothing_is_overwritten(tmp_path):
+    stepped(made(tmp_path), 1)
+    before = (tmp_path / "run.jsonl").read_bytes()
+    with pytest.raises(InputError, match="nothing is ever overwritten; give log= another folder"):
+        stepped(made(tmp_path), 1)
+    assert (tmp_path / "run.jsonl").read_bytes() == before
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="cannot be written"):
+        stepped(made(tmp_path / "file" / "log"), 1)
+
+
+def test_only_one_of_several_ranks_writes_and_none_that_is_off(tmp_path, monkeypatch):
+    stepped(made(tmp_path / "off", mode="off"), 1).finish()
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    stepped(made(tmp_path / "second"), 1).finish()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_monitor_needs_pytorch_and_nothing_heavy(tmp_path):
+    """Neither what reads pictures nor what draws terminals, nor TensorBoard's writer: it is for anybody's loop."""
+    program = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("PIL", "rich", "typer", "tensorboardX", "jinja2", "sklearn", "lightning"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Missing())
+import torch, equipoise
+from equipoise import loops
+draw = lambda: {"samples": torch.randn(40, 2), "training": torch.randn(40, 2), "heldout": torch.randn(40, 2)}
+monitor = equipoise.Monitor(loss="hinge", look=draw, log=sys.argv[1])
+monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+print("energy" in monitor.step(4).signals, equipoise.wiring is not None)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "log")], capture_output=True, text=True)
+    assert done.stdout == "True True\n", done.stderr

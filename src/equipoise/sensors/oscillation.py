@@ -45,8 +45,8 @@ def oscillation(
 
     A loop of one's own may not show all three: what a series alone tells is left out where it never has a number.
     """
-    rows = np.array(trace, dtype=np.float64)
-    shown = np.isfinite(rows).any(axis=0)
+    rows: Series = np.array(trace, dtype=np.float64)
+    shown = np.asarray(np.isfinite(rows).any(axis=0))
     rows[:, ~shown] = 0.0
     rows = finite_end(rows)
     if len(rows) < LEAST or not shown.any():

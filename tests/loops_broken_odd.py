@@ -381,3 +381,37 @@ def the_other_domains_fakes(wiring: Wiring) -> list[nn.Module]:
             move_d(A, opt_A, real_A, fake_A)
             move_d(B, opt_B, real_B, fake_B)
     return [AB, BA, A, B]
+
+
+def cycle(wiring: Wiring, swapped: bool = False, crossed: bool = False) -> list[nn.Module]:
+    """Two generators with one optimiser, two discriminators with another, and a cycle that holds the generators."""
+    torch.manual_seed(0)
+    A2B, B2A, D_A, D_B = mlp(2, 2), mlp(2, 2), mlp(2, 1), mlp(2, 1)
+    opt_G, opt_D = adam(nn.ModuleList([A2B, B2A])), adam(nn.ModuleList([D_A, D_B]))
+    with wiring({"A2B": A2B, "B2A": B2A}, {"D_A": D_A, "D_B": D_B}, opt_G, opt_D):
+        for a in reals():
+            b = a - 4
+            fake_b, fake_a = A2B(a), B2A(b)
+            opt_G.zero_grad()
+            judged = (D_A(fake_b), D_B(fake_a)) if crossed else (D_B(fake_b), D_A(fake_a))
+            back = F.l1_loss(B2A(fake_b), a) + F.l1_loss(A2B(fake_a), b)
+            (g_loss(judged[0]) + g_loss(judged[1]) + 10 * back).backward()
+            opt_G.step()
+            opt_D.zero_grad()
+            d_loss(D_A(a), D_A(fake_a.detach())).backward()
+            pair = D_B(b), D_B(fake_b.detach())
+            d_loss(*(pair[::-1] if swapped else pair)).backward()
+            opt_D.step()
+    return [A2B, B2A, D_A, D_B]
+
+
+@broken("direction", "G", "D_B")
+def labels_swapped_in_one_of_two_that_share_an_optimiser(wiring: Wiring) -> list[nn.Module]:
+    """A cycle with a fault in the second discriminator alone, while the sum of both pulls the right way."""
+    return cycle(wiring, swapped=True)
+
+
+@broken("adversarial", "G", "D_A", "A2B")
+def discriminators_crossed_in_gs_turn(wiring: Wiring) -> list[nn.Module]:
+    """Both discriminators of a cycle share an optimiser, and each is to be fooled by the other's generator."""
+    return cycle(wiring, crossed=True)

@@ -38,6 +38,23 @@ def one_optimiser_for_both(wiring: Wiring) -> list[nn.Module]:
 
 
 @correct
+def two_domains_through_one_network(wiring: Wiring) -> list[nn.Module]:
+    """Domain adaptation: D tells two domains apart by what one network makes of them, and the gradient is reversed."""
+    torch.manual_seed(0)
+    G, D = mlp(2, 2), mlp(2, 1)
+    optimiser = adam(nn.ModuleList([G, D]))
+    with wiring(G, D, optimiser, optimiser):
+        for source in reals():
+            target = source.flip(1) - 3
+            features = G(source), G(target)
+            optimiser.zero_grad()
+            task = (features[0].sum(1) - source.prod(1)).square().mean()
+            (task + d_loss(*(D(Reversed.apply(one)) for one in features))).backward()
+            optimiser.step()
+    return [G, D]
+
+
+@correct
 def gradients_of_pure_functions(wiring: Wiring) -> list[nn.Module]:
     """`torch.func.grad` over the parameters, and the gradients put in place by hand."""
     G, D = players()

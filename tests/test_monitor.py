@@ -424,6 +424,10 @@ def test_what_cannot_be():
         Monitor("ada")
     with pytest.raises(InputError, match="hand over the player's optimiser"):
         Monitor().follow("D", nn.Linear(1, 1))
+    monitor, both = Monitor(), torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+    monitor.follow("G", both)
+    with pytest.raises(InputError, match="followed as 'G' already, and moves both"):
+        monitor.follow("D", both)
     with pytest.raises(InputError, match=r"samples are \[2\] each and heldout \[3\]"):
         Monitor(look=lambda: {"samples": torch.randn(9, 2), "heldout": torch.randn(9, 3)}).step(4)
     with pytest.raises(InputError, match="off, watch, advise, act"):

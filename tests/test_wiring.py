@@ -67,6 +67,14 @@ def test_a_broken_loop_is_found_and_the_fault_named(case: Broken) -> None:
         check.raise_for_errors()
 
 
+def test_a_direction_names_both_backward_passes_as_either_may_be_wrong() -> None:
+    case = BROKEN["g_helps_d"]
+    (fact,) = (one for one in watched(case.run).findings if one.name == "direction")
+    (line,) = case.lines  # G's; D's backward stands five lines above
+    assert [place.line for place in fact.places] == [line, line - 5]
+    assert f":{line - 5} " in fact.text
+
+
 @pytest.mark.parametrize("loop", CORRECT.values(), ids=CORRECT)
 def test_nothing_is_found_in_a_correct_loop(loop: Loop) -> None:
     check = watched(loop)

@@ -105,6 +105,7 @@ class Monitor:
         self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
         self._names = {name for one in self._sensors for name in parameters(one.function)}  # fields that are read
         self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
+        self._optimisers: dict[str, Any] = {}
         self._begun: list[Move] | None = None  # what those who steer set before the first update; None: not yet
         self.first: float | None = None  # what held G when the discriminator came in
         self.joined: bool | None = None  # whether it has, by its share; None: no share was read
@@ -151,6 +152,13 @@ class Monitor:
         optimiser = getattr(optimiser, "optimizer", optimiser)  # in Accelerate's and Lightning's wrappers
         if not hasattr(optimiser, "register_step_pre_hook"):
             raise InputError(f"follow({player!r}, {type(optimiser).__name__}): hand over the player's optimiser")
+        other = next((name for name, one in self._optimisers.items() if one is optimiser and name != player), None)
+        if other is not None:
+            raise InputError(
+                f"follow({player!r}, ...): this optimiser is followed as {other!r} already, and moves both at once, so "
+                "that neither's steps can be told: give each player an optimiser of its own, or follow neither"
+            )
+        self._optimisers[player] = optimiser
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         before: list[Tensor] = []
 

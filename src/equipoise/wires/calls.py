@@ -31,7 +31,7 @@ class Calls:
         self.depth = 0
         self.handles: list[Any] = []
         self.names = {
-            module: f"{network}.{key}" if key else network
+            module: (network, f"{network}.{key}" if key else network)
             for side in record.sides
             for network, net in side.networks.items()
             for key, module in net.named_modules()
@@ -58,10 +58,12 @@ class Calls:
             if any(map(wrapped, given)):
                 return  # part of a transform of torch.func's, of which only the result can be followed
             inputs = [tensor for tensor in given if readable(tensor)]
+            root, network = self.names[module]
             call = Call(
                 place=caller(),
                 sides=[s for s in self.record.sides if any(module in n.modules() for n in s.networks.values())],
-                network=self.names[module],
+                root=root,
+                network=network,
                 training=module.training,
                 asleep=[n for n, m in module.named_modules() if restless(m) and not m.training],
                 inputs=self.mode.origin(given),

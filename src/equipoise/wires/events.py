@@ -27,7 +27,8 @@ class Call(Event):
     """A forward pass through a player, or through the part of it that was called by itself."""
 
     sides: list[Side]
-    network: str  # "D", "G.mapping"
+    root: str  # "D", "G": the network
+    network: str  # "D", "G.mapping": what of it was called
     training: bool
     asleep: list[str]  # layers in eval mode that behave differently there
     inputs: Origin

@@ -60,23 +60,27 @@ def _pulls(good: list[tuple[Differentiation, Call]]) -> list[Pull]:
 
 
 def _strangers(record: Record, side: Side, judge: Side) -> Fact | None:
-    """A discriminator is to be fooled by one generator and learns from the samples of another only."""
-    learnt, fooled = (_makers(record, own, judge) for own in (judge, side))
-    if not learnt or not fooled or set(learnt) & set(fooled):
-        return None
-    call = next(iter(fooled.values()))
-    text = (
-        f"{judge.name} judges for {side.name}, at {call.place}, what comes from {' and '.join(sorted(fooled))}, "
-        f"and learns from what comes from {' and '.join(sorted(learnt))}"
-    )
-    return Fact("adversarial", side.name, "broken", text, (call.place,))
+    """A discriminator is to be fooled by one generator and learns from the samples of another only.
+
+    Each network of a judge by itself: several discriminators may share an optimiser, as in a cycle.
+    """
+    for network in judge.networks:
+        learnt, fooled = (_makers(record, own, network) for own in (judge, side))
+        if learnt and fooled and not set(learnt) & set(fooled):
+            call = next(iter(fooled.values()))
+            text = (
+                f"{network} judges for {side.name}, at {call.place}, what comes from {' and '.join(sorted(fooled))}, "
+                f"and learns from what comes from {' and '.join(sorted(learnt))}"
+            )
+            return Fact("adversarial", side.name, "broken", text, (call.place,))
+    return None
 
 
-def _makers(record: Record, side: Side, judge: Side) -> dict[str, Call]:
-    """The generators whose samples a discriminator judged in a side's turn, with the judgement of each."""
-    calls = [call for event in record.own(side) for call in event.through if judge in call.sides]
+def _makers(record: Record, side: Side, network: str) -> dict[str, Call]:
+    """The generators whose samples a network of a discriminator judged in a side's turn, with the judgement of each."""
+    calls = [call for event in record.own(side) for call in event.through if call.of("D") and call.root == network]
     made = [(one, call) for call in calls for one in kept(call.inputs, Call) if one.of("G")]
-    return {one.network.partition(".")[0]: call for one, call in made}
+    return {one.root: call for one, call in made}
 
 
 def _nobodys(record: Record, judge: Side) -> list[Differentiation]:

@@ -25,6 +25,7 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
         yield _scales(record, side, seen)
     elif (
         kinds == {True}
+        and not any(event.reversed for event in record.own(side))  # as of two domains that go through one network
         and all(_pure(call) for call in seen)
         and sum(len(one.networks) for one in record.sides if one.role == "G") == 1
     ):
@@ -93,44 +94,60 @@ def logits(record: Record, side: Side) -> Iterator[Fact]:
 
 
 def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
-    """A generator pulls the judgement of its samples to where the discriminator pulls that of real ones."""
+    """A generator pulls the judgement of its samples to where the discriminator pulls that of real ones.
+
+    Each network of a judge by itself: several discriminators may share an optimiser, as in a cycle.
+    """
+    found = [fact for network in judge.networks for fact in _direction(record, side, judge, network)]
+    broken = [fact for fact in found if fact.state == "broken"]
+    if broken:
+        yield from broken
+    elif found:
+        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}")
+    else:
+        text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
+        yield Fact("direction", side.name, "untold", text)
+
+
+def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterator[Fact]:
+    """What can be told of one network of a judge; nothing where its outputs are not pulled clearly."""
     mine, its = set(record.own(side)), set(record.own(judge))
-    real, fake = (_pulled(record, judge, its - mine, made) for made in (False, True))
-    pulled = _pulled(record, judge, mine - its, True)
+    real, fake = (_pulled(record, network, its - mine, made) for made in (False, True))
+    pulled = _pulled(record, network, mine - its, True)
     both = [number for number in real if number in fake and real[number].size and fake[number].size]
     if both and all(_alike(real[number], fake[number]) for number in both):
-        place = _place(record, judge, judge)
-        text = (
-            f"the backward at {place} pulls {judge.name}'s judgements of real and of generated samples the same way, "
-        )
+        place = _place(record, judge, network)
+        text = f"the backward at {place} pulls {network}'s judgements of real and of generated samples the same way, "
         yield Fact("direction", judge.name, "broken", f"{text}and as hard: are both called real?", (place,))
         return
     outputs = [n for n in real if n in pulled and _clear(real[n], 0.5) and _clear(pulled[n], 0.9)]
     against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
     if not against:
-        text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
-        yield Fact("direction", side.name, "untold", text)
-    elif all(real[number].total * pulled[number].total > 0 for number in against):
-        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}")
-    else:
-        place = _place(record, side, judge)
-        text = (
-            f"the backward at {place} moves {judge.name}'s judgement of generated samples away from that of real ones, "
-            f"as {judge.name} itself does: {side.name} helps {judge.name}; are the labels or the sign swapped?"
-        )
-        yield Fact("direction", side.name, "broken", text, (place,))
+        return
+    if all(real[number].total * pulled[number].total > 0 for number in against):
+        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {network}")
+        return
+    places = _place(record, side, network), _place(record, judge, network)
+    text = (
+        f"the backward at {places[0]} moves {network}'s judgement of generated samples away from that of real ones, "
+        f"as {network}'s own at {places[1]} does: {side.name} helps {network}; are the labels or the sign swapped in "
+        "one of the two?"
+    )
+    yield Fact("direction", side.name, "broken", text, places)
 
 
-def _place(record: Record, side: Side, judge: Side) -> Place:
-    """Where a side went backward through a discriminator."""
-    return next(one.place for one in record.own(side) if any(judge in call.sides for call in one.through))
+def _place(record: Record, side: Side, network: str) -> Place:
+    """Where a side went backward through a network of a discriminator."""
+    return next(
+        event.place for event in record.own(side) if any(one.of("D") and one.root == network for one in event.through)
+    )
 
 
-def _pulled(record: Record, judge: Side, events: set[Differentiation], generated: bool) -> dict[int, Pull]:
-    """How some losses pull each output of a discriminator, added up."""
+def _pulled(record: Record, network: str, events: set[Differentiation], generated: bool) -> dict[int, Pull]:
+    """How some losses pull each output of a network of a discriminator, added up."""
     found: dict[int, Pull] = {}
     for call in record.all(Call):
-        for (event, number, made), pull in call.pulls.items() if judge in call.sides else ():
+        for (event, number, made), pull in call.pulls.items() if call.root == network else ():
             if event in events and made == generated and event.kind == "backward":
                 found.setdefault(number, Pull()).add(pull)
     return found

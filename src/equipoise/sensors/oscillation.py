@@ -45,7 +45,7 @@ def oscillation(
 
     A loop of one's own may not show all three: what a series alone tells is left out where it never has a number.
     """
-    rows: Series = np.array(trace, dtype=np.float64)
+    rows: Series = np.asarray(trace, dtype=np.float64).copy()  # which takes tensors too
     shown = np.asarray(np.isfinite(rows).any(axis=0))
     rows[:, ~shown] = 0.0
     rows = finite_end(rows)

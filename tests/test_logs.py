@@ -218,6 +218,17 @@ def test_two_discriminators_with_a_mapping(tmp_path):
         Told(columns={"D_A": "A/nonsense"})
 
 
+def test_a_reconstruction_that_is_mapped_is_a_ratio_or_nothing(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("step,l1,nll\n1,4,1\n2,2,1\n3,3,1\n4,1.5,-1\n")
+    history = open_log(path, Told(columns={"l1": "reconstruction"}))
+    assert history.values("reconstruction") == pytest.approx([4 / 3, 2 / 3, 1.0, 0.5])  # the first three have median 3
+    with pytest.raises(InputError, match="nll tells nothing: it begins at 0 or goes below"):
+        open_log(path, Told(columns={"nll": "reconstruction"}))
+    with pytest.raises(InputError, match=r"tells a signal\. l1 tells nothing: the ideal value .*; log win_rate or gap"):
+        open_log(path, Told(loss="wasserstein", columns={"l1": "loss_D"}))
+
+
 def test_a_mapping_from_a_file(tmp_path):
     path = tmp_path / "map.toml"
     path.write_text('[columns]\n"train/D loss" = "loss_D"\n')

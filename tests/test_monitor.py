@@ -16,6 +16,7 @@ from equipoise import loops
 from equipoise.actuators import Actuator
 from equipoise.errors import InputError
 from equipoise.monitor import Monitor, role_of
+from equipoise.readiness import Readiness
 from equipoise.sensors import probes
 
 
@@ -191,6 +192,18 @@ def test_how_gradients_stand_to_the_earlier_ones_that_the_optimiser_keeps(make, 
     signals = monitor.step(4).signals
     assert signals.get("heading_G") == (told if told is None else pytest.approx(told, rel=1e-4, abs=1e-6))
     assert signals["nonfinite"] == 0
+
+
+def test_on_tick_hears_of_what_was_set_before_the_first_update():
+    heard = []
+    monitor = Monitor(
+        Readiness(), mode="act", loss="hinge", on_tick=lambda tick: heard.append((tick, [*tick.moves], monitor.verdict))
+    )
+    monitor.observe("D", real_logits=torch.ones(8), fake_logits=-torch.ones(8))
+    made = monitor.step(8)
+    ((decision, moves, verdict),) = heard
+    assert decision is made and verdict is made.verdict  # the newest
+    assert [move.text() for move in moves] == ["0 kimg: adversarial weight 1 -> 0, since D starts alone"]
 
 
 def test_an_optimiser_in_a_wrapper_is_followed():

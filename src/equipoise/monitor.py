@@ -96,8 +96,8 @@ class Monitor:
         facts |= {"loss": loss} if isinstance(loss, str) else {}
         facts |= {"signless": self.loss.zero != 0} if self.loss else {}
         facts = {name: value for name, value in facts.items() if value is not None}
-        self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts, on_tick=on_tick)
-        self.tick_kimg, self.look = tick_kimg, look
+        self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts)
+        self.tick_kimg, self.look, self.on_tick = tick_kimg, look, on_tick
         self.log = None if log is None else Logbook(log)
         self.samples = self.steps = self.ticks = self.next_tick = 0
         self.meters: dict[str, Meter] = {}
@@ -259,6 +259,8 @@ class Monitor:
         self.verdict = decision.verdict
         if self.log is not None:
             self.log.add(decision, self.samples, self.history.facts)
+        if self.on_tick is not None:  # not the balancer's, which does not know what was set before the first update
+            self.on_tick(decision)
         return decision
 
     def _signals(self) -> dict[str, float]:

@@ -129,7 +129,8 @@ def gradient_at(loss: Any, at: Any, what: str) -> Tensor:
     if found is None:
         raise InputError(
             f"{what} does not depend on the tensor shown with it: hand over the very tensor that the losses were "
-            "computed from; if it is that one, it is detached on its way, and G learns nothing from this loss"
+            "computed from (of two batches, such as two domains, join the outputs by torch.cat and compute both losses "
+            "from that); if it is that one, it is detached on its way, and G learns nothing from this loss"
         )
     gradient: Tensor = found.detach()
     return gradient

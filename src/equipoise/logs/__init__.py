@@ -14,7 +14,7 @@ from typing import Any
 from equipoise.diagnosis.history import History
 from equipoise.errors import InputError
 from equipoise.logs import events, lines, nvidia, run, tables
-from equipoise.logs.convert import IDEAL, SIGNLESS, Convert, Logged, mean, over_ideal, possible, same
+from equipoise.logs.convert import IDEAL, SIGNLESS, Convert, Logged, mean, over_first, over_ideal, possible, same
 from equipoise.logs.families import FAMILIES, Family
 from equipoise.logs.swings import add_swings
 from equipoise.registry import suggest
@@ -29,7 +29,11 @@ IMPOSSIBLE = (
     "{} of the values of frechet cannot be distances (below 0, or above a million) and are left out: it is the "
     "measurement that is broken; SciPy 1.11.2 to 1.12 did that to FID (https://github.com/mseitzer/pytorch-fid/issues/103)"
 )
-UNRELATED = "{} tells nothing: the ideal value of {} for {} is 0 or none, so that nothing can be put in relation to it"
+UNRELATED = (
+    "{} tells nothing: the ideal value of {} for {} is 0 or none, so that nothing can be put in relation to it; log "
+    "win_rate or gap, of D's logits, or how far samples are from the data (energy, frechet)"
+)
+BELOW = "{} tells nothing: it begins at 0 or goes below, so that a ratio to its beginning says nothing"
 AGAIN = (
     "the log goes back in time, as of a run that was resumed or begun anew: what it had of later moments is left out"
 )
@@ -59,10 +63,8 @@ class Told:
             if (own not in SIGNALS and signal not in tables.CLOCKS) or "/" in player:
                 raise InputError(f"{name} is mapped to {signal!r}, which is no signal{suggest(own, list(SIGNALS))}")
             if (other := first.setdefault(signal, name)) != name:
-                raise InputError(
-                    f"{other} and {name} are both mapped to {signal}, which is one number at a time; of two "
-                    f"discriminators, map them to A/{own} and B/{own}"
-                )
+                two = f"map those of two discriminators to A/{own} and B/{own}"
+                raise InputError(f"{other} and {name} are both mapped to {signal}; {two}")
 
     def facts(self) -> dict[str, Any]:
         """What is told, as facts of a history."""
@@ -184,10 +186,10 @@ def _nothing(table: tables.Table, told: Told, remarks: list[str]) -> str:
             "object of numbers"
         )
     if set(told.columns.values()) - set(tables.CLOCKS):
-        return f"nothing that was mapped tells a signal. {'. '.join(remarks)}"
+        return f"nothing that was mapped tells a signal. {'. '.join(one for one in remarks if 'tells nothing' in one)}"
     return (
         f"no name in this log is known; it has {', '.join(sorted(table.series)[:20])}. Say what they are: "
-        "--map NAME=SIGNAL, with losses as loss_D and loss_G together with --loss"
+        "--map NAME=SIGNAL (docs/parts.md has the signals), with losses as loss_D and loss_G together with --loss"
     )
 
 
@@ -215,6 +217,10 @@ def _mapped(told: Told, log: Logged) -> dict[str, Convert]:
             made[signal] = over_ideal(own[-1], same(name))
             if not IDEAL[told.loss]["DG".index(own[-1])]:
                 log.facts["remarks"].append(UNRELATED.format(name, told.loss, own[-1]))
+        if own == "reconstruction":
+            made[signal] = over_first(same(name))
+            if not made[signal](log):
+                log.facts["remarks"].append(BELOW.format(name))
         if player:
             each.setdefault(own, []).append(made[signal])
     return {own: mean(*parts) for own, parts in each.items()} | made

@@ -128,12 +128,13 @@ def over_ideal(
 
 
 def over_first(raw: Convert) -> Convert:
-    """Over the median of its first three values."""
+    """Over the median of its first three values; empty where it goes below 0, so that a ratio says nothing."""
 
     def convert(log: Logged) -> Series:
         found = raw(log)
         first = sorted(value for _, value in found[:3])[len(found[:3]) // 2] if found else 0.0
-        return [(step, value / first) for step, value in found] if first else []
+        told = first > 0 and min(value for _, value in found) >= 0
+        return [(step, value / first) for step, value in found] if told else []
 
     return convert
 

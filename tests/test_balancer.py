@@ -125,6 +125,17 @@ def test_small_moves_are_logged_and_not_said():
     assert [d.moves[0].said for d in decisions] == [False, False, True, False, False, False, True]  # .56 and .64
 
 
+def test_small_moves_that_are_only_advised_are_said_when_they_add_up():
+    _, p = made(0.5)
+    decisions = run(Balancer(Loop("x", 1.0, Sign(0.02), p), mode="advise"), [2.0] * 7)
+    assert [d.moves[0].said for d in decisions] == [False, False, True, False, False, True, False]  # .06 and .12 of .5
+    assert {(d.moves[0].before, round(d.moves[0].after, 6)) for d in decisions} == {(0.5, 0.52)}
+    _, rest = made(0.0)
+    decisions = run(Balancer(Loop("x", 1.0, Sign(0.02), rest), mode="advise"), [2.0] * 16)
+    said = [d.moves[0].said for d in decisions]
+    assert all(said[:9]) and sum(said[9:]) == 3  # each by a tenth of what they add up to
+
+
 def test_rules_are_asked_at_every_tick_and_heard():
     def loud(history):
         finding = Finding("loud", Severity.WARNING, "x is high", (), ("lower x",))

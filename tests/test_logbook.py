@@ -12,6 +12,7 @@ from equipoise.actuators import Actuator
 from equipoise.errors import InputError
 from equipoise.logs.judge import judge
 from equipoise.monitor import Monitor
+from equipoise.report import page, page_record
 
 
 def made(folder, **settings):
@@ -51,6 +52,13 @@ def test_diagnose_reads_it_and_comes_to_the_same_verdict(tmp_path):
     assert judged.history.facts["anchored"] and judged.history.share == 0.8
     assert [one.name for one in judged.verdict.findings] == [one.name for one in monitor.verdict.findings]
     assert "anchor-lost" in {one.name for one in judged.verdict.findings}
+
+
+def test_its_page_has_verdict_readings_and_moves(tmp_path):
+    stepped(made(tmp_path, total=400_000), 40, 10_000).finish()
+    assert page_record.read(tmp_path).complete
+    text = page.write([tmp_path]).read_text()
+    assert "is far ahead of the generator" in text and "sign_real is 1 and 0.6 is aimed at" in text and "400" in text
 
 
 def test_one_that_goes_on_continues_where_its_state_was_kept(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from equipoise.actuators import Turnable
+from equipoise.actuators import Moved, Turnable
 from equipoise.controllers import Controller
 from equipoise.diagnosis import History, Rule, Verdict, diagnose
 from equipoise.errors import InputError
@@ -98,6 +98,7 @@ class Loop:
         self.told: float | None = None  # the position that was last worth a line in the terminal
         self.exhausted = 0  # the direction in which the actuator was last found at its limit
         self.turned = self.actuators()[0].name  # which of several it moved last
+        self.withheld = 0.0  # by how much all moves that were not made would have moved it
 
     def actuators(self) -> Sequence[Turnable]:
         """The one it turns, or those that hand over to each other."""
@@ -137,7 +138,7 @@ class Loop:
             self.exhausted, why = way, f"{why}, but there is nothing left to give"
         else:
             self.exhausted, handed = 0, self._handing_over(moved.name, move)
-        said = self._telling(moved.before, moved.after) or bool(handed)
+        said = self._telling(moved, act) or bool(handed)
         return [Move(kimg, self.name, *moved, why + handed, act, said)]
 
     def _handing_over(self, name: str, move: float) -> str:
@@ -148,25 +149,31 @@ class Loop:
         self.told = None
         return f"; {last} {'has nothing left to give' if move > 0 else 'is back where it began'}, so {name} goes on"
 
-    def _telling(self, before: float, after: float) -> bool:
-        """Whether a position is a tenth away from the last one told, or an end of the way."""
-        self.told = before if self.told is None else self.told
-        if before != after and abs(after - self.told) < 0.1 * max(abs(self.told), abs(after)):
+    def _telling(self, moved: Moved, act: bool) -> bool:
+        """Whether a position is a tenth away from the last one told, or an end of the way.
+
+        Where nothing is turned, what all moves withheld so far add up to is held against the position.
+        """
+        self.withheld += 0.0 if act else moved.after - moved.before
+        now, start, size = (moved.after, moved.before, 0.0) if act else (self.withheld, 0.0, abs(moved.before))
+        self.told = start if self.told is None else self.told
+        if moved.before != moved.after and abs(now - self.told) < 0.1 * max(abs(self.told), abs(now), size):
             return False
-        self.told = after
+        self.told = now
         return True
 
     def state_dict(self) -> dict[str, Any]:
         """Memory as plain data; the position is the actuator's own."""
         return {"state": self.state, "last": self.last, "target": self.target, "frozen": self.frozen,
-                "exhausted": self.exhausted, "told": self.told, "turned": self.turned}  # fmt: skip
+                "exhausted": self.exhausted, "told": self.told, "turned": self.turned,
+                "withheld": self.withheld}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.state = _tuples(state["state"])
         self.last, self.target, self.frozen = state["last"], float(state["target"]), bool(state["frozen"])
         self.exhausted, self.told = int(state["exhausted"]), state["told"]
-        self.turned = str(state.get("turned", self.turned))
+        self.turned, self.withheld = str(state["turned"]), float(state["withheld"])
 
 
 @dataclass

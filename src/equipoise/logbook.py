@@ -1,6 +1,6 @@
 """The log of a monitored loop: each look and each move a line of `run.jsonl`, as our own runs have them.
 
-`equipoise diagnose FOLDER` reads it.
+`equipoise diagnose`, `report` and `watch` read it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Logbook:
             return
         if self._lines is None:
             self._lines = self._opened(facts)
-        self._lines.event("tick", samples, balance=dict(decision.signals), dials={})
+        total = facts.get("total_kimg")
+        self._lines.event("tick", samples, total_kimg=total, balance=dict(decision.signals), dials={})
         self._lines.moves(decision.moves, samples)
 
     def end(self, decision: Decision, samples: int) -> None:

@@ -78,7 +78,7 @@ class Monitor:
         look: Callable[[], Mapping[str, Any]] | None = None,  # fields for the probes, asked for at ticks
         rules: Sequence[Rule] | None = None,  # None: all
         on_tick: Callable[[Decision], None] | None = None,
-        log: str | Path | None = None,  # a folder for `run.jsonl`: looks and moves, for `equipoise diagnose`
+        log: str | Path | None = None,  # a folder for `run.jsonl`: looks and moves, see `equipoise.logbook`
     ) -> None:
         if not tick_kimg > 0:
             raise InputError(f"tick_kimg={tick_kimg}: the distance of two looks must be above 0 thousand samples")

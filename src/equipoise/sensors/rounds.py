@@ -52,10 +52,8 @@ class Rounds:
             return {}
         trace = self.traces[player]
         distributed.average_(trace.rows)  # rows that were averaged at an earlier look stay as they are
-        told: dict[str, float] = oscillation.function(
-            trace.read().numpy(), self.samples / self.number / 1000, ideal or None
-        )
-        return told
+        told = oscillation.function(trace.read().numpy(), self.samples / self.number / 1000, ideal or None)
+        return {name: float(value) for name, value in told.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on."""

@@ -54,6 +54,33 @@ def two_domains_through_one_network(wiring: Wiring) -> list[nn.Module]:
     return [G, D]
 
 
+class Weakened(Reversed):
+    """A reversal whose strength starts at 0, as in domain adaptation's schedule."""
+
+    strength = 0.0
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -Weakened.strength * gradient
+
+
+@correct
+def two_domains_in_one_batch(wiring: Wiring) -> list[nn.Module]:
+    """The same with one call for both domains, and a reversal that sets in after the first step."""
+    torch.manual_seed(0)
+    G, D = mlp(2, 2), mlp(2, 1)
+    optimiser = adam(nn.ModuleList([G, D]))
+    with wiring(G, D, optimiser, optimiser):
+        for step, source in enumerate(reals()):
+            Weakened.strength = 0.3 * step
+            features = G(torch.cat([source, source.flip(1) - 3])).split(len(source))
+            optimiser.zero_grad()
+            task = (features[0].sum(1) - source.prod(1)).square().mean()
+            (task + d_loss(*(D(Weakened.apply(one)) for one in features))).backward()
+            optimiser.step()
+    return [G, D]
+
+
 @correct
 def gradients_of_pure_functions(wiring: Wiring) -> list[nn.Module]:
     """`torch.func.grad` over the parameters, and the gradients put in place by hand."""

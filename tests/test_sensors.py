@@ -69,6 +69,7 @@ def test_pull_and_agreement_by_hand():
     assert float(agreement(g_turn([1.0, 0.0], [-5.0, 0.0]))) == pytest.approx(-1.0)
     assert float(agreement(g_turn([1.0, 0.0], [0.0, 2.0]))) == pytest.approx(0.0)
     assert float(agreement(g_turn([0.0, 0.0], [0.0, 2.0]))) == 0.0  # no direction: agrees with none
+    assert float(agreement(g_turn([1e-25, 1e-25], [0.0, 2.0]))) == 0.0  # nor has one whose squares are lost
     rows = torch.randn(7, 3, 2, generator=torch.Generator().manual_seed(1))
     cosines = [torch.cosine_similarity(rows[i].flatten(), rows[j].flatten(), 0)
                for i in range(7) for j in range(7) if i != j]  # fmt: skip

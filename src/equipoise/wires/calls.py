@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
 from equipoise.wires.events import Call, Pull, Record
-from equipoise.wires.graphs import notes
+from equipoise.wires.graphs import before, notes
 from equipoise.wires.origins import Origins
 from equipoise.wires.tensors import readable, tensors_in, wrapped
 from equipoise.wires.where import caller
@@ -75,6 +76,9 @@ class Calls:
                 call.mixed = len({self._made(tensor) for tensor in inputs}) > 1
                 call.ranges = {made: _range(parts) for made, parts in _split(call, inputs[0].detach()).items()}
                 self._hook(inputs[0], functools.partial(self._slope, call))
+                for node in before(inputs, lambda note: isinstance(note, Call) and note.of("G")):
+                    if isinstance(node, BackwardCFunction):
+                        self.handles.append(node.register_hook(self._turned))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         self.depth -= 1
@@ -115,6 +119,15 @@ class Calls:
     def _slope(self, call: Call, gradient: Tensor) -> None:
         if self.record.current is not None:
             call.slopes[self.record.current] = gradient.detach().clone()
+
+    def _turned(self, passed: tuple[Tensor | None, ...], came: tuple[Tensor | None, ...]) -> None:
+        """Whether a function of the loop's own between G and D turned the gradient round, or took all of it away."""
+        event = self.record.current
+        with self.mode.quiet():
+            for ours, theirs in zip(passed, came, strict=False):
+                if event is not None and ours is not None and theirs is not None and ours.shape == theirs.shape:
+                    cosine = torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0)
+                    event.reversed |= bool(cosine < -0.999) or bool(theirs.any() and not ours.any())
 
     def _pull(self, call: Call, number: int, output: Tensor, gradient: Tensor) -> None:
         """Remember which way a loss pulls a discriminator's output, for real and generated samples apart."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +27,18 @@ def explore(roots: list[Node], only: tuple[str, ...] = ("",)) -> set[Node]:
             if following is not None and following not in seen:
                 seen.add(following)
                 waiting.append(following)
+    return seen
+
+
+def before(tensors: list[Tensor], end: Callable[[Event], bool]) -> set[Node]:
+    """The nodes behind some tensors, up to those on which a note is written that is an end."""
+    seen: set[Node] = set()
+    waiting = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen and not any(map(end, notes(node))):
+            seen.add(node)
+            waiting += [following for following, _ in node.next_functions if following is not None]
     return seen
 
 

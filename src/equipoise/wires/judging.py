@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Pull, Record, Squashed
 from equipoise.wires.fact import Fact
-from equipoise.wires.players import Side
+from equipoise.wires.players import Side, several
 from equipoise.wires.where import Place
 
 
@@ -98,12 +98,14 @@ def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
 
     Each network of a judge by itself: several discriminators may share an optimiser, as in a cycle.
     """
-    found = [fact for network in judge.networks for fact in _direction(record, side, judge, network)]
-    broken = [fact for fact in found if fact.state == "broken"]
-    if broken:
-        yield from broken
+    told = {network: list(_direction(record, side, judge, network)) for network in judge.networks}
+    found = [fact for facts in told.values() for fact in facts]
+    unclear = [network for network, facts in told.items() if not facts]
+    if any(fact.state == "broken" for fact in found):
+        yield from (fact for fact in found if fact.state == "broken")
     elif found:
-        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}")
+        rest = f"; of {several(unclear)} it cannot be told" if unclear else ""
+        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}{rest}")
     else:
         text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
         yield Fact("direction", side.name, "untold", text)

@@ -62,6 +62,17 @@ def test_the_breadth_falls_with_the_root_of_the_inputs():
     assert beginning.breadth(nn.Linear(9000, 1)) == 0.25 and beginning.breadth(nn.ReLU()) == 1
 
 
+def test_many_latents_are_no_breadth():
+    latents = nn.Sequential(nn.Linear(512, 64, bias=False), nn.ReLU(), nn.Linear(64, 64, bias=False))
+    assert beginning.breadth(latents) < 0.5 and beginning.breadth(latents, "G") == 1
+    assert beginning.breadth(nn.Sequential(nn.Linear(4, 256, bias=False), nn.Linear(256, 4, bias=False)), "G") == (
+        pytest.approx((64 / 130) ** 0.5)  # narrow latents stay as they are: 4 and 256 inputs, as many weights
+    )
+    plant = plant_of()
+    plant.step.networks["G"] = latents
+    assert beginning.within((1.0, 2.0), plant, "G") == (1.0, 2.0)
+
+
 def test_of_length_and_width_the_one_that_asks_for_smaller_steps_counts():
     plant = plant_of(g_widths=[256, 256])
     wide = beginning.breadth(plant.step.networks["G"])

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from equipoise.actuators import Actuator
-from equipoise.autopilot.beginning import DEAD, within
+from equipoise.autopilot.beginning import let_be, within
 from equipoise.autopilot.scale import overstated
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -21,6 +22,7 @@ from equipoise.turn import Role
 BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250 updates of layers of 64: see `within`
 WIDEST = 1000.0  # factor on the rate it began with, either way
 SLOWEST, FASTEST = 0.3, 2.0  # factors on the rate at a look
+LOOKS = 11  # whose median says whether the rate that the run came with is wrong: one look may be a dip
 FADED = 0.02  # below this factor of its schedule the rate has had its time
 
 
@@ -32,6 +34,7 @@ class Governor:
         self.hold: dict[Role, float] = dict.fromkeys(ROLES, 1.0)
         self.slower = self.landing = 1.0  # the same for both players: for good, and towards the end
         self.bands = {role: within(BAND, plant, role) for role in ROLES}
+        self.lenient = {role: let_be(BAND, plant, role) for role in ROLES}  # for the rates that the run came with
         self.rates: dict[Role, Actuator] = {}
         self.own: dict[Role, float] = {}  # the rate that the run came with
         for role in ROLES:
@@ -49,13 +52,14 @@ class Governor:
         """Bring each step that is outside its band to the nearer edge."""
         made = []
         for role, rate in self.rates.items():
-            reading, band = self._reading(history, role, kimg), self.band(role)
-            if reading is None or reading <= 0 or self.plant.dials[f"{role}.lr"].factor <= FADED:
+            reading, band, scheduled = self._reading(history, role, kimg), self.band(role), self._scheduled(role)
+            if reading is None or reading <= 0 or scheduled <= FADED:
+                continue
+            if self._own(role) and not self._settled(history, role, kimg, reading):
+                continue
+            if band[0] <= reading <= band[1]:
                 continue
             wanted = min(max(reading, band[0]), band[1])
-            slack = DEAD if self._own(role) else 1.0
-            if band[0] / slack <= reading <= band[1] * slack:
-                continue
             factor = min(max(wanted / reading, SLOWEST), FASTEST)
             moved = rate.move(math.log(factor), act)
             why = f"since step_{role} is {reading:.3g}, outside {band[0]:.3g} to {band[1]:.3g}"
@@ -68,13 +72,26 @@ class Governor:
         newest = _newest(history, f"step_{role}", kimg)
         return None if newest is None else newest / overstated(self.plant, role)
 
+    def _scheduled(self, role: Role) -> float:
+        """The schedule's factor of this moment."""
+        return self.plant.dials[f"{role}.lr"].factor
+
     def _own(self, role: Role) -> bool:
         """Whether the run has its own rate still, and nothing holds the player back: then the edges are not sharp."""
         return self.rates[role].read() == self.own[role] and self.hold[role] * self.slower * self.landing == 1
 
+    def _settled(self, history: History, role: Role, kimg: float, reading: float) -> bool:
+        """Whether the run's own rate is wrong beyond doubt: now and in the median of the last looks."""
+        points = history.signals.get(f"step_{role}", [])[-LOOKS:]
+        if len(points) < LOOKS:
+            return False
+        least, most = (edge * self._scheduled(role) for edge in self.lenient[role])
+        usual = median(value for _, value in points) / overstated(self.plant, role)
+        return (usual < least and reading < least) or (usual > most and reading > most)
+
     def band(self, role: Role) -> tuple[float, float]:
         """The band of this moment: for this length and width, times the schedule's factor, times what holds it back."""
-        scale = self.plant.dials[f"{role}.lr"].factor * self.hold[role] * self.slower * self.landing
+        scale = self._scheduled(role) * self.hold[role] * self.slower * self.landing
         return self.bands[role][0] * scale, self.bands[role][1] * scale
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250
 WIDEST = 1000.0  # factor on the rate it began with, either way
 SLOWEST, FASTEST = 0.3, 2.0  # factors on the rate at a look
 LOOKS = 11  # whose median says whether the rate that the run came with is wrong: one look may be a dip
+GROSS = 3.0  # beyond what is let be: then one look is enough
 FADED = 0.02  # below this factor of its schedule the rate has had its time
 
 
@@ -55,7 +56,7 @@ class Governor:
             reading, band, scheduled = self._reading(history, role, kimg), self.band(role), self._scheduled(role)
             if reading is None or reading <= 0 or scheduled <= FADED:
                 continue
-            if self._own(role) and not self._settled(history, role, kimg, reading):
+            if self._own(role) and not self._wrong(history, role, reading):
                 continue
             if band[0] <= reading <= band[1]:
                 continue
@@ -80,14 +81,14 @@ class Governor:
         """Whether the run has its own rate still, and nothing holds the player back: then the edges are not sharp."""
         return self.rates[role].read() == self.own[role] and self.hold[role] * self.slower * self.landing == 1
 
-    def _settled(self, history: History, role: Role, kimg: float, reading: float) -> bool:
-        """Whether the run's own rate is wrong beyond doubt: now and in the median of the last looks."""
-        points = history.signals.get(f"step_{role}", [])[-LOOKS:]
-        if len(points) < LOOKS:
-            return False
+    def _wrong(self, history: History, role: Role, reading: float) -> bool:
+        """Whether the run's own rate is wrong beyond doubt: by far, or in the median of the last looks too."""
         least, most = (edge * self._scheduled(role) for edge in self.lenient[role])
+        if not least / GROSS <= reading <= most * GROSS:
+            return True
+        points = history.signals.get(f"step_{role}", [])[-LOOKS:]
         usual = median(value for _, value in points) / overstated(self.plant, role)
-        return (usual < least and reading < least) or (usual > most and reading > most)
+        return len(points) == LOOKS and (max(usual, reading) < least or min(usual, reading) > most)
 
     def band(self, role: Role) -> tuple[float, float]:
         """The band of this moment: for this length and width, times the schedule's factor, times what holds it back."""

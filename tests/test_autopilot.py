@@ -198,8 +198,8 @@ def test_a_step_is_read_without_what_paced_layers_make_of_it():
     assert reading(plant) < reading(plain) / 2
     assert reading(plant) / scale.overstated(plant, "D") == pytest.approx(reading(plain), rel=1e-3)
     held, step = governor.Governor(plant), 0.01 * scale.overstated(plant, "D")
-    assert held.decide(1.0, told(looks=11, step_D=step, step_G=0.01), act=True) == []
-    assert len(held.decide(1.0, told(looks=11, step_D=0.01, step_G=0.01), act=False)) == 1
+    assert held.decide(1.0, told(step_D=step, step_G=0.01), act=True) == []
+    assert len(held.decide(1.0, told(step_D=0.01, step_G=0.01), act=False)) == 1
 
 
 def test_only_layers_that_are_far_off_are_rescaled():
@@ -249,7 +249,7 @@ def test_repeats_that_all_data_have_are_no_copies():
 def test_the_governor_brings_a_step_to_the_edge_of_a_band_that_follows_the_schedule():
     plant = plant_of(lr_d=0.004, decay=True)
     held = governor.Governor(plant)
-    move = held.decide(1.0, told(looks=11, step_D=0.03, step_G=0.01), act=True)
+    move = held.decide(1.0, told(step_D=0.03, step_G=0.01), act=True)
     assert [(m.actuator, m.before, m.after) for m in move] == [("D.lr", pytest.approx(0.004), pytest.approx(0.002))]
     plant.dials["D.lr"].turn(int(0.75 * plant.config.total), plant.config.total)  # half of the decay is over
     assert held.band("D") == pytest.approx((0.004, 0.0075))
@@ -263,16 +263,11 @@ def test_a_rate_of_the_runs_own_is_let_be_near_the_edges():
     plant = plant_of(lr_d=0.004)
     held = governor.Governor(plant)
     near = (0.015 * 1.49, 0.008 / 1.49)
-    assert [held.decide(1.0, told(looks=11, step_D=step), act=True) for step in near] == [[], []]
+    assert [held.decide(1.0, told(step_D=step), act=True) for step in near] == [[], []]
     held.hold["D"] = 0.85  # something is wrong
     assert [len(held.decide(1.0, told(step_D=step), act=False)) for step in near] == [1, 1]
     held.hold["D"] = 1.0
-    dip = told(0.99, looks=10, step_D=0.01)
-    dip.add(1.0, {"step_D": 0.008 / 2})
-    early = told(looks=10, step_D=0.015 * 1.51)
-    assert held.decide(1.0, dip, act=True) == held.decide(1.0, early, act=True) == []
-    assert len(held.decide(1.0, told(step_D=0.015 * 1.51 * 3), act=False)) == 1  # by far: no waiting
-    assert len(held.decide(1.0, told(looks=11, step_D=0.015 * 1.51), act=True)) == 1
+    assert len(held.decide(1.0, told(step_D=0.015 * 1.51), act=True)) == 1
     assert [len(held.decide(1.0, told(step_D=step), act=False)) for step in near] == [1, 1]  # no more its own
     plant.dials["G.lr"].set(2 * plant.dials["G.lr"].base)  # as `rates` does
     assert len(held.decide(1.0, told(step_G=near[0]), act=False)) == 1
@@ -282,14 +277,25 @@ def test_a_rate_of_the_runs_own_is_let_be_near_the_edges():
     assert [len(again.decide(1.0, told(step_D=step), act=False)) for step in near] == [1, 1]
 
 
-def test_above_the_band_a_rate_of_the_runs_own_is_let_be_whatever_the_length():
+def test_in_a_long_run_an_own_rate_is_wrong_above_the_band_of_any_length_and_by_eleven_looks():
     plant = plant_of(updates=18000)
     assert beginning.within((1.0, 2.0), plant, "D") == pytest.approx((0.5, 1.0))
     assert beginning.let_be((1.0, 2.0), plant, "D") == pytest.approx((0.5 / 1.5, 2.0 * 1.5))
+    assert beginning.let_be((1.0, 2.0), plant_of(updates=3000), "D") == pytest.approx(
+        (0.909 / 1.5, 1.817 * 1.5), rel=1e-3
+    )
     held = governor.Governor(plant)
-    assert held.decide(1.0, told(looks=11, step_D=0.015 * 1.49), act=True) == []
+    dip = told(0.99, looks=10, step_D=0.01)
+    dip.add(1.0, {"step_D": 0.004 / 2})
+    over = told(0.99, looks=10, step_D=0.024)
+    over.add(1.0, {"step_D": 0.01})
+    early = told(looks=10, step_D=0.024)
+    below = told(looks=11, step_D=0.015 * 1.49)
+    assert [held.decide(1.0, history, act=True) for history in (dip, over, early, below)] == [[]] * 4
+    assert len(held.decide(1.0, told(step_D=0.015 * 1.51 * 3), act=False)) == 1  # by far: no waiting
     (move,) = held.decide(1.0, told(looks=11, step_D=0.024), act=True)
     assert move.after == pytest.approx(move.before * 7.5 / 24)  # to the edge for this length
+    assert len(held.decide(1.0, told(step_D=0.008), act=True)) == 1  # no more its own
 
 
 def test_moves_of_d_are_halved_while_it_starves_the_generator():

@@ -22,6 +22,7 @@ from equipoise.turn import Role
 
 RATE = (0.012, 0.021)  # of Adam's rate over the weights' rms, for runs of 2,250 updates of layers of 64: see `within`
 DEAD = 1.5  # what lies this far beyond the edge of a band is let be: the edges are not known better
+MEASURED = 0.9  # pace below which a run is much longer than those: from 3,100 updates on
 INPUTS, NARROWEST = 64, 0.25  # inputs of a layer with which the bands were measured, and their least part for more
 LOOSER = 8  # how far below its band the step of a network may lie that is not plain, or has convolutions
 FASTER = 3  # and how far above it that of such a D
@@ -83,12 +84,16 @@ def within(
 
 
 def let_be(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, float]:
-    """Within what a rate that the run came with is let be: beyond the edges by `DEAD`, above whatever the length.
+    """Within what a rate that the run came with is let be: beyond the edges by `DEAD`, in a long run above whatever.
 
-    `pace` is a rule between two lengths, good enough for a rate that has to be given, and no reason to take one away:
-    the healthy grid25, of 10,000 updates, lost .06 by it.
+    `pace` is a guess between two lengths, good enough for a rate that has to be given, and no reason to take one away.
     """
-    return within(band, plant, role)[0] / DEAD, within(band, plant, role, length=False)[1] * DEAD
+    return within(band, plant, role)[0] / DEAD, within(band, plant, role, length=not is_long(plant))[1] * DEAD
+
+
+def is_long(plant: Plant) -> bool:
+    """Whether the run is much longer than those that the bands were measured in, so that its edges are a guess."""
+    return pace(plant.updates) < MEASURED
 
 
 def rates(plant: Plant, act: bool) -> list[Move]:

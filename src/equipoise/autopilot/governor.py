@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from equipoise.actuators import Actuator
-from equipoise.autopilot.beginning import let_be, within
+from equipoise.autopilot.beginning import is_long, let_be, within
 from equipoise.autopilot.scale import overstated
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -22,7 +22,7 @@ from equipoise.turn import Role
 BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250 updates of layers of 64: see `within`
 WIDEST = 1000.0  # factor on the rate it began with, either way
 SLOWEST, FASTEST = 0.3, 2.0  # factors on the rate at a look
-LOOKS = 11  # whose median says whether the rate that the run came with is wrong: one look may be a dip
+LOOKS = 11  # of a long run, whose median says whether the rate that it came with is wrong: one may be a dip
 GROSS = 3.0  # beyond what is let be: then one look is enough
 FADED = 0.02  # below this factor of its schedule the rate has had its time
 
@@ -82,9 +82,10 @@ class Governor:
         return self.rates[role].read() == self.own[role] and self.hold[role] * self.slower * self.landing == 1
 
     def _wrong(self, history: History, role: Role, reading: float) -> bool:
-        """Whether the run's own rate is wrong beyond doubt: by far, or in the median of the last looks too."""
+        """Whether the run's own rate is wrong beyond doubt: in a long run by far, or in the median of looks too."""
         least, most = (edge * self._scheduled(role) for edge in self.lenient[role])
-        if not least / GROSS <= reading <= most * GROSS:
+        far = GROSS if is_long(self.plant) else 1.0
+        if not least / far <= reading <= most * far:
             return True
         points = history.signals.get(f"step_{role}", [])[-LOOKS:]
         usual = median(value for _, value in points) / overstated(self.plant, role)

@@ -130,6 +130,15 @@ def test_a_rate_near_the_edge_is_let_be():
     )
 
 
+def test_in_a_long_run_a_rate_is_brought_to_the_middle():
+    plant = plant_of(lr_g=1.0, lr_d=1e-5, updates=18000)
+    rms = {role: beginning.weights_rms(plant, role) for role in "GD"}
+    beginning.rates(plant, act=True)
+    middle = (0.012 / 2 / 1.5 * 0.021 * 1.5) ** 0.5  # steps of half the size at the lower edge only
+    assert [plant.dials[f"{role}.lr"].base / rms[role] for role in "GD"] == pytest.approx([middle, middle])
+    assert beginning.rates(plant, act=True) == []
+
+
 def test_rms_of_weights_by_hand():
     plant, network = plant_of(), torch.nn.Linear(2, 2)
     with torch.no_grad():

@@ -97,7 +97,10 @@ def is_long(plant: Plant) -> bool:
 
 
 def rates(plant: Plant, act: bool) -> list[Move]:
-    """Adam's learning rates brought into a band relative to the weights; other optimisers are left alone."""
+    """Adam's learning rates brought into a band relative to the weights; other optimisers are left alone.
+
+    To the nearer edge, or in a long run, whose edges are a guess, to the middle of what would have been let be.
+    """
     made = []
     for role in ROLES:
         if not isinstance(plant.step.optimisers[role], Adam):
@@ -107,7 +110,8 @@ def rates(plant: Plant, act: bool) -> list[Move]:
         (low, high), (least, most) = within(RATE, plant, role), let_be(RATE, plant, role)
         if now <= 0 or least <= now <= most:
             continue
-        wanted = dial.base * (low if now < low else high) / now
+        edge = low if now < low else high
+        wanted = dial.base * (math.sqrt(least * most) if is_long(plant) else edge) / now
         why = f"since {now:.3g} of the weights a step is outside {low:.3g} to {high:.3g}"
         made.append(Move(0.0, "autopilot: rates", f"{role}.lr", dial.base, wanted, why, act))
         if act:

@@ -341,6 +341,10 @@ def test_the_chart_has_a_dot_for_each_cell():
     drawn = table.chart(rows, {"ring8": {"whole": 0.80}})
     assert drawn.count('class="seed"') == 3 + 1  # and the legend's
     assert "control: untouched" in drawn and "seed 1: 0.875" in drawn
+    many = [row("healthy", "untouched", 0.8, seed) for seed in range(6)]
+    for number, charted in ((1, False), (2, True)):
+        tried = [row("healthy", "r1", 0.7, seed) for seed in range(number)]
+        assert ("control: r1" in table.chart(many + tried, {"ring8": {"whole": 0.80}})) == charted
 
 
 def test_twins_leave_a_part_out(points):

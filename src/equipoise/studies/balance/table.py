@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
@@ -15,6 +16,7 @@ from equipoise.studies.chart import draw
 from equipoise.studies.statistics import estimate
 
 WELL, FAIRLY = 0.95, 0.90  # shares of the reference
+FEW = 0.2  # of the cells of the arm that was run most: what has less is not charted
 References = Mapping[str, Mapping[str, float]]  # task, data: score of the best static setting
 Shares = dict[tuple[str, str, str], dict[int, float]]  # task, scenario, arm: scores over their reference, by seed
 NOTE = (
@@ -99,9 +101,15 @@ def _reference(row: Row, against: References) -> float:
 
 
 def chart(rows: Sequence[Row], against: References) -> str:
-    """One dot a cell, its share of the reference, by task, kind and arm: an SVG file. Twins are left out here too."""
+    """One dot a cell, its share of the reference, by task, kind and arm: an SVG file.
+
+    Twins are left out here too, and arms that were tried on few of a task's cells are in the table only.
+    """
     found: dict[tuple[str, str, str], dict[int, float]] = {}
-    for (task, scenario, arm), values in shares([row for row in rows if not ARMS[row.arm].without], against).items():
+    many = Counter((row.task, row.arm) for row in rows)
+    most = {task: max(number for (of, _), number in many.items() if of == task) for task, _ in many}
+    shown = [row for row in rows if not ARMS[row.arm].without and many[row.task, row.arm] >= FEW * most[row.task]]
+    for (task, scenario, arm), values in shares(shown, against).items():
         own = found.setdefault((task, SCENARIOS[scenario].kind, arm), {})
         own |= dict(enumerate(values.values(), len(own)))
     lines = [

@@ -84,7 +84,7 @@ def within(
 
 
 def let_be(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, float]:
-    """Within what a rate that the run came with is let be: beyond the edges by `DEAD`, in a long run above whatever.
+    """Within what a run's own rate is let be: beyond the edges by `DEAD`; above, a long run counts as a short one.
 
     `pace` is a guess between two lengths, good enough for a rate that has to be given, and no reason to take one away.
     """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from equipoise import plan, train
 from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, keeper, landing, restart, scale
@@ -369,6 +370,17 @@ def test_weights_changed_from_outside_are_put_back():
     move = guard.decide(3.0, told(3.0, step_D=0.01, step_G=0.01), act=True)[0]
     assert "D's weights moved by 0.17 of their norm, and updates account for 0.16" in move.why
     assert (plant.step.networks["D"][0].weight == kept).all() and (kept != before).any()
+
+
+def test_what_a_checkpoint_gave_is_held_against_weights_on_another_device(monkeypatch):
+    plant, seen = plant_of(), []
+    guard = intact.Intact(plant)
+    monkeypatch.setattr(intact, "_norm", lambda tensors: seen.extend(tensors) or 1.0)  # these have no values
+    with FakeTensorMode():
+        plant.step.networks["D"] = nn.ParameterDict({"weight": torch.empty(3, device="cuda")})
+        guard.kept = {"network.D.weight": torch.empty(3)}  # as files are read
+        guard._moved("D", told(step_D=0.01, step_G=0.01), 1.0)
+    assert len(seen) == 2 and {tensor.device.type for tensor in seen} == {"cuda"}
 
 
 def test_weights_that_suddenly_come_far_for_their_updates_are_put_back():

@@ -7,7 +7,7 @@ from contract import COMPUTING, batches, each, step_of
 from equipoise import build, plan, runs
 from equipoise.data import open_dataset
 from plants import small_recipe
-from small_runs import bits, images_file
+from small_runs import bits, images_file, planned, run
 
 pytestmark = [
     pytest.mark.gpu,
@@ -82,3 +82,13 @@ def test_a_deterministic_run_repeats_bit_by_bit(tmp_path):
         )  # fmt: skip
         runs.begin(plan.resolve(asked, open_dataset(source)), tmp_path / name)
     assert bits(tmp_path / "one") == bits(tmp_path / "two")
+
+
+def test_a_run_that_is_steered_goes_on_from_its_checkpoint_bit_by_bit(tmp_path):
+    settings = ("network.width=4", "batch=8", "r1.gamma=0.1", "r1.every=4")
+    asked = planned(
+        images_file(tmp_path / "data.npz"), settings, recipe="sngan", device="cuda", deterministic=True, balance="act"
+    )
+    run(tmp_path / "whole", asked)
+    run(tmp_path / "parted", asked, [25])
+    assert bits(tmp_path / "whole") == bits(tmp_path / "parted")

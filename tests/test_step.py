@@ -1,6 +1,7 @@
 """One update of one player: against a slow obvious loop, without host reads, and changing what it may and no more."""
 
 import copy
+import gc
 import math
 import types
 
@@ -14,6 +15,7 @@ from equipoise import build
 from equipoise.errors import InputError
 from equipoise.registry import entries
 from equipoise.sensors import Meter
+from equipoise.turn import Turn
 from plants import batch_of, changed, play, small_recipe, small_step, snapshot
 
 R1R2 = {"r1": {"gamma": 0.5}, "r2": {"gamma": 0.25}}
@@ -27,6 +29,21 @@ def family(name, **options):
     if name != "normfree":
         options.setdefault("norm_D", "none")
     return {"name": name, "width": 4, "options": options}
+
+
+# ------------------------------------------------------------------------------------------------ what is kept
+
+
+@pytest.mark.parametrize("rule", [entry.name for entry in entries("rule")])
+def test_no_update_is_kept_once_it_is_over(rule):
+    """A hook that holds its own tensor keeps it, and the graph behind it, for good; no collector sees that."""
+    step = small_step(rules={rule: {}}, terms={"r1": {"gamma": 0.5}})
+    for number in range(5):
+        step.round(1, lambda number=number: batch_of(step, number))
+    readings = step.meter.read()
+    assert readings["G.pull"].n > 0
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is Turn]
 
 
 # ------------------------------------------------------------------------------------------------ no host reads

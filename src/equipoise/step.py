@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -74,6 +73,9 @@ class Step:
         self.ema, self.powers = ema, powers
         self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
         self._pulled: dict[str, Tensor] = {}  # readings of the gradient at the generator's output, until they are kept
+        self._awaited: tuple[Turn, Sequence[Sensor]] | None = (
+            None  # whose gradient is still to come by, and who reads it
+        )
         self.augmentations = dict(augmentations or {})
         self.rates, self.constraints = dict(rates or {}), dict(constraints or {})
         self.mixed, self.accumulate, self.channels_last = mixed, accumulate, channels_last
@@ -379,12 +381,14 @@ class Step:
         waiting = [sensor for sensor in self.sensors[turn.role] if sensor.reads("pull")]
         if not waiting or turn.role != "G" or not turn["fake"].requires_grad:
             return
-
-        turn["fake"].register_hook(partial(self._read_pull, turn, waiting))
+        # kept here and not by the hook: a hook that holds its own tensor is never freed, nor is the graph behind it
+        self._awaited = turn, waiting
+        turn["fake"].register_hook(self._read_pull)
 
     @torch.no_grad()
-    def _read_pull(self, turn: Turn, waiting: Sequence[Sensor], gradient: Tensor) -> None:
-        if "pull" not in turn:  # a rule may come by twice
+    def _read_pull(self, gradient: Tensor) -> None:
+        if self._awaited is not None:  # a rule may come by twice
+            (turn, waiting), self._awaited = self._awaited, None
             turn.add(pull=gradient.detach() * (len(gradient) * self.accumulate))
             self._pulled = {sensor.name: sensor(turn).mean().reshape(1) for sensor in waiting}
 

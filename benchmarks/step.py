@@ -117,7 +117,8 @@ def sensing_alone(recipe: Recipe, pair: tuple[nn.Module, nn.Module], images: Ten
             step._observe(turns[role], values[role])
         if waiting:
             fields.pop("pull", None)
-            step._read_pull(turns["G"], waiting, gradient)
+            step._awaited = turns["G"], waiting
+            step._read_pull(gradient)
         for role in ROLES:
             step._record(role, ok, [])
 

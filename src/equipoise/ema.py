@@ -60,8 +60,9 @@ class EMA:
         average, live = [list(side) for side in zip(*self._pairs, strict=True)]
         torch._foreach_mul_(average, decay)
         torch._foreach_add_(average, torch._foreach_mul(live, 1 - decay))
+        moved = ok > 0
         for averaged, own in self._buffers:
-            averaged.copy_(torch.where(ok > 0, own, averaged))
+            averaged.copy_(torch.where(moved, own, averaged))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The clock; the averaged weights are a network of their own."""

@@ -226,8 +226,11 @@ class Step:
     @torch.no_grad()
     def restore(self, buffers: list[Tensor], ok: Tensor | None = None) -> None:
         """Put the guarded buffers back to what they were, unless `ok` is 1."""
-        for buffer, old in zip(self._buffers, buffers, strict=True):
-            buffer.copy_(old if ok is None else torch.where(ok > 0, buffer, old))
+        if ok is not None:
+            moved = ok > 0
+            buffers = [torch.where(moved, new, old) for new, old in zip(self._buffers, buffers, strict=True)]
+        if buffers:
+            torch._foreach_copy_(self._buffers, buffers)
 
     def _begin(self, role: Role, images: Tensor, labels: Tensor | None) -> Pending:
         latents = torch.randn(len(images), self.latent_dim, device=self.device, dtype=self._dtype)

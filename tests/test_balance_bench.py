@@ -158,7 +158,13 @@ def test_scenarios_change_what_they_say():
 
 
 def test_a_kind_stands_for_its_scenarios():
-    assert named(["disturbed", "healthy", "G is shaken", "helthy"]) == ["D forgets", "G is shaken", "healthy", "helthy"]
+    assert named(["disturbed", "healthy", "G is shaken"]) == ["D forgets", "G is shaken", "healthy"]
+
+
+@pytest.mark.parametrize(("given", "meant"), [("mixd", "mixed"), ("helthy", "healthy")])
+def test_names_and_kinds_are_suggested(given, meant):
+    with pytest.raises(InputError, match=f"no kind of them called '{given}'; did you mean {meant}"):
+        named(["healthy", given])
 
 
 def test_blows_change_whom_they_name():
@@ -311,7 +317,7 @@ def test_the_table_counts_by_hand():
              for name, score, moves in (("healthy", 0.77, 4), ("ten D steps", 0.73, 6))]  # fmt: skip
     text = table.table(rows, {"ring8": {"whole": 0.80}})
     assert (
-        "| ring8 | autopilot | 50 / 100 % of 2 |  | 100 / 100 % of 1 |  |  | 0.91 (ten D steps) | +0.037 | 4 |\n"
+        "| ring8 | autopilot | 50 / 100 % of 2 |  | 100 / 100 % of 1 |  |  | 0.91 (ten D steps) | +0.037 | 4 | 1.0 |\n"
         in text
     )
     assert "over the seeds that both have" in text
@@ -321,6 +327,22 @@ def test_the_table_counts_by_hand():
     assert references.best_static([row("healthy", "static", 0.7, seed) for seed in range(5)] + rows) == {
         "ring8": {"whole": {"score": 0.7, "setting": "static", "seeds": 5}}
     }
+
+
+def test_overhead_is_the_median_over_pairs_that_ran():
+    """By hand: 1.2, 1.5, 3 and 2; and no pair of a failure, of an inherited row, or of a cell that one arm lacks."""
+    plain = dict(zip(("healthy", "minimax", "ten D steps", "D forgets"), (10.0, 20.0, 50.0, 16.0), strict=True))
+    steered = dict(zip(plain, (12.0, 30.0, 150.0, 32.0), strict=True)) | {"tiny data": 900.0}
+    rows = [row(name, "autopilot", 0.7, seconds=value) for name, value in steered.items()]
+    rows += [row("copies", arm, 0.7, seconds=value) for arm, value in (("autopilot", 90.0), ("untouched", 0.0))]
+    rows += [row("G is shaken", "untouched", 0.7, seconds=5.0), row("G is shaken", "r1 2", 0.6, seconds=10.0)]
+    rows += [dataclasses.replace(row("G is shaken", "autopilot", 0.0, seconds=1.0), error="lost")]
+    rows += [row(name, "r1", 0.8, seconds=10.0) for name in ("healthy", "ten D steps")]  # both are that healthy run
+    rows += [row(name, "favourites", 0.5, seconds=40.0) for name in plain]  # one run for all four
+    rows += [row(name, "untouched", 0.8, seconds=value) for name, value in plain.items()]
+    text = table.table(rows, {"ring8": {"whole": 0.80, "tiny": 0.80, "copies": 0.80}})
+    found = {line.split(" | ")[1]: line.split(" | ")[-1].rstrip(" |") for line in text.splitlines()[2:-2]}
+    assert found == {"autopilot": "1.8 (1.4 to 2.2)", "untouched": "", "r1": "", "r1 2": "2.0", "favourites": "4.0"}
 
 
 def test_what_a_part_is_worth_is_told_of_the_cells_that_it_moved_in():

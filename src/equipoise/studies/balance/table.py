@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import nan
-from statistics import fmean, median
+from statistics import fmean, median, quantiles
 
 from equipoise.studies import table as tables
 from equipoise.studies.balance.arms import ARMS
@@ -17,12 +17,16 @@ from equipoise.studies.statistics import estimate
 
 WELL, FAIRLY = 0.95, 0.90  # shares of the reference
 FEW = 0.2  # of the cells of the arm that was run most: what has less is not charted
+FEWEST = 4  # pairs of runs whose middle half is told
 References = Mapping[str, Mapping[str, float]]  # task, data: score of the best static setting
 Shares = dict[tuple[str, str, str], dict[int, float]]  # task, scenario, arm: scores over their reference, by seed
 NOTE = (
     "Worst: the lowest of all runs, but for scenarios of report only. Harm: on the control that lost most, the mean "
     "loss against untouched over the seeds that both have, in shares of the reference; below 0 no control lost. "
-    "Moves: the median.\n"
+    "Moves: the median. Overhead: seconds of training as a multiple of untouched's in the same cell, the median over "
+    "the cells that went through under both, and in brackets the middle half of them; runs that were inherited are not "
+    "counted. A clock took the seconds, on machines that did other work too, and often hours lie between the two runs "
+    "of a cell, so that factors below 2 say little.\n"
 )
 
 
@@ -42,7 +46,7 @@ def table(rows: Sequence[Row], against: References) -> str:
     """
     rows = [row for row in rows if not ARMS[row.arm].without]
     found, lines = shares(rows, against), []
-    head = ["task", "arm", *(f"{kind} (95 / 90 %)" for kind in KINDS[:-1]), "worst", "harm", "moves"]
+    head = ["task", "arm", *(f"{kind} (95 / 90 %)" for kind in KINDS[:-1]), "worst", "harm", "moves", "overhead"]
     lines += ["| " + " | ".join(head) + " |", "| --- " * len(head) + "|"]
     arms = list(dict.fromkeys(row.arm for row in rows))
     for task in dict.fromkeys(row.task for row in rows):
@@ -52,7 +56,8 @@ def table(rows: Sequence[Row], against: References) -> str:
                 continue
             cells = [_passed(own, kind) for kind in KINDS[:-1]]
             moves = f"{median(row.moves for row in rows if (row.task, row.arm) == (task, arm)):g}"
-            lines.append("| " + " | ".join([task, arm, *cells, _worst(own), _harm(found, task, arm), moves]) + " |")
+            last = [_worst(own), _harm(found, task, arm), moves, _overhead(rows, task, arm)]
+            lines.append("| " + " | ".join([task, arm, *cells, *last]) + " |")
     return "\n".join(lines) + "\n\n" + NOTE
 
 
@@ -139,6 +144,30 @@ def _harm(found: Shares, task: str, arm: str) -> str:
     gains = [_gain(found, task, name, arm) for name, scenario in SCENARIOS.items() if scenario.kind == "control"]
     losses = [-gain for gain in gains if gain is not None]
     return f"{max(losses):+.3f}" if losses else ""
+
+
+def _overhead(rows: Sequence[Row], task: str, arm: str) -> str:
+    """Seconds over those of untouched in pairs of runs that went through: their median, and the middle half."""
+    own = {row.cell: row.seconds for row in _run(rows) if row.task == task and not row.error}
+    pairs = [(seconds, own.get(replace(cell, arm="untouched"))) for cell, seconds in own.items() if cell.arm == arm]
+    factors = [seconds / plain for seconds, plain in pairs if plain]
+    if arm == "untouched" or not factors:
+        return ""
+    if len(factors) < FEWEST:
+        return f"{median(factors):.1f}"
+    low, middle, high = quantiles(factors, n=4, method="inclusive")
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _run(rows: Sequence[Row]) -> list[Row]:
+    """The rows that a run of their own made, so that no run is timed twice; those inherited from it are left out.
+
+    Which are those a row does not tell, but of one run all have the same seconds, score and moves.
+    """
+    found: dict[tuple[object, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: row.arm != "untouched"):  # from which others inherit
+        found.setdefault((row.task, row.seed, row.seconds, row.score, row.moves), row)
+    return list(found.values())
 
 
 def _gain(found: Shares, task: str, scenario: str, arm: str) -> float | None:

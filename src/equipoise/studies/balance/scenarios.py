@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from equipoise.errors import InputError
 from equipoise.initialise import initialise
+from equipoise.registry import suggest
 
 KINDS = ("repairable", "disturbed", "control", "further", "mixed", "report only")
 MIDWAY = 0.4  # of a run, where it is disturbed
@@ -132,6 +134,10 @@ SCENARIOS = {
 
 
 def named(names: list[str]) -> list[str]:
-    """The scenarios of these names, in which a kind stands for all of its own."""
+    """The scenarios of these names, in which a kind stands for all of its own; an unknown name is an InputError."""
+    for given in names:
+        if given not in SCENARIOS and given not in KINDS:
+            near = suggest(given, [*KINDS, *SCENARIOS])
+            raise InputError(f"there is no scenario and no kind of them called {given!r}{near}")
     found = ([name for name, one in SCENARIOS.items() if one.kind == given] or [given] for given in names)
     return list(dict.fromkeys(name for some in found for name in some))

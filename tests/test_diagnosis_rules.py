@@ -1,6 +1,9 @@
 """Each rule fires on the signature of its failure and is silent on a healthy run."""
 
 import json
+import random
+import statistics
+import sys
 
 import pytest
 
@@ -309,3 +312,31 @@ def test_an_adversarial_loss_that_has_nearly_all_of_the_gradient_is_noted():
     for share, noted in ((0.97, True), (0.6, False)):
         found = diagnose(history({"adversarial_share": share, "reconstruction": (1.0, 0.5)}, anchored=True)).findings
         assert [(one.name, one.severity) for one in found] == [("anchor-lost", Severity.NOTE)] * noted
+
+
+@pytest.mark.parametrize("pick", [min, max])
+@pytest.mark.parametrize("looks", [1, 2, 3, 9])
+def test_the_best_is_that_of_a_running_median_of_three(looks, pick):
+    for seed in range(5):
+        values = [random.Random(seed * 100 + look).random() for look in range(looks)]
+        slow = [statistics.median(values[max(0, look - 1) : look + 2]) for look in range(looks)]
+        at = slow.index(pick(slow))
+        told = History({"energy": [(2.0 * look, value) for look, value in enumerate(values)]})
+        assert told.best("energy", pick) == (2.0 * at, slow[at])
+
+
+def test_a_look_late_in_a_long_run_costs_little_more_than_an_early_one():
+    """All that was seen is gone through at every look, so that a call for each of it adds up to hours."""
+
+    def calls(looks):
+        long, made = History(facts={"total_kimg": 4.0 * looks, "loss": "non-saturating"}), []
+        for look in range(looks):
+            long.add(4.0 * (look + 1), {k: v[1] if isinstance(v, tuple) else v for k, v in HEALTHY.items()})
+        sys.setprofile(lambda frame, event, argument: made.append(event) if event == "call" else None)
+        try:
+            diagnose(long)
+        finally:
+            sys.setprofile(None)
+        return len(made)
+
+    assert (calls(1000) - calls(100)) / 900 < 30  # a look; it was 56

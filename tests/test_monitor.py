@@ -1,9 +1,11 @@
 """The monitor reads any loop: normalised signals, several discriminators, shares of gradients; it disturbs nothing."""
 
 import functools
+import gc
 import itertools
 import json
 import math
+import weakref
 from pathlib import Path
 
 import pytest
@@ -263,6 +265,55 @@ def test_stopped_and_restored_it_goes_on_as_if_it_had_not_been():
     second.load_state_dict(first.state_dict())
     fed(second, range(15, 40))
     assert seen == whole and second.balancer.history.signals["win_rate"]
+
+
+def test_what_a_checkpoint_gave_goes_on_where_the_loops_tensors_are():
+    """Checkpoints are read to the CPU: left there, each reading would wait for the device, and ranks could not meet.
+
+    The other device holds no values, so that taking one from it to the CPU fails.
+    """
+
+    def fed(monitor, device):
+        output = torch.zeros(4, 3, device=device, requires_grad=True)
+        monitor.observe("D", real_logits=torch.ones(4, device=device), fake_logits=torch.zeros(4, device=device))
+        monitor.observe("G", fake_logits=torch.zeros(4, device=device), output=output)
+        output.sum().backward()
+
+    first, second = Monitor(loss="hinge"), Monitor(loss="hinge")
+    fed(first, "cpu")
+    first.rounds.step(4)
+    second.load_state_dict(first.state_dict())
+    fed(second, "meta")
+    second.rounds.step(4)
+    trace = second.rounds.traces["D"]
+    lies = [meter.moments for meter in second.meters.values()] + list(trace.state_dict().values())
+    assert len(lies) == 5 and {tensor.device.type for tensor in lies} == {"meta"}
+
+
+def test_nothing_of_a_step_outlives_it():
+    """A hook that holds its own tensor keeps it, and the graph behind it, for good; no collector sees that."""
+    monitor, kept = Monitor(loss="hinge", anchored=True), []
+    for _ in range(3):
+        latents = torch.randn(4, 3, requires_grad=True)
+        output = 2 * latents
+        parts = {"adversarial": output.sum(), "reconstruction": output.square().sum()}
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=output.detach()[:, 0])
+        monitor.observe("G", fake_logits=output[:, 0], output=output, **parts)
+        sum(parts.values()).backward()
+        assert monitor._signals()["pull"] > 0
+        monitor.step(4)
+        kept += [weakref.ref(output), weakref.ref(latents)]
+    del latents, output, parts
+    gc.collect()
+    assert [one() for one in kept] == [None] * 6
+
+
+def test_an_optimiser_followed_twice_is_read_once():
+    """As where a trainer sets up anew at every epoch: hooks would pile up."""
+    optimiser, monitor = torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=1.0), Monitor()
+    for _ in range(3):
+        monitor.follow("D", optimiser)
+    assert len(optimiser._optimizer_step_pre_hooks) == len(optimiser._optimizer_step_post_hooks) == 1
 
 
 def test_values_that_are_not_finite_are_counted_and_not_averaged():

@@ -1,5 +1,6 @@
 """The loop: a run stopped anywhere and resumed ends in the same bits; sensors change none of them."""
 
+import collections
 import dataclasses
 import json
 import math
@@ -10,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import equipoise
 from equipoise import checkpoint, runs, ticks, train
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.report.console import ProgressLine
+from equipoise.schedules import Dial
 from equipoise.step import Step
 from small_runs import TINY, after, bits, images_file, journal, planned, run, strict, ticks_of
 
@@ -102,6 +105,71 @@ def test_watching_changes_no_bit_of_the_networks(what, tmp_path):
     told = [set().union(*(line["balance"] for line in lines)) for lines in looked]
     wanted = {"diversity", "precision", "slope_fake", "spectrum_G", "pull"}
     assert wanted <= told[0] and not wanted & told[1]
+
+
+class Reads(TorchDispatchMode):
+    """Counts what would wait for a device: values that the host reads, and shapes that depend on values."""
+
+    WAITING = ("_local_scalar_dense", "equal", "nonzero", "masked_select", "_unique2", "unique_consecutive")
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.found, self.where = collections.Counter(), "ticks"
+        for name in ("tolist", "numpy", "cpu"):  # which do not pass by here on a CPU
+            monkeypatch.setattr(Tensor, name, self.noted(getattr(Tensor, name)))
+
+    def noted(self, function):
+        def noting(*args, **settings):
+            self.found[self.where] += 1
+            return function(*args, **settings)
+
+        return noting
+
+    def during(self, function):
+        """The function, whose reads are counted apart."""
+
+        def counted(*args):
+            self.where = "updates"
+            try:
+                return function(*args)
+            finally:
+                self.where = "ticks"
+
+        return counted
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        masks = name in ("index", "index_put_") and any(i is not None and i.dtype == torch.bool for i in args[1])
+        self.found[self.where] += name in self.WAITING or masks
+        return function(*args, **(kwargs or {}))
+
+
+def reads_of(monkeypatch, tmp_path, **request):
+    """How often the host reads: in the updates of a run with the schedules before them, and at its ticks."""
+    asked = planned(images_file(tmp_path / "images.npz"), (*TINY, "r1.gamma=1.0", "r1.every=2"), **request)
+    reads = Reads(monkeypatch)
+    monkeypatch.setattr(train, "both_move", reads.during(train.both_move))
+    monkeypatch.setattr(Dial, "turn", reads.during(Dial.turn))
+    with reads:
+        train.train(asked.config, asked.dataset)
+    return reads.found
+
+
+@pytest.mark.parametrize("balance", ["watch", "act"])
+def test_the_host_reads_at_ticks_and_never_in_between(balance, monkeypatch, tmp_path):
+    found = reads_of(monkeypatch, tmp_path, balance=balance, kimg=0.2)  # 25 updates, 4 ticks
+    assert found["updates"] == 0 and found["ticks"] > 4
+
+
+@pytest.mark.parametrize(
+    "read", [float, lambda x: bool(x.sum() > 0), lambda x: x.tolist(), lambda x: x.cpu(), lambda x: x[x > 0]]
+)
+def test_a_read_in_an_update_would_be_noticed(read, monkeypatch, tmp_path):
+    observe = Step._observe
+    monkeypatch.setattr(
+        Step, "_observe", lambda self, turn, values: (read(values["loss"].detach()[:1]), observe(self, turn, values))
+    )
+    assert reads_of(monkeypatch, tmp_path, kimg=0.016)["updates"] == 4  # both players, twice
 
 
 def test_the_clock_counts_real_images_and_ticks_begin_densely(tmp_path):

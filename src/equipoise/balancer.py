@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from equipoise.actuators import Moved, Turnable
@@ -258,7 +258,9 @@ class Balancer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, as plain data."""
-        return {"history": asdict(self.history), "steering": self.memory()}
+        stores = {"signals": self.history.signals, "dials": self.history.dials}  # points stay as they are: no deep copy
+        kept: dict[str, Any] = {key: {n: list(points) for n, points in store.items()} for key, store in stores.items()}
+        return {"history": kept | {"facts": dict(self.history.facts)}, "steering": self.memory()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""

@@ -105,6 +105,7 @@ class Monitor:
         self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
         self._names = {name for one in self._sensors for name in parameters(one.function)}  # fields that are read
         self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
+        self._loaded: set[str] = set()  # players whose meter came from a checkpoint, which is read to the CPU
         self._optimisers: dict[str, Any] = {}
         self._begun: list[Move] | None = None  # what those who steer set before the first update; None: not yet
         self.first: float | None = None  # what held G when the discriminator came in
@@ -158,6 +159,8 @@ class Monitor:
                 f"follow({player!r}, ...): this optimiser is followed as {other!r} already, and moves both at once, so "
                 "that neither's steps can be told: give each player an optimiser of its own, or follow neither"
             )
+        if self._optimisers.get(player) is optimiser:
+            return  # as where a trainer sets up anew: hooks would pile up
         self._optimisers[player] = optimiser
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         before: list[Tensor] = []
@@ -218,9 +221,15 @@ class Monitor:
             meter.add({name: value.to(meter.moments.device) for name, value in group.items()})
 
     def _meter(self, player: str, device: torch.device) -> Meter:
-        if player not in self.meters:
+        """A player's meter, where its first values lie, and after a checkpoint was read where the next ones do."""
+        loaded = player in self._loaded
+        if player not in self.meters or (loaded and self.meters[player].moments.device != device):
             own = [_short(one) for one in self._sensors if one.role == role_of(player)]
-            self.meters[player] = Meter([*dict.fromkeys([*OWN, *own])], device)
+            made = Meter([*dict.fromkeys([*OWN, *own])], device)
+            if loaded:
+                made.load_state_dict(self.meters[player].state_dict())
+            self.meters[player] = made
+        self._loaded.discard(player)
         return self.meters[player]
 
     # ------------------------------------------------------------------------------------------------ once per tick
@@ -352,6 +361,7 @@ class Monitor:
         for player, moments in state["meters"].items():
             meter = self._meter(player, moments.device)
             meter.load_state_dict({"moments": moments.to(meter.moments.device)})
+        self._loaded = set(state["meters"])
         self.rounds.load_state_dict(state["rounds"])
         self.balancer.load_state_dict(state["balancer"])
 

@@ -83,7 +83,7 @@ class History:
         points = self.signals.get(name, [])
         if not points:
             return math.nan, math.nan
-        values = [median(v for _, v in points[max(0, i - 1) : i + 2]) for i in range(len(points))]
+        values = _smoothed([value for _, value in points])
         at = values.index(pick(values))
         return points[at][0], values[at]
 
@@ -98,7 +98,7 @@ class History:
 
     def persists(self, name: str, holds: Callable[[float], bool], looks: int = 3) -> bool:
         """Whether a condition has held at each of the last `looks` looks, and there are as many."""
-        last = self.values(name)[-looks:]
+        last = [value for _, value in self.signals.get(name, [])[-looks:]]
         return len(last) == looks and all(map(holds, last))
 
     def share_of_looks(self, name: str, holds: Callable[[float], bool], window: float = 0.3) -> float:
@@ -115,6 +115,14 @@ def median(values: Iterable[float]) -> float:
     """The median; nan of nothing."""
     found = list(values)
     return statistics.median(found) if found else math.nan
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """A running median of three; at either end the median of what is there. Called at every look, on all looks."""
+    if len(values) < 3:
+        return [median(values)] * len(values)
+    inner = [sorted(three)[1] for three in zip(values, values[1:], values[2:], strict=False)]
+    return [median(values[:2]), *inner, median(values[-2:])]
 
 
 def _looks(points: Sequence[Point], window: float) -> int:

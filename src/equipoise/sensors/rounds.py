@@ -31,6 +31,8 @@ class Rounds:
             return
         if role == "D" and player not in self.traces:
             self.traces[player] = Trace(loss.device)
+        elif role == "D" and self.traces[player].rows.device != loss.device:
+            self.traces[player].to(loss.device)  # it came from a checkpoint, which is read to the CPU
         for name, trace in self.traces.items():
             if role == "G" or name == player:
                 trace.see(role, loss, fake_score)

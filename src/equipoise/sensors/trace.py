@@ -35,6 +35,10 @@ class Trace:
         self.rows.index_copy_(0, (self.rounds % LENGTH).reshape(1), self.now[None])
         self.rounds += 1
 
+    def to(self, device: torch.device) -> None:
+        """Go on on another device."""
+        self.rows, self.now, self.rounds = (kept.to(device) for kept in (self.rows, self.now, self.rounds))
+
     def read(self) -> Tensor:
         """The rounds in order, the oldest first, `[n, 3]` on the host; nothing is cleared."""
         rounds = int(self.rounds)

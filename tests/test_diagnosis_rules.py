@@ -302,6 +302,26 @@ def test_samples_that_have_not_spread_yet_are_no_collapse(total, looks, alarm):
     assert ("collapse" in names(diagnose(begun))) == alarm
 
 
+@pytest.mark.parametrize(
+    ("diversity", "found"),
+    [
+        ((0.05, 0.4), False),  # a generator that has just begun: its first samples are all alike
+        ((0.3, 0.36), True),  # too little a rise
+        (0.1, True),
+        (0.0, True),
+        ([0.6] * 6 + [0.1 + 0.03 * n for n in range(LOOKS - 6)], True),  # it had been more diverse before
+    ],
+)
+def test_samples_that_spread_still_are_no_collapse(diversity, found):
+    """Nor do they make a discriminator that is ahead a fault."""
+    told = diagnose(history({"loss_D": 0.4, "diversity": diversity, "energy": (0.5, 0.02)}))
+    assert names(told, Severity.WARNING) == ({"collapse", "discriminator-overpowers"} if found else set())
+    short = History(facts={"total_kimg": 2.56})
+    for look in range(4):  # ten updates of 64 between
+        short.add(0.64 * (look + 1), {"diversity": history({"x": diversity}).values("x")[6 * look + 1]})
+    assert ("collapse" in names(diagnose(short))) == found
+
+
 def test_swings_are_no_more_than_a_note_where_another_loss_holds_g():
     for anchored, severity in ((True, Severity.NOTE), (False, Severity.WARNING)):
         found = diagnose(history({"swing": 0.8, "swing_size": 0.5}, anchored=anchored)).findings

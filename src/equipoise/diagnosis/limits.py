@@ -23,6 +23,7 @@ FAR = Limit(0.15, TRIED)  # energy: samples are far from the data
 NEAR = Limit(0.05, TRIED)  # energy: they are close
 STRAY = Limit(0.4, RING)  # precision below, late: most samples lie where there are no data
 NARROW = Limit(0.7, TRIED)  # diversity below: modes are missing
+SPREADS = Limit(1.3, CHOSEN)  # diversity over that of the middle third of the looks: samples are still spreading
 COLLAPSED = Limit(0.4, TRIED)  # diversity below: hardly any is left
 FULL = (Limit(0.8, TRIED), Limit(1.25, TRIED))  # diversity of samples that are well spread
 LOST = Limit(0.5, CHOSEN)  # coverage or recall below this share of its own best

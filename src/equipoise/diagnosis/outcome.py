@@ -6,8 +6,8 @@ import math
 
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NARROW, NEAR, Limit
-from equipoise.diagnosis.signs import DISTANCES, harm, held, some, stray, stuck, worse
+from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, Limit
+from equipoise.diagnosis.signs import DISTANCES, harm, held, narrow, some, stray, stuck, worse
 from equipoise.registry import entries
 
 CAUSES = ("discriminator-overpowers", "discriminator-blind", "discriminator-memorises", "oscillation",
@@ -18,20 +18,20 @@ FEWEST = 5  # looks before a run is called healthy or at its end
 
 @finding("collapse", claim="samples are far less diverse than the data, or lose what they covered", treats="GC")
 def collapse(history: History) -> Finding | None:
-    """Diversity well below the data's, or coverage or recall at half of its own best."""
-    narrow = held(history, "diversity", "below", NARROW)
+    """Diversity well below the data's and not rising, or coverage or recall at half of its own best."""
+    few = narrow(history)
     lost = some(*(_fallen(history, name) for name in ("coverage", "recall", "diversity")))
-    if narrow is None and not lost:
+    if few is None and not lost:
         return None
-    gone = held(history, "diversity", "below", COLLAPSED)
+    gone = few and held(history, "diversity", "below", COLLAPSED)
     looks, share = len(history.signals.get("diversity", [])), history.share
     if not lost and (looks < 2 * FEWEST if share is None else share < 0.2):
         return None  # samples spread in the course of the first updates
     return Finding(
         "collapse",
-        Severity.ALARM if gone or (narrow and lost) else Severity.WARNING,
+        Severity.ALARM if gone or (few and lost) else Severity.WARNING,
         "the generator makes hardly more than one thing" if gone else "the generator leaves out part of the data",
-        some(narrow, *lost),
+        some(few, *lost),
         (
             "go back to a snapshot from before it began" if lost else "start anew: what was never covered seldom comes",
             "pair real and generated samples (loss=rpgan with r1 and r2), or pack them (packing)",

@@ -6,7 +6,7 @@ import math
 
 from equipoise.diagnosis import Evidence, evidence
 from equipoise.diagnosis.history import History, median
-from equipoise.diagnosis.limits import FAR, NARROW, STRAY, WORSE, Limit
+from equipoise.diagnosis.limits import FAR, NARROW, SPREADS, STRAY, WORSE, Limit
 
 OUTCOMES = ("energy", "frechet", "diversity", "coverage", "recall")  # they see the samples; logits do not
 DISTANCES = ("frechet", "energy")  # of samples to real ones, the better known first
@@ -47,7 +47,7 @@ def harm(history: History) -> tuple[Evidence, ...]:
     found = [
         stuck(history),
         stray(history),
-        held(history, "diversity", "below", NARROW),
+        narrow(history),
         *(worse(history, name) for name in DISTANCES),
     ]
     return tuple(one for one in found if one is not None)
@@ -64,6 +64,24 @@ def stuck(history: History) -> Evidence | None:
         return None
     earlier = median(value for _, value in points[len(points) // 3 : len(points) * 2 // 3])
     return found if (share is not None and share >= LATE) or found.value > 0.7 * earlier else None
+
+
+def narrow(history: History) -> Evidence | None:
+    """Samples are far less diverse than the data, and are not about to spread."""
+    return None if spreading(history) else held(history, "diversity", "below", NARROW)
+
+
+def spreading(history: History) -> bool:
+    """Whether samples are as diverse as they ever were, and a third more than in the middle third of what is recorded.
+
+    So begins a generator whose first samples are all alike; one that collapsed had been more diverse before.
+    """
+    values = history.values("diversity")
+    third = len(values) // 3
+    if not third:
+        return False
+    earlier, latest = median(values[third : 2 * third]), median(values[-third:])
+    return latest > SPREADS.value * earlier and max(values[-min(3, third) :]) == max(values)
 
 
 def stray(history: History) -> Evidence | None:

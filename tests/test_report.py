@@ -61,6 +61,8 @@ def test_going_on_drops_what_comes_again_and_half_a_line(tmp_path):
     with (tmp_path / "run.jsonl").open("a") as file:
         file.write('{"event": "tick", "kimg": 1.0, "read')
     journal = Journal(tmp_path, 3000)
+    assert [kimg for kimg, _, _ in journal.past()] == [0.0, 1.0, 2.0, 3.0]
+    assert all(signals == {"win_rate": 0.75, "gap": None} for _, signals, _ in journal.past())
     journal.tick(tick(4000, 4))
     journal.close()
     assert [line["tick"] for line in lines(tmp_path)] == [0, 1, 2, 3, 4]

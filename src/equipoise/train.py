@@ -99,7 +99,7 @@ def loop(
     if out is not None and resume is None:
         describe(out, config, dataset, grid)
     journal = Journal(out, samples) if out is not None else None
-    for kimg, signals, values in journal.past if journal is not None else ():
+    for kimg, signals, values in journal.past() if journal is not None else ():
         balancer.history.add(kimg, signals, values)
     ticks.note(balancer.begin() if resume is None else [], samples, journal, ear)
     began, last_time, last_samples, interrupted = time.monotonic() - seconds, time.monotonic(), samples, False

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,17 @@ class Lines:
 
     def __init__(self, run: Path, samples: int = 0) -> None:
         self.path = run / "run.jsonl"
-        self.past: list[Past] = []  # the ticks that were written before
         if self.path.exists():
             lines = [line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples]
             atomic_write(self.path, "".join(lines))
-            ticks = [record for record in map(json.loads, lines) if record["event"] == "tick"]
-            self.past = [(record["kimg"], record["balance"], record["dials"]) for record in ticks]
         self.file = self.path.open("a", encoding="utf-8")
+
+    def past(self) -> Iterator[Past]:
+        """The ticks written so far, read from the file one by one: a long run's are not held twice."""
+        with self.path.open(encoding="utf-8") as file:
+            for record in map(json.loads, file):
+                if record["event"] == "tick":
+                    yield record["kimg"], record["balance"], record["dials"]
 
     def event(self, kind: str, samples: int, **facts: Any) -> None:
         """Record something that happened."""

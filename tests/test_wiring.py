@@ -26,9 +26,11 @@ from loops_common import BATCH, Broken, Loop, adam, d_loss, g_loss, noise, playe
 from loops_correct import CORRECT as USUAL
 from loops_correct_more import CORRECT as STRANGE
 from loops_correct_odd import CORRECT as ODD
+from loops_pairs import BROKEN as FAULTY
+from loops_pairs import CORRECT as WHOLE
 from plants import batch_of, small_step
 
-BROKEN, CORRECT = FIRST | REPORTED | LATER | LAST, USUAL | STRANGE | ODD
+BROKEN, CORRECT = FIRST | REPORTED | LATER | LAST | FAULTY, USUAL | STRANGE | ODD | WHOLE
 PLAIN = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
     "two_discriminators", "shared_backbone", "relativistic_and_matching_features",

@@ -29,6 +29,7 @@ class Calls:
     def __init__(self, record: Record, mode: Origins) -> None:
         self.record, self.mode = record, mode
         self.running: Call | None = None
+        self.seen: dict[bool, tuple[float, float]] = {}  # ranges of what went into it, by generated or not
         self.depth = 0
         self.handles: list[Any] = []
         self.names = {
@@ -54,7 +55,7 @@ class Calls:
         if self.depth > 1 or self.record.current is not None:  # or a checkpoint that is computed anew within a backward
             return
         with self.mode.quiet():
-            self.mode.inside = True
+            self.mode.inside, self.seen = True, {}
             given = [tensor for tensor in tensors_in([args, kwargs]) if tensor.is_floating_point()]
             if any(map(wrapped, given)):
                 return  # part of a transform of torch.func's, of which only the result can be followed
@@ -69,12 +70,16 @@ class Calls:
                 asleep=[n for n, m in module.named_modules() if restless(m) and not m.training],
                 inputs=self.mode.origin(given),
                 storages=frozenset(tensor.untyped_storage().data_ptr() for tensor in inputs if tensor.numel()),
+                drawn=any(tensor in self.mode.noise for tensor in inputs),
+                sums=frozenset(float(tensor.detach().double().sum()) for tensor in inputs),
                 rows=next((self.mode.rows[tensor] for tensor in inputs if tensor in self.mode.rows), ()),
             )
             self.running = self.record.add(call)
             if call.of("D") and inputs:
                 call.mixed = len({self._made(tensor) for tensor in inputs}) > 1
                 call.ranges = {made: _range(parts) for made, parts in _split(call, inputs[0].detach()).items()}
+                if call.mixed and not call.rows and len({tensor.shape for tensor in inputs}) == 1:
+                    self.seen = {self._made(tensor): _range(tensor.detach()) for tensor in inputs}
                 self._hook(inputs[0], functools.partial(self._slope, call))
                 for node in before(inputs, lambda note: isinstance(note, Call) and note.of("G")):
                     if isinstance(node, BackwardCFunction):
@@ -90,13 +95,17 @@ class Calls:
             return
         with self.mode.quiet():
             outputs = [tensor for tensor in tensors_in(result) if readable(tensor)]
+            kinds = self._kinds(call, outputs)
+            call.ranges = self.seen or call.ranges if kinds else call.ranges
             self.mode.mark(outputs, call)
-            for number, tensor in enumerate(outputs):
+            for place, tensor in enumerate(outputs):
+                made = kinds[place] if kinds else None
+                number = kinds[:place].count(made) if kinds else place
                 if tensor.grad_fn is not None:
                     notes(tensor.grad_fn).append(call)
                     call.bound = call.bound or BOUNDS.get(tensor.grad_fn.name().rstrip("0123456789"))
                 if call.of("D"):
-                    self._hook(tensor, functools.partial(self._pull, call, number, tensor.detach().clone()))
+                    self._hook(tensor, functools.partial(self._pull, call, number, made, tensor.detach().clone()))
                 elif number == 0:
                     self._hook(tensor, functools.partial(self._slope, call))
 
@@ -108,6 +117,17 @@ class Calls:
                 self.mode.mark(outputs, self.running)
                 for node in (tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None):
                     notes(node).append(self.running)
+
+    def _kinds(self, call: Call, outputs: list[Tensor]) -> list[bool]:
+        """Which outputs are for generated samples, if a call took both and answered for each by itself; else nothing.
+
+        Then there are as many of the one kind as of the other, and of the same shapes, in the same order.
+        """
+        kinds = [self._made(tensor) for tensor in outputs] if call.mixed and not call.rows else []
+        shapes = [
+            [tensor.shape for tensor, made in zip(outputs, kinds, strict=False) if made == one] for one in (False, True)
+        ]
+        return kinds if shapes[0] == shapes[1] else []
 
     def _made(self, tensor: Tensor) -> bool:
         return any(isinstance(event, Call) and event.of("G") for event in self.mode.origin([tensor]))
@@ -129,13 +149,15 @@ class Calls:
                     cosine = torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0)
                     event.reversed |= bool(cosine < -0.999) or bool(theirs.any() and not ours.any())
 
-    def _pull(self, call: Call, number: int, output: Tensor, gradient: Tensor) -> None:
+    def _pull(self, call: Call, number: int, kind: bool | None, output: Tensor, gradient: Tensor) -> None:
         """Remember which way a loss pulls a discriminator's output, for real and generated samples apart."""
         if self.record.current is None:
             return
         with self.mode.quiet():
-            outputs = _split(call, output)
-            for made, part in _split(call, gradient.detach().double()).items():
+            outputs, parts = (
+                _split(call, batch) if kind is None else {kind: batch} for batch in (output, gradient.detach().double())
+            )
+            for made, part in parts.items():
                 every = max(1, part.numel() // MOST)
                 points = torch.stack([outputs[made].double().flatten(), part.flatten()], 1)[::every].tolist()
                 pull = Pull(float(part.sum()), float(part.abs().sum()), [(at, slope) for at, slope in points])

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from equipoise.errors import EquipoiseError
-from equipoise.wires import gradients, holding, judging, steps, values
+from equipoise.wires import clipping, directions, gradients, holding, judging, steps, values
 from equipoise.wires.averages import Average
 from equipoise.wires.events import Outside, Record
 from equipoise.wires.fact import Fact
@@ -78,9 +78,9 @@ class Wiring:
             yield from judging.logits(record, judge)
             for side in generators:
                 yield from gradients.adversarial(record, side, judge)
-                yield from judging.direction(record, side, judge)
+                yield from directions.direction(record, side, judge)
         yield from holding.optimisers(record)
-        yield from steps.clipping(record)
+        yield from clipping.clipping(record)
         yield from values.finite(record)
         yield from values.scaler(record)
         if self._average is None:

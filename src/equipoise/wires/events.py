@@ -36,6 +36,8 @@ class Call(Event):
     rows: tuple[tuple[int, bool], ...] = ()  # what was joined along the first axis: how many, and whether generated
     pulls: dict[tuple[Differentiation, int, bool], Pull] = field(default_factory=dict)  # by output and generated or not
     mixed: bool = False  # several things went in, some generated and some not
+    drawn: bool = False  # noise went in
+    sums: frozenset[float] = frozenset()  # of each thing that went in
     ranges: dict[bool, tuple[float, float]] = field(default_factory=dict)  # of what went in, by generated or not
     bound: tuple[float, float] | None = None  # what a generator's last layer cannot leave
     slopes: dict[Differentiation, Tensor] = field(
@@ -78,6 +80,7 @@ class Differentiation(Event):
     reachable: set[Weight]  # by the graph
     through: dict[Call, set[Weight]]  # discriminators' calls in the graph, and what lies behind each
     terms: list[Summand]
+    aside: set[Weight] = field(default_factory=set)  # reachable without passing through a discriminator
     graph: bool = False  # autograd.grad gave gradients that can be differentiated in turn
     void: bool = False  # autograd.grad was to give such, and gave None: the inputs are no part of the graph
     parts: set[Differentiation] = field(default_factory=set)  # those whose losses are summands of this one
@@ -167,6 +170,11 @@ class Clearing(Event):
 @dataclass(eq=False, kw_only=True)
 class Mixture(Event):
     """Something generated was mixed with something that was not, or not as far as could be seen."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Muted(Event):
+    """Something with a gradient was multiplied by 0."""
 
 
 @dataclass(eq=False, kw_only=True)

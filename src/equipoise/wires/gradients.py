@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Pull, Record, Step, Summand
+from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Muted, Pull, Record, Step, Summand
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Side, Weight
 from equipoise.wires.where import Place
@@ -26,9 +26,10 @@ def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
     elif (strangers := _strangers(record, side, judge)) is not None:
         yield strangers
     elif (pulls := _pulls(good)) and not any(pull.size for pull in pulls):
-        place = good[0][0].place
-        text = f"{judge.name} passes {side.name} a gradient that is exactly 0 in the backward at {place}"
-        yield Fact(name, side.name, "broken", text, (place,))
+        place, muted = good[0][0].place, kept(good[0][0].origin, Muted)
+        by = f": it is multiplied by 0 at {muted[0].place}" if muted else ""
+        text = f"{judge.name} passes {side.name} a gradient that is exactly 0 in the backward at {place}{by}"
+        yield Fact(name, side.name, "note" if muted else "broken", text, (place, *(one.place for one in muted[:1])))
     else:
         yield Fact(name, side.name, "holds", f"{side.name}'s gradient comes through {judge.name}")
 

@@ -1,34 +1,25 @@
-"""Facts about judgements: what a discriminator is shown, what its answers are compared with, how they are pulled."""
+"""Facts about judgements: what a discriminator is shown, and what its answers are compared with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-from torch import Tensor
-
-from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Pull, Record, Squashed
+from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Record, Squashed
 from equipoise.wires.fact import Fact
-from equipoise.wires.players import Side, several
-from equipoise.wires.where import Place
+from equipoise.wires.players import Side
 
 
 def inputs(record: Record, side: Side) -> Iterator[Fact]:
     """In its own turn a discriminator judges real and generated samples."""
-    calls = [[call for call in event.through if side in call.sides] for event in record.own(side)]
-    seen = [call for group in calls for call in group]
+    groups = [[call for call in event.through if side in call.sides] for event in record.own(side)]
+    seen = [call for group in groups for call in group]
     kinds = {kind for call in seen for kind in call.ranges}
-    twice = [(a, b) for group in calls for a in group for b in group if a.when < b.when and a.storages & b.storages]
+    twice = [(a, b) for group in groups for a in group for b in group if a.when < b.when and a.storages & b.storages]
     if not seen:
         yield Fact("inputs", side.name, "untold", f"{side.name} was not called in its own turn")
     elif kinds == {True, False}:
         yield _scales(record, side, seen)
-    elif (
-        kinds == {True}
-        and not any(event.reversed for event in record.own(side))  # as of two domains that go through one network
-        and all(_pure(call) for call in seen)
-        and sum(len(one.networks) for one in record.sides if one.role == "G") == 1
-    ):
+    elif kinds == {True} and all(_pure(call) for call in seen) and not _two_domains(record, side, groups):
         text = f"all that {side.name} judged in its own turn, at {_lines(seen)}, came from the generator"
         yield Fact("inputs", side.name, "broken", text, tuple(call.place for call in seen))
     elif kinds == {False} and twice:
@@ -42,6 +33,27 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
 def _pure(call: Call) -> bool:
     """Whether all that went in was generated, and nothing else had gone into that."""
     return not call.mixed and not any(isinstance(event, Mixture) for event in call.inputs)
+
+
+def _two_domains(record: Record, side: Side, groups: list[list[Call]]) -> bool:
+    """Whether generated samples alone may be meant: of two generators, or of two domains that one network encodes.
+
+    An encoder reads data, not noise, and has another loss beside the discriminator's, or a reversed gradient.
+    """
+    if any(event.reversed for event in record.own(side)):
+        return True
+    if sum(len(one.networks) for one in record.sides if one.role == "G") > 1:
+        return True
+    if any(len(group) > 1 and len({call.sums for call in group}) == 1 for group in groups):  # the same ones twice
+        return False
+    makers = {event for group in groups for call in group for event in call.inputs if isinstance(event, Call)}
+    return _other_loss(record) or not any(maker.drawn for maker in makers if maker.of("G"))
+
+
+def _other_loss(record: Record) -> bool:
+    """Whether a generator is moved by something that no discriminator has judged."""
+    moved = {weight for event in record.all(Differentiation) for weight in event.aside & event.written}
+    return any(one.role == "G" for weight in moved for one in weight.sides)
 
 
 def _scales(record: Record, side: Side, calls: list[Call]) -> Fact:
@@ -91,104 +103,6 @@ def logits(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("logits", side.name, "broken", text, (event.place,))
     if not wrong:
         yield Fact("logits", side.name, "holds", f"{side.name}'s answers go through no second sigmoid")
-
-
-def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
-    """A generator pulls the judgement of its samples to where the discriminator pulls that of real ones.
-
-    Each network of a judge by itself: several discriminators may share an optimiser, as in a cycle.
-    """
-    told = {network: list(_direction(record, side, judge, network)) for network in judge.networks}
-    found = [fact for facts in told.values() for fact in facts]
-    unclear = [network for network, facts in told.items() if not facts]
-    if any(fact.state == "broken" for fact in found):
-        yield from (fact for fact in found if fact.state == "broken")
-    elif found:
-        rest = f"; of {several(unclear)} it cannot be told" if unclear else ""
-        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {judge.name}{rest}")
-    else:
-        text = f"{judge.name} and {side.name} do not pull its outputs clearly enough to tell"
-        yield Fact("direction", side.name, "untold", text)
-
-
-def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterator[Fact]:
-    """What can be told of one network of a judge; nothing where its outputs are not pulled clearly."""
-    mine, its = set(record.own(side)), set(record.own(judge))
-    real, fake = (_pulled(record, network, its - mine, made) for made in (False, True))
-    pulled = _pulled(record, network, mine - its, True)
-    both = [number for number in real if number in fake and real[number].size and fake[number].size]
-    if both and all(_alike(real[number], fake[number]) for number in both):
-        place = _place(record, judge, network)
-        text = f"the backward at {place} pulls {network}'s judgements of real and of generated samples the same way, "
-        yield Fact("direction", judge.name, "broken", f"{text}and as hard: are both called real?", (place,))
-        return
-    outputs = [n for n in real if n in pulled and _clear(real[n], 0.5) and _clear(pulled[n], 0.9)]
-    against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
-    if not against:
-        return
-    if all(real[number].total * pulled[number].total > 0 for number in against):
-        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {network}")
-        return
-    places = _place(record, side, network), _place(record, judge, network)
-    text = (
-        f"the backward at {places[0]} moves {network}'s judgement of generated samples away from that of real ones, "
-        f"as {network}'s own at {places[1]} does: {side.name} helps {network}; are the labels or the sign swapped in "
-        "one of the two?"
-    )
-    yield Fact("direction", side.name, "broken", text, places)
-
-
-def _place(record: Record, side: Side, network: str) -> Place:
-    """Where a side went backward through a network of a discriminator."""
-    return next(
-        event.place for event in record.own(side) if any(one.of("D") and one.root == network for one in event.through)
-    )
-
-
-def _pulled(record: Record, network: str, events: set[Differentiation], generated: bool) -> dict[int, Pull]:
-    """How some losses pull each output of a network of a discriminator, added up."""
-    found: dict[int, Pull] = {}
-    for call in record.all(Call):
-        for (event, number, made), pull in call.pulls.items() if call.root == network else ():
-            if event in events and made == generated and event.kind == "backward":
-                found.setdefault(number, Pull()).add(pull)
-    return found
-
-
-def _clear(pull: Pull, share: float) -> bool:
-    """Whether nearly all of a pull goes one way."""
-    return pull.size > 0 and abs(pull.total) >= share * pull.size
-
-
-def _alike(one: Pull, other: Pull) -> bool:
-    """Whether two pulls go the same way and come from one and the same loss.
-
-    Going the same way is not enough: least squares with two targets pulls answers below both of them up. So a curve is
-    laid through the gradients of the one, over the answers, and must foretell those of the other.
-    """
-    if not (_clear(one, 0.9) and _clear(other, 0.9) and one.total * other.total > 0 and one.points and other.points):
-        return False
-    (at, slope), (elsewhere, slopes) = (torch.tensor(pull.points, dtype=torch.float64).T for pull in (one, other))
-    for here, there in zip(_curves(at), _curves(elsewhere), strict=True):
-        weights = torch.linalg.lstsq(here, slope[:, None]).solution
-        fits = (here @ weights)[:, 0], (there @ weights)[:, 0]
-        if all(_close(fit, given) for fit, given in zip(fits, (slope, slopes), strict=True)):
-            return True
-    return False
-
-
-def _curves(at: Tensor) -> list[Tensor]:
-    """What the gradients of the usual losses are weighted sums of, whatever the targets.
-
-    In this order: least squares, hinge and Wasserstein; cross entropy of logits; cross entropy of probabilities.
-    """
-    one = torch.ones_like(at)
-    pairs = [(one, at), (one, torch.sigmoid(at)), (1 / at.clamp(min=1e-6), 1 / (1 - at).clamp(min=1e-6))]
-    return [torch.stack(pair, 1) for pair in pairs]
-
-
-def _close(fit: Tensor, given: Tensor) -> bool:
-    return bool(((fit - given).abs() <= 1e-3 * given.abs().max()).all())
 
 
 def _lines(calls: list[Call]) -> str:

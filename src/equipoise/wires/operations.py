@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Origin, Squashed, Summand, Unsound
+from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Muted, Origin, Squashed, Summand, Unsound
 from equipoise.wires.graphs import behind, explore, notes
 from equipoise.wires.tensors import readable
 from equipoise.wires.where import caller
@@ -32,6 +32,8 @@ LOGITS = {
     "log_softmax": "softmax",
 }  # what a loss applies to its input
 FLAT = frozenset(["round", "floor", "ceil", "trunc", "sign", "sgn"])  # their gradient is 0
+PRODUCTS = frozenset(["mul", "mul_", "__mul__", "__rmul__", "__imul__"])
+DRAWS = frozenset(["randn", "rand", "randn_like", "rand_like", "normal", "normal_", "uniform_", "exponential_"])
 VIEWS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "T", "Permute", "Expand", "Alias")
 OVERWRITES = frozenset(
     ["copy_", "zero_", "fill_", "normal_", "uniform_", "empty_like", "empty", "new_empty", "set_", "detach_"]
@@ -144,6 +146,32 @@ def mixtures(mode: Origins, operation: Operation) -> Origin:
     return NOTHING if mode.inside or len(set(made)) < 2 else frozenset([mode.mixture])
 
 
+def noise(mode: Origins, operation: Operation) -> Origin:
+    """What was drawn, or made of nothing else: a generator's latents."""
+    parts = [tensor for tensor in operation.inputs if tensor.is_floating_point() and tensor.numel() > 1]
+    drawn = operation.name in DRAWS or (bool(parts) and all(tensor in mode.noise for tensor in parts))
+    for tensor in operation.outputs if not mode.inside else ():
+        if drawn:
+            mode.noise[tensor] = True
+        else:
+            mode.noise.pop(tensor, None)
+    return NOTHING
+
+
+def muted(mode: Origins, operation: Operation) -> Origin:
+    """A product with 0, by which a term waits for its time."""
+    if operation.name not in PRODUCTS or not operation.gradient or mode.inside or not any(map(_zero, operation.args)):
+        return NOTHING
+    return frozenset([mode.record.add(Muted(place=caller()))])
+
+
+def _zero(value: object) -> bool:
+    """Whether a factor is 0, and none that is learnt."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.requires_grad and readable(value) and not bool(value)
+    return isinstance(value, (int, float)) and value == 0
+
+
 def squashed(mode: Origins, operation: Operation) -> Origin:
     """A loss that applies a sigmoid or a softmax to what comes out of one."""
     if operation.name not in LOGITS or mode.inside or not operation.inputs:
@@ -180,6 +208,8 @@ OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
     soundness,
     rows,
     mixtures,
+    noise,
+    muted,
     squashed,
     shapes,
 )

@@ -27,7 +27,7 @@ from equipoise.wires.events import (
     Record,
     Summand,
 )
-from equipoise.wires.graphs import Node, explore, linear, notes, weights_in
+from equipoise.wires.graphs import Node, before, explore, linear, notes, weights_in
 from equipoise.wires.operations import NOTHING, OBSERVERS, Operation, has_nan
 from equipoise.wires.players import Weight
 from equipoise.wires.tensors import readable, tensors_in
@@ -44,6 +44,7 @@ class Origins(TorchFunctionMode):
         self.record = record
         self.known = WeakTensorKeyDictionary()  # tensor -> Origin
         self.rows = WeakTensorKeyDictionary()  # tensor -> ((how many, generated or not), ...) along its first axis
+        self.noise = WeakTensorKeyDictionary()  # tensor -> True if it was drawn, and nothing else went into it
         self.mixture = Mixture(place=NOWHERE)
         self.inside = False  # a player's forward pass
         self._quiet = False
@@ -101,7 +102,8 @@ class Origins(TorchFunctionMode):
             operation.origin |= observer(self, operation)
         if operation.origin:
             for tensor in operation.outputs:
-                self.known[tensor] = operation.origin
+                if id(tensor) not in self.record.by_id:  # a weight depends on nothing, whoever changes it
+                    self.known[tensor] = operation.origin
 
     # ------------------------------------------------------------------------------------------------ gradients
 
@@ -152,6 +154,7 @@ class Origins(TorchFunctionMode):
             finite=all(bool(torch.isfinite(loss).all()) for loss in losses if readable(loss)),
             reachable=weights_in(nodes, self.record.by_id),
             through={call: weights_in(explore(those), self.record.by_id) for call, those in through.items()},
+            aside=weights_in(before(losses, lambda note: isinstance(note, Call) and note.of("D")), self.record.by_id),
             parts=parts,
             terms=[term for node in linear(roots) for term in notes(node) if isinstance(term, Summand)],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Clearing, Cut, Differentiation, Edit, Outside, Record, Scaling, Step
+from equipoise.wires.events import Clearing, Cut, Differentiation, Edit, Muted, Outside, Record, Scaling, Step
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.operations import FLAT
 from equipoise.wires.players import Side, Weight
@@ -58,6 +58,10 @@ def _idle(record: Record, side: Side, step: Step) -> Fact:
     if not step.ledgers and cleared and _written_before(record, held, step):
         text = f"{start}: its gradients were cleared at {cleared[-1]}, after backward and before the step"
         return Fact("own", side.name, "broken", text, (step.place, cleared[-1]))
+    muted = [event for one in step.consumed() for event in one.origin if isinstance(event, Muted)]
+    if step.zero and muted:
+        text = f"{start}: its loss was multiplied by 0 at {muted[0].place}"
+        return Fact("own", side.name, "note", text, (step.place, muted[0].place))
     flat = [event for one in step.consumed() for event in one.origin if isinstance(event, Cut) and event.name in FLAT]
     by = f" behind {flat[0].name} at {flat[0].place}" if flat else ""
     there = f"its gradient was exactly 0{by}" if step.zero else "though gradients were there"
@@ -201,28 +205,6 @@ def _wasted(record: Record, side: Side) -> Iterator[Fact]:
             text = f"the backward at {event.place} runs on into {named(into)}: detach the fakes and save that work"
             yield Fact("detached", side.name, "note", text, (event.place,))
             return
-
-
-def clipping(record: Record) -> Iterator[Fact]:
-    """Gradients that are clipped are those of the step that follows."""
-    edits = [one for one in record.all(Edit) if one.gradients and "clip" in one.name]
-    vain = {edit.place: edit for edit in edits if not any(_uses(step, edit) for step in record.all(Step))}
-    for edit in vain.values():
-        following = next((step for step in record.all(Step) if step.when > edit.when), None)
-        if following is not None and not any(one.what == "step" for one in record.all(Scaling)):
-            text = (
-                f"{edit.name} at {edit.place} clipped gradients that no step used, of {named(edit.weights)}; "
-                f"the step that follows is {following.side.called}.step() at {following.place}"
-            )
-            yield Fact("clipping", following.side.name, "broken", text, (edit.place, following.place))
-    if edits and not vain:
-        yield Fact("clipping", "", "holds", "the gradients that were clipped are those that were stepped along")
-
-
-def _uses(step: Step, edit: Edit) -> bool:
-    """Whether a step used gradients that an edit had changed."""
-    ledgers = [step.ledgers[weight] for weight in edit.weights if weight in step.ledgers]
-    return step.when > edit.when and any(ledger and ledger[0].when < edit.when for ledger in ledgers)
 
 
 def outside(record: Record, side: Side) -> Iterator[Fact]:

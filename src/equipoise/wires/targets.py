@@ -1,0 +1,87 @@
+"""Where a loss pulls a discriminator's answers to, read off the gradients at them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from equipoise.wires.events import Pull
+
+FEWEST = 4  # answers in one batch that a line is laid through
+SURE = 0.05  # of the distance between two targets: how well they have to be known
+SAME = 0.15  # the same: how near a target is to another that is meant to be it, smoothed labels included
+ROUNDING = 1e-4  # of the answers' spread: what a target is uncertain by at least
+BEYOND = 0.4  # the same: how far from generated samples' a generator's own target is at least, as (-1, 1, 0) has it
+INSIDE = 0.02  # of a probability: how far from 0 and 1 a target is that answers can be beyond
+
+
+class Target(NamedTuple):
+    """What answers are pulled to."""
+
+    value: float  # on the scale of one of the `_lines`
+    error: float  # its standard error
+    misfit: float  # what the line leaves unexplained, as a share of the gradients
+
+
+def share(real: list[Pull], fake: list[Pull], pulled: list[Pull]) -> float | None:
+    """How far a generator pulls from D's target for generated samples (0) to that for real ones (1).
+
+    None where there are no such targets: losses that pull on for ever (Wasserstein), that compare answers with each
+    other (relativistic) and so have targets that move, or that have one target for both kinds.
+    """
+    fits = [[_targets(number, pulls) for pulls in (real, fake, pulled)] for number in range(3)]
+    known = [[group for group in groups if group] for groups in fits]
+    best = min((groups for groups in known if len(groups) == 3), key=_misfit, default=None)
+    if best is None:
+        return None
+    high, low, aim = (sum(one.value for one in group) / len(group) for group in best)
+    limit = SURE * abs(high - low)
+    steady = all(max(group).value - min(group).value <= 2 * limit for group in best)
+    if not steady or any(one.error > limit for group in best for one in group) or high == low:
+        return None
+    return (aim - low) / (high - low)
+
+
+def turns(pulls: list[Pull]) -> bool:
+    """Whether a loss has a least value at a target, beyond which it pulls back."""
+    fits = [(number, group) for number in range(3) if (group := _targets(number, pulls))]
+    number, group = min(fits, key=lambda fit: _misfit([fit[1]]), default=(1, []))
+    return bool(group) and (number == 0 or all(INSIDE < one.value < 1 - INSIDE for one in group))
+
+
+def _misfit(groups: list[list[Target]]) -> float:
+    return max(one.misfit for group in groups for one in group)
+
+
+def _targets(number: int, pulls: list[Pull]) -> list[Target]:
+    """The target of each batch on one scale; nothing if one of them has none."""
+    found = [_target(*_lines(pull)[number]) for pull in pulls if pull.size]
+    return [one for one in found if one is not None] if all(found) else []
+
+
+def _lines(pull: Pull) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of which the usual losses with a target make a rising line that is 0 at the target.
+
+    In this order: least squares; cross entropy of logits; cross entropy of probabilities.
+    """
+    at, slope = torch.tensor(pull.points, dtype=torch.float64).T
+    inside = bool(((at > 0) & (at < 1)).all())
+    return [(at, slope), (torch.sigmoid(at), slope), (at if inside else 0 * at, slope * at * (1 - at))]
+
+
+def _target(at: Tensor, slope: Tensor) -> Target | None:
+    """Where the line through some points is 0, by ordinary least squares."""
+    centred, spread = at - at.mean(), float((at - at.mean()).square().sum())
+    if len(at) < FEWEST or not spread:
+        return None
+    rise = float((centred * slope).sum()) / spread
+    rest = float((slope - slope.mean() - rise * centred).square().sum() / (len(at) - 2))
+    if rise <= 4 * math.sqrt(rest / spread):  # level or falling, as far as can be told
+        return None
+    value = float(at.mean() - slope.mean() / rise)
+    error = math.sqrt(rest * (1 / len(at) + float(at.mean() - value) ** 2 / spread)) / rise
+    error += ROUNDING * math.sqrt(spread / len(at))
+    return Target(value, error, math.sqrt(rest / float(slope.square().mean())))

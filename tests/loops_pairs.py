@@ -528,7 +528,7 @@ def wrapped_for_several_processes(wiring: Wiring, fault: bool) -> list[nn.Module
     G, D = players()
     average = copy.deepcopy(G)
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    wrapped_G, wrapped_D = (nn.parallel.DistributedDataParallel(net, broadcast_buffers=False) for net in (G, D))
+    wrapped_G, wrapped_D = (nn.parallel.DistributedDataParallel(net) for net in (G, D))
     opt_G, opt_D = adam(wrapped_G), adam(wrapped_D)
     with wiring(wrapped_G, wrapped_D, opt_G, opt_D, ema=average):
         for real in reals():

@@ -44,7 +44,8 @@ def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterato
         return
     apart = [_apart(record, network, its - mine, made) for made in (False, True)]
     real, fake = map(_summed, apart)
-    pulled = _summed(_apart(record, network, mine - its, True))
+    aim = _apart(record, network, mine - its, True)
+    pulled = _summed(aim)
     both = [number for number in real if number in fake and real[number].size and fake[number].size]
     if both and all(_alike(real[number], fake[number]) for number in both):
         place = _place(record, judge, network)
@@ -53,7 +54,7 @@ def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterato
         return
     outputs = [n for n in real if n in pulled and _clear(real[n], 0.5) and _clear(pulled[n], 0.9)]
     against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
-    against = [n for n in against if not (_together(real[n], fake.get(n)) and turns(apart[0][n]))]
+    against = [n for n in against if not (_together(real[n], fake.get(n)) and _turning(n, apart, aim))]
     if not against:
         return
     if all(real[number].total * pulled[number].total > 0 for number in against):
@@ -95,6 +96,11 @@ def _summed(apart: dict[int, list[Pull]]) -> dict[int, Pull]:
         for pull in pulls:
             found.setdefault(number, Pull()).add(pull)
     return found
+
+
+def _turning(number: int, apart: list[dict[int, list[Pull]]], aim: dict[int, list[Pull]]) -> bool:
+    """Whether D's losses, or G's, have targets that answers can be beyond: the sign of a pull tells little then."""
+    return all(turns(one[number]) for one in apart) or turns(aim[number])
 
 
 def _together(real: Pull, fake: Pull | None) -> bool:

@@ -80,6 +80,7 @@ class Differentiation(Event):
     reachable: set[Weight]  # by the graph
     through: dict[Call, set[Weight]]  # discriminators' calls in the graph, and what lies behind each
     terms: list[Summand]
+    nil: bool = False  # what was differentiated is exactly 0
     aside: set[Weight] = field(default_factory=set)  # reachable without passing through a discriminator
     graph: bool = False  # autograd.grad gave gradients that can be differentiated in turn
     void: bool = False  # autograd.grad was to give such, and gave None: the inputs are no part of the graph

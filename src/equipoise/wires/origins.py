@@ -154,6 +154,7 @@ class Origins(TorchFunctionMode):
             finite=all(bool(torch.isfinite(loss).all()) for loss in losses if readable(loss)),
             reachable=weights_in(nodes, self.record.by_id),
             through={call: weights_in(explore(those), self.record.by_id) for call, those in through.items()},
+            nil=bool(losses) and not any(readable(loss) and bool(loss.detach().any()) for loss in losses),
             aside=weights_in(before(losses, lambda note: isinstance(note, Call) and note.of("D")), self.record.by_id),
             parts=parts,
             terms=[term for node in linear(roots) for term in notes(node) if isinstance(term, Summand)],

@@ -59,9 +59,10 @@ def _idle(record: Record, side: Side, step: Step) -> Fact:
         text = f"{start}: its gradients were cleared at {cleared[-1]}, after backward and before the step"
         return Fact("own", side.name, "broken", text, (step.place, cleared[-1]))
     muted = [event for one in step.consumed() for event in one.origin if isinstance(event, Muted)]
-    if step.zero and muted:
-        text = f"{start}: its loss was multiplied by 0 at {muted[0].place}"
-        return Fact("own", side.name, "note", text, (step.place, muted[0].place))
+    if step.zero and (muted or all(event.nil for event in step.consumed())):
+        by = f", multiplied by 0 at {muted[0].place}" if muted else ", as hinge's is where all answers are beyond it"
+        places = step.place, *(event.place for event in muted[:1])
+        return Fact("own", side.name, "note", f"{start}: its loss was exactly 0{by}", places)
     flat = [event for one in step.consumed() for event in one.origin if isinstance(event, Cut) and event.name in FLAT]
     by = f" behind {flat[0].name} at {flat[0].place}" if flat else ""
     there = f"its gradient was exactly 0{by}" if step.zero else "though gradients were there"

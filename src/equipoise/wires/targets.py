@@ -13,6 +13,7 @@ from equipoise.wires.events import Pull
 FEWEST = 4  # answers in one batch that a line is laid through
 SURE = 0.05  # of the distance between two targets: how well they have to be known
 SAME = 0.15  # the same: how near a target is to another that is meant to be it, smoothed labels included
+STEADY = 4  # standard errors that the targets of several batches differ by at most
 ROUNDING = 1e-4  # of the answers' spread: what a target is uncertain by at least
 BEYOND = 0.4  # the same: how far from generated samples' a generator's own target is at least, as (-1, 1, 0) has it
 INSIDE = 0.02  # of a probability: how far from 0 and 1 a target is that answers can be beyond
@@ -39,8 +40,9 @@ def share(real: list[Pull], fake: list[Pull], pulled: list[Pull]) -> float | Non
         return None
     high, low, aim = (sum(one.value for one in group) / len(group) for group in best)
     limit = SURE * abs(high - low)
-    steady = all(max(group).value - min(group).value <= 2 * limit for group in best)
-    if not steady or any(one.error > limit for group in best for one in group) or high == low:
+    errors = [max(one.error for one in group) for group in best]
+    steady = all(max(g).value - min(g).value <= STEADY * error for g, error in zip(best, errors, strict=True))
+    if not steady or max(errors) > limit or high == low:
         return None
     return (aim - low) / (high - low)
 

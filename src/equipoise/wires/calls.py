@@ -100,7 +100,7 @@ class Calls:
             self.mode.mark(outputs, call)
             for place, tensor in enumerate(outputs):
                 made = kinds[place] if kinds else None
-                number = kinds[:place].count(made) if kinds else place
+                number = kinds[:place].count(kinds[place]) if kinds else place
                 if tensor.grad_fn is not None:
                     notes(tensor.grad_fn).append(call)
                     call.bound = call.bound or BOUNDS.get(tensor.grad_fn.name().rstrip("0123456789"))

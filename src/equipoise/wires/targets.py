@@ -50,8 +50,10 @@ def share(real: list[Pull], fake: list[Pull], pulled: list[Pull]) -> float | Non
 def turns(pulls: list[Pull]) -> bool:
     """Whether a loss has a least value at a target, beyond which it pulls back."""
     fits = [(number, group) for number in range(3) if (group := _targets(number, pulls))]
-    number, group = min(fits, key=lambda fit: _misfit([fit[1]]), default=(1, []))
-    return bool(group) and (number == 0 or all(INSIDE < one.value < 1 - INSIDE for one in group))
+    if not fits:
+        return False
+    number, group = min(fits, key=lambda fit: _misfit([fit[1]]))
+    return number == 0 or all(INSIDE < one.value < 1 - INSIDE for one in group)
 
 
 def _misfit(groups: list[list[Target]]) -> float:

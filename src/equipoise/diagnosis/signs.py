@@ -68,7 +68,8 @@ def stuck(history: History) -> Evidence | None:
 
 def narrow(history: History) -> Evidence | None:
     """Samples are far less diverse than the data, and are not about to spread."""
-    return None if spreading(history) else held(history, "diversity", "below", NARROW)
+    found = held(history, "diversity", "below", NARROW)
+    return None if found is None or spreading(history) else found
 
 
 def spreading(history: History) -> bool:

@@ -351,6 +351,8 @@ def test_what_a_part_is_worth_is_told_of_the_cells_that_it_moved_in():
     for scenario, (whole, without, turned) in told.items():
         rows.append(dataclasses.replace(row(scenario, "autopilot", whole), turned=turned))
         rows.append(dataclasses.replace(row(scenario, "autopilot without holds", without), turned={"governor": 1}))
+    for arm in ("autopilot", "autopilot without holds"):  # of report only
+        rows.append(dataclasses.replace(row("batch 8", arm, 0.1), turned={"holds": 1}))
     text = table.parts(rows, {"ring8": {"whole": 0.80}}, "ring8")
     assert "| holds | 1 of 2 | 0.97, 0.50 | 1, 0 | 0.50 (ten D steps) |" in text and text.count("\n") == 3
     assert table.parts(rows[:1], {"ring8": {"whole": 0.80}}, "ring8") == ""
@@ -362,9 +364,10 @@ def test_the_chart_has_a_dot_for_each_cell():
     rows = [row("healthy", "untouched", 0.8), row("minimax", "untouched", 0.7), row("healthy", "autopilot", 0.82)]
     drawn = table.chart(rows, {"ring8": {"whole": 0.80}})
     assert drawn.count('class="seed"') == 3 + 1  # and the legend's
+    assert table.chart([*rows, row("batch 8", "untouched", 0.3)], {"ring8": {"whole": 0.80}}) == drawn  # report only
     assert "control: untouched" in drawn and "seed 1: 0.875" in drawn
     many = [row("healthy", "untouched", 0.8, seed) for seed in range(6)]
-    for number, charted in ((1, False), (2, True)):
+    for number, charted in ((2, False), (3, True)):
         tried = [row("healthy", "r1", 0.7, seed) for seed in range(number)]
         assert ("control: r1" in table.chart(many + tried, {"ring8": {"whole": 0.80}})) == charted
 

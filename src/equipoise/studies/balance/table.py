@@ -16,7 +16,7 @@ from equipoise.studies.chart import draw
 from equipoise.studies.statistics import estimate
 
 WELL, FAIRLY = 0.95, 0.90  # shares of the reference
-FEW = 0.2  # of the cells of the arm that was run most: what has less is not charted
+FEW = 0.5  # of the cells of the arm that was run most: what has less is not charted
 FEWEST = 4  # pairs of runs whose middle half is told
 References = Mapping[str, Mapping[str, float]]  # task, data: score of the best static setting
 Shares = dict[tuple[str, str, str], dict[int, float]]  # task, scenario, arm: scores over their reference, by seed
@@ -81,8 +81,12 @@ def by_scenario(rows: Sequence[Row], against: References, task: str) -> str:
 
 
 def parts(rows: Sequence[Row], against: References, task: str) -> str:
-    """Markdown: what each part of the autopilot is worth on a task, over the cells in which it moved something."""
-    found = {row.cell: row for row in rows if row.task == task and row.turned is not None}
+    """Markdown: what each part of the autopilot is worth on a task, over the cells in which it moved something.
+
+    Scenarios of report only are left out: nothing can be won there.
+    """
+    own = [row for row in rows if row.task == task and SCENARIOS[row.scenario].kind != "report only"]
+    found = {row.cell: row for row in own if row.turned is not None}
     lines = ["| part | moved in | mean with it, without it | at 95 % with it, without it | lowest without it |"]
     lines += ["| --- " * 5 + "|"]
     for name in dict.fromkeys(cell.arm for cell in found if ARMS[cell.arm].without):
@@ -108,8 +112,10 @@ def _reference(row: Row, against: References) -> float:
 def chart(rows: Sequence[Row], against: References) -> str:
     """One dot a cell, its share of the reference, by task, kind and arm: an SVG file.
 
-    Twins are left out here too, and arms that were tried on few of a task's cells are in the table only.
+    Twins and scenarios of report only are left out here too, and arms that were tried on few of a task's cells are in
+    the table only.
     """
+    rows = [row for row in rows if SCENARIOS[row.scenario].kind != "report only"]
     found: dict[tuple[str, str, str], dict[int, float]] = {}
     many = Counter((row.task, row.arm) for row in rows)
     most = {task: max(number for (of, _), number in many.items() if of == task) for task, _ in many}

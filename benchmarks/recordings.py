@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.diagnosis import History, Severity, diagnose
-from equipoise.diagnosis.recordings import ALIKE, Recording, nearest, shipped
+from equipoise.diagnosis.recordings import Recording, majority, nearest, shipped
 from equipoise.files import atomic_write
 
 HOME = Path(__file__).resolve().parents[1] / "src" / "equipoise" / "diagnosis" / "recorded"
@@ -251,15 +251,19 @@ def judge(recordings: Sequence[Recording]) -> str:
 
 
 def likeness(recordings: Sequence[Recording]) -> str:
-    """How often the recording of another group that a run is most like came out as it did."""
+    """How often the recordings of other groups, and of other tasks, that a run is most like came out as it did."""
+    return "\n".join(_likeness(recordings, other) for other in ("group", "task"))
+
+
+def _likeness(recordings: Sequence[Recording], other: str) -> str:
     told = [
-        (one, found[0].healthy == one.healthy)
+        (one, majority(found) == one.healthy)
         for one in recordings
-        if (found := nearest(one.history(), [r for r in recordings if r.group != one.group])) and found[1] <= ALIKE
+        if (found := nearest(one.history(), [r for r in recordings if getattr(r, other) != getattr(one, other)]))
     ]
     well, ill = ([right for one, right in told if one.healthy == state] for state in (True, False))
     return (
-        f"Likened to a run of another group: {len(told)} of {len(recordings)}; of these the nearest came out alike in "
+        f"Likened to runs of another {other}: {len(told)} of {len(recordings)}; of these most came out alike in "
         f"{sum(well)} of {len(well)} healthy and {sum(ill)} of {len(ill)} sick ones."
     )
 

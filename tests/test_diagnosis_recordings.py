@@ -7,7 +7,7 @@ import math
 import pytest
 
 from equipoise.diagnosis import History
-from equipoise.diagnosis.recordings import Recording, from_dict, most_like, vector
+from equipoise.diagnosis.recordings import Recording, from_dict, majority, most_like, vector
 
 LOOKS = 12
 FEWEST, FALSE, CAUGHT = 107, 1, 25  # healthy recordings, those warned of, and sick ones warned of
@@ -37,6 +37,17 @@ def test_the_nearest_is_named_with_what_became_of_it():
     found = most_like(run(loss_D=0.52, win_rate=0.79, step_D=0.01, diversity=0.7), KNOWN)
     assert found.startswith("ring, G's rate / 10 (hinge): sick, 50 % of the reference score; at 0.0")
     assert "healthy (hinge): healthy, 100 %" in most_like(KNOWN[0].history(), KNOWN)
+
+
+def test_the_majority_of_the_most_alike_says_which_is_named():
+    levels = {"win_rate": 0.6, "step_D": 0.01, "diversity": 0.95}
+    scores = (0.5, 1.0, 1.0, 0.4, 1.1, 0.3, 0.3, 0.3)
+    close = [recording(f"number {n}", score, loss_D=0.9 + 0.001 * n, **levels) for n, score in enumerate(scores)]
+    far = [recording("far", 1.0, loss_D=0.3 * n, win_rate=0.1 * n, step_D=0.1 * n, diversity=0.2 * n)
+           for n in range(1, 10)]  # fmt: skip
+    found = most_like(run(loss_D=0.9, **levels), [*close, *far])
+    assert found.startswith("ring, number 1 (hinge): healthy") and found.endswith("; 3 of the 5 most alike are healthy")
+    assert majority([(close[1], 0.1), (close[0], 0.2)]) and not majority([(close[0], 0.1), (close[1], 0.2)])
 
 
 def test_a_run_that_another_loss_holds_is_likened_to_none():

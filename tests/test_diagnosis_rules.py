@@ -360,3 +360,16 @@ def test_a_look_late_in_a_long_run_costs_little_more_than_an_early_one():
         return len(made)
 
     assert (calls(1000) - calls(100)) / 900 < 30  # a look; it was 56
+
+
+@pytest.mark.parametrize(("total", "found"), [(250.0, set()), (199.0, {"collapse"}), (None, {"collapse"})])
+def test_what_is_lost_in_the_first_fifth_may_come_back(total, found):
+    """A healthy run covers .9 of the data, then a quarter, then .95."""
+    told = history({"diversity": 0.95, "energy": 0.03, "coverage": [0.3, 0.9, *[0.25] * 18]}, total_kimg=total)
+    assert names(diagnose(told), Severity.WARNING) == found
+
+
+@pytest.mark.parametrize(("total", "found"), [(450.0, set()), (399.0, {"not-converging"}), (None, {"not-converging"})])
+def test_a_distance_that_grows_in_the_first_tenth_may_fall_again(total, found):
+    told = history({"diversity": 0.95, "energy": [0.3, *[0.5] * 19]}, total_kimg=total)
+    assert names(diagnose(told), Severity.WARNING) == found

@@ -7,7 +7,7 @@ import math
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, Limit
-from equipoise.diagnosis.signs import DISTANCES, harm, held, narrow, some, stray, stuck, worse
+from equipoise.diagnosis.signs import DISTANCES, beginning, harm, held, narrow, some, stray, stuck, worse
 from equipoise.registry import entries
 
 CAUSES = ("discriminator-overpowers", "discriminator-blind", "discriminator-memorises", "oscillation",
@@ -21,11 +21,10 @@ def collapse(history: History) -> Finding | None:
     """Diversity well below the data's and not rising, or coverage or recall at half of its own best."""
     few = narrow(history)
     lost = some(*(_fallen(history, name) for name in ("coverage", "recall", "diversity")))
-    if few is None and not lost:
+    if (few is None and not lost) or beginning(history):
         return None
     gone = few and held(history, "diversity", "below", COLLAPSED)
-    looks, share = len(history.signals.get("diversity", [])), history.share
-    if not lost and (looks < 2 * FEWEST if share is None else share < 0.2):
+    if not lost and history.share is None and len(history.signals.get("diversity", [])) < 2 * FEWEST:
         return None  # samples spread in the course of the first updates
     return Finding(
         "collapse",

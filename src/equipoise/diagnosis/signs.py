@@ -10,6 +10,7 @@ from equipoise.diagnosis.limits import FAR, NARROW, SPREADS, STRAY, WORSE, Limit
 
 OUTCOMES = ("energy", "frechet", "diversity", "coverage", "recall")  # they see the samples; logits do not
 DISTANCES = ("frechet", "energy")  # of samples to real ones, the better known first
+START, FIRST = 0.1, 0.2  # shares of a run in which all may be bad; and in which samples lose what they covered
 EARLY, LATE = 0.4, 0.85  # shares of a run before which samples may be bad, and after which they will stay so
 MANY = 500  # data from which the balls round them say something
 FEWEST = 8  # looks before samples are called bad for good
@@ -69,7 +70,16 @@ def stuck(history: History) -> Evidence | None:
 def narrow(history: History) -> Evidence | None:
     """Samples are far less diverse than the data, and are not about to spread."""
     found = held(history, "diversity", "below", NARROW)
-    return None if found is None or spreading(history) else found
+    return None if found is None or beginning(history) or spreading(history) else found
+
+
+def beginning(history: History, share: float = FIRST) -> bool:
+    """Whether the run is known to have but begun.
+
+    In 13 healthy runs of dcgan on CIFAR-10 D was right about everything and G made one thing in the first twentieth,
+    and in the first fifth coverage fell to a third of its best and came back.
+    """
+    return history.share is not None and history.share < share
 
 
 def spreading(history: History) -> bool:
@@ -95,7 +105,7 @@ def stray(history: History) -> Evidence | None:
 def worse(history: History, signal: str) -> Evidence | None:
     """A distance has been above its own best for three looks in a row."""
     best = history.best(signal)[1]
-    if not best > 0 or len(history.signals[signal]) < 5:
+    if not best > 0 or len(history.signals[signal]) < 5 or beginning(history, START):
         return None
     limit = best * WORSE.value
     if signal == "energy":

@@ -73,9 +73,7 @@ class Step:
         self.ema, self.powers = ema, powers
         self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
         self._pulled: dict[str, Tensor] = {}  # readings of the gradient at the generator's output, until they are kept
-        self._awaited: tuple[Turn, Sequence[Sensor]] | None = (
-            None  # whose gradient is still to come by, and who reads it
-        )
+        self._awaited: tuple[Turn, Sequence[Sensor]] | None = None  # whose gradient is to come by, and who reads it
         self.augmentations = dict(augmentations or {})
         self.rates, self.constraints = dict(rates or {}), dict(constraints or {})
         self.mixed, self.accumulate, self.channels_last = mixed, accumulate, channels_last

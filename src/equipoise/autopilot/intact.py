@@ -74,10 +74,8 @@ class Intact:
             return 0.0, 0.0
         weights = [(n, p) for n, p in self.plant.step.networks[role].named_parameters() if p.requires_grad]
         norm = _norm([p for _, p in weights])
-        kept = {
-            name: self.kept[f"network.{role}.{name}"].to(p.device) for name, p in weights
-        }  # the CPU's in a resumed run
-        apart = _norm([p - kept[name] for name, p in weights])
+        # a resumed run has what was kept on the CPU
+        apart = _norm([p - self.kept[f"network.{role}.{name}"].to(p.device) for name, p in weights])
         updates = (self.plant.samples - self.at) / self.plant.config.recipe.batch  # D's
         updates /= max(1.0, self.plant.tempo.ratio) if role == "G" else 1.0
         return apart / norm, updates * points[-1][1]

@@ -375,7 +375,11 @@ def test_an_adversarial_loss_that_has_not_started_has_no_share():
     monitor, output = Monitor(anchored=True), torch.ones(4, 3).requires_grad_(True)
     monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
     monitor.observe("G", output=output, adversarial=torch.zeros([]), reconstruction=output.mean())
-    assert monitor.joined is None and "adversarial_share" not in monitor.step(4).signals and monitor.joined is False
+    assert (
+        monitor.anchor.joined is None
+        and "adversarial_share" not in monitor.step(4).signals
+        and monitor.anchor.joined is False
+    )
     monitor.observe("G", output=output, adversarial=0.0, reconstruction=output.mean())  # a number will do
     monitor.step(4000)
     assert "no share in G's gradient so far" in monitor.verdict.text()  # which a branch cut off by mistake has too

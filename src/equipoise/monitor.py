@@ -13,7 +13,6 @@ Nothing is read back from the device between ticks, and no random number of the 
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,35 +22,20 @@ import torch
 from torch import Tensor
 
 from equipoise import distributed
+from equipoise.anchor import Anchor
 from equipoise.balancer import Balancer, Decision, Mode, Move, Steering
 from equipoise.diagnosis import History, Rule, Verdict
 from equipoise.errors import InputError
 from equipoise.logbook import Logbook
-from equipoise.readings import Reading
-from equipoise.registry import entries, find
-from equipoise.sensors import Meter, Sensor
+from equipoise.observer import Observer
+from equipoise.registry import find
 from equipoise.sensors.probes import look
-from equipoise.sensors.rounds import Rounds
-from equipoise.shown import (
-    check_fields,
-    check_player,
-    detached,
-    heading,
-    heads_shown,
-    loss_shown,
-    norm,
-    paired,
-    share_of,
-    single,
-)
+from equipoise.shown import check_fields, check_player, detached, paired, role_of
 from equipoise.signals import derive
 from equipoise.terms import Loss
-from equipoise.turn import Role, Turn, parameters, score
+from equipoise.turn import Turn
 
-DENSE = 100  # steps in which ticks come at every tenth
-SPARSE = 16  # steps between those whose change of the weights is measured
-# What a meter keeps beside sensors.
-OWN = ("loss", "gradient", "heading", "update", "heldout_score", "share", "reconstruction")
+FIRST = 10  # steps between looks at the beginning
 
 
 class Monitor:
@@ -99,17 +83,11 @@ class Monitor:
         self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts)
         self.tick_kimg, self.look, self.on_tick = tick_kimg, look, on_tick
         self.log = None if log is None else Logbook(log)
-        self.samples = self.steps = self.ticks = self.next_tick = 0
-        self.meters: dict[str, Meter] = {}
-        self.rounds = Rounds()  # the last losses one by one
-        self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
-        self._names = {name for one in self._sensors for name in parameters(one.function)}  # fields that are read
-        self._followed: dict[str, Callable[[], float]] = {}  # the norm of a player's weights
-        self._loaded: set[str] = set()  # players whose meter came from a checkpoint, which is read to the CPU
-        self._optimisers: dict[str, Any] = {}
+        self.observer = Observer(self.loss, reads=mode != "off")
+        self.meters, self.rounds = self.observer.meters, self.observer.rounds
+        self.samples = self.ticks = self.next_tick = 0
+        self.anchor = Anchor()
         self._begun: list[Move] | None = None  # what those who steer set before the first update; None: not yet
-        self.first: float | None = None  # what held G when the discriminator came in
-        self.joined: bool | None = None  # whether it has, by its share; None: no share was read
         self.verdict = Verdict(())
 
     # ------------------------------------------------------------------------------------------------ sensing
@@ -132,105 +110,17 @@ class Monitor:
             return
         role = role_of(player) if isinstance(player, str) else "D"
         check_player(player, role, output, adversarial, reconstruction)
-        check_fields(fields, self._names)
+        check_fields(fields, self.observer.fields)
         self.begin()
         known = {**paired(real_logits, fake_logits), **fields}
         turn = Turn(player, role, **{name: detached(value) for name, value in known.items() if value is not None})
-        with torch.no_grad():
-            values = self._read(turn, role, loss)
-            if heldout_logits is not None:
-                values["heldout_score"] = score(heads_shown(heldout_logits))
         if output is not None:
-            self._follow_output(player, turn, output, adversarial, reconstruction)
-        if reconstruction is not None:
-            values["reconstruction"] = single(reconstruction, "the reconstruction")
-        said = turn["fake_score"] if role == "D" and "fake_score" in turn else None
-        self.rounds.see(player, role, values.get("loss"), said)
-        self._add(player, values)
+            self.observer.see_output(player, output, adversarial, reconstruction)
+        self.observer.see(turn, loss, heldout_logits, reconstruction)
 
     def follow(self, player: str, optimiser: torch.optim.Optimizer) -> None:
         """Measure the size of a player's steps relative to its weights, at one in 16, by hooks on its optimiser."""
-        optimiser = getattr(optimiser, "optimizer", optimiser)  # in Accelerate's and Lightning's wrappers
-        if not hasattr(optimiser, "register_step_pre_hook"):
-            raise InputError(f"follow({player!r}, {type(optimiser).__name__}): hand over the player's optimiser")
-        other = next((name for name, one in self._optimisers.items() if one is optimiser and name != player), None)
-        if other is not None:
-            raise InputError(
-                f"follow({player!r}, ...): this optimiser is followed as {other!r} already, and moves both at once, so "
-                "that neither's steps can be told: give each player an optimiser of its own, or follow neither"
-            )
-        if self._optimisers.get(player) is optimiser:
-            return  # as where a trainer sets up anew: hooks would pile up
-        self._optimisers[player] = optimiser
-        trained = [p for group in optimiser.param_groups for p in group["params"]]
-        before: list[Tensor] = []
-
-        def pre(*_: Any) -> None:
-            if self.balancer.mode != "off" and (self.steps < DENSE or self.steps % SPARSE == 0):
-                before[:] = [p.detach().clone() for p in trained]
-                gradients = [p.grad for p in trained if p.grad is not None]
-                known = heading(optimiser, trained)
-                self._add(player, {"gradient": norm(gradients).reshape(1)} if gradients else {})
-                self._add(player, {"heading": known} if known is not None else {})
-
-        def post(*_: Any) -> None:
-            if before:
-                change = norm([p.detach() - old for p, old in zip(trained, before, strict=True)])
-                self._add(player, {"update": change.reshape(1)})
-                before.clear()
-
-        optimiser.register_step_pre_hook(pre)
-        optimiser.register_step_post_hook(post)
-        self._followed[player] = lambda: float(norm([p.detach() for p in trained]))
-
-    def _read(self, turn: Turn, role: Role, loss: Tensor | None) -> dict[str, Tensor]:
-        """What the sensors say of a turn that has what they read, and its loss."""
-        values: dict[str, Tensor] = {}
-        for one in self._sensors:
-            if one.role == role and all(name in turn for name, needed in parameters(one.function).items() if needed):
-                values[_short(one)] = one(turn)
-        side = None if self.loss is None else self.loss.d if role == "D" else self.loss.g
-        if loss is not None:
-            values["loss"] = loss_shown(loss)
-        elif side is not None and all(name in turn for name in parameters(side)):
-            values["loss"] = turn.call(side)
-        return values
-
-    def _follow_output(
-        self, player: str, turn: Turn, output: Tensor, adversarial: Tensor | None, reconstruction: Tensor | None
-    ) -> None:
-        """Read the gradient that reaches G's output when the loop's backward passes, and now and then what it is of."""
-        share = self.steps < DENSE or self.steps % SPARSE == 0
-        if share and adversarial is not None and reconstruction is not None:
-            self._add(player, {"share": share_of(adversarial, reconstruction, output)})
-        readers = [one for one in self._sensors if one.role == "G" and "pull" in parameters(one.function)]
-
-        def read(gradient: Tensor) -> None:
-            with torch.no_grad():
-                passing = Turn(player, "G", pull=gradient.detach() * len(gradient))
-                self._add(player, {_short(one): one(passing).mean().reshape(1) for one in readers})
-
-        if readers:
-            output.register_hook(read)
-
-    def _add(self, player: str, values: Mapping[str, Tensor]) -> None:
-        """Take values into a player's meter, those of one length together."""
-        for size in sorted({len(value) for value in values.values()}):
-            group = {name: value for name, value in values.items() if len(value) == size}
-            meter = self._meter(player, next(iter(group.values())).device)
-            meter.add({name: value.to(meter.moments.device) for name, value in group.items()})
-
-    def _meter(self, player: str, device: torch.device) -> Meter:
-        """A player's meter, where its first values lie, and after a checkpoint was read where the next ones do."""
-        loaded = player in self._loaded
-        if player not in self.meters or (loaded and self.meters[player].moments.device != device):
-            own = [_short(one) for one in self._sensors if one.role == role_of(player)]
-            made = Meter([*dict.fromkeys([*OWN, *own])], device)
-            if loaded:
-                made.load_state_dict(self.meters[player].state_dict())
-            self.meters[player] = made
-        self._loaded.discard(player)
-        return self.meters[player]
+        self.observer.follow(player, optimiser)
 
     # ------------------------------------------------------------------------------------------------ once per tick
 
@@ -257,11 +147,11 @@ class Monitor:
             came = samples if isinstance(samples, numbers.Real) else f"a {type(samples).__name__}"
             raise InputError(f"step({came}): hand over the number of real samples of this step, len(real), above 0")
         self.begin()
-        self.samples, self.steps = self.samples + samples, self.steps + 1
-        self.rounds.step(samples)
+        self.samples += samples
+        self.observer.step(samples)
         if self.samples < self.next_tick:
             return None
-        self.next_tick = self.samples + int(min(1000 * self.tick_kimg, max(DENSE // 10 * samples, self.samples // 10)))
+        self.next_tick = self.samples + int(min(1000 * self.tick_kimg, max(FIRST * samples, self.samples // 10)))
         self.ticks += 1
         decision = self.balancer.decide(self.samples, self._signals())
         decision.moves[:0], self._begun = self._begun or [], []
@@ -276,11 +166,15 @@ class Monitor:
         """The signals of the window that ends here: the one place where the host waits for the device."""
         found: dict[str, float] = {}
         told: dict[str, list[float]] = {}
-        for player, meter in self.meters.items():
-            readings, role = self._window(meter), role_of(player)
-            norms = {str(role): self._followed[player]()} if player in self._followed else {}
+        watched = any(role_of(player) == "D" for player in self.meters)
+        for player in self.meters:
+            readings, role = self.observer.window(player), role_of(player)
+            weights = self.observer.weights(player)
+            norms = {} if weights is None else {str(role): weights}
             signals = derive({f"{role}.{name}": value for name, value in readings.items()}, self.ideal, norms)
-            signals |= self._anchored(readings) | self.rounds.read(player, self.ideal[0])
+            signals |= self.anchor.read(readings, watched) | self.rounds.read(player, self.ideal[0])
+            if "share" in readings:
+                self.history.facts["waiting"] = not self.anchor.joined and watched
             if role == "D" and player != "D":
                 found |= {f"{player}/{name}": value for name, value in signals.items()}
             for name, value in signals.items():
@@ -302,34 +196,10 @@ class Monitor:
             found = dict(zip(found, means, strict=True))
         return found
 
-    def _anchored(self, readings: Mapping[str, Reading]) -> dict[str, float]:
-        """Where another loss holds G: the adversarial share, and that loss over its value when D came in.
-
-        D came in when its share in G's gradient was no longer 0; where that is not read, when D was first observed.
-        Before, no share is told: that it is 0 then is no sign of anything.
-        """
-        found: dict[str, float] = {}
-        if "reconstruction" in readings:
-            now = readings["reconstruction"].mean
-            waiting = not (self._watched() if self.joined is None else self.joined)
-            if self.first is None or (waiting and not math.isnan(self.first)):
-                self.first = now
-            self.first = math.nan if now < 0 else self.first  # it has no zero, so that a ratio says nothing
-            found["reconstruction"] = now / self.first if self.first else math.nan
-        if "share" in readings:
-            self.joined = bool(self.joined) or readings["share"].mean > 0
-            found |= {"adversarial_share": readings["share"].mean} if self.joined else {}
-            self.history.facts["waiting"] = not self.joined and self._watched()
-        return {name: value for name, value in found.items() if math.isfinite(value)}
-
-    def _watched(self) -> bool:
-        """Whether a discriminator has been observed."""
-        return any(role_of(player) == "D" for player in self.meters)
-
-    def _window(self, meter: Meter) -> dict[str, Reading]:
-        if distributed.world_size() > 1:
-            distributed.average_(meter.moments).mul_(distributed.world_size())
-        return meter.read()
+    @property
+    def steps(self) -> int:
+        """Of the loop, so far."""
+        return self.observer.steps
 
     @property
     def history(self) -> History:
@@ -340,37 +210,21 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, open windows included; plain data and tensors."""
-        counts = {"samples": self.samples, "steps": self.steps, "ticks": self.ticks, "next_tick": self.next_tick}
-        meters = {player: meter.state_dict()["moments"].clone() for player, meter in self.meters.items()}
         return {
-            **counts,
-            "first": self.first,
-            "joined": self.joined,
-            "meters": meters,
-            "rounds": self.rounds.state_dict(),
+            "samples": self.samples,
+            "ticks": self.ticks,
+            "next_tick": self.next_tick,
+            "first": self.anchor.first,
+            "joined": self.anchor.joined,
+            **self.observer.state_dict(),
             "balancer": self.balancer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        for name in ("samples", "steps", "ticks", "next_tick"):
-            setattr(self, name, int(state[name]))
-        self.first, self.joined = state["first"], state["joined"]
+        self.samples, self.ticks, self.next_tick = (int(state[name]) for name in ("samples", "ticks", "next_tick"))
+        self.anchor.first, self.anchor.joined = state["first"], state["joined"]
         if self.log is not None:
             self.log.begun = self.samples
-        for player, moments in state["meters"].items():
-            meter = self._meter(player, moments.device)
-            meter.load_state_dict({"moments": moments.to(meter.moments.device)})
-        self._loaded = set(state["meters"])
-        self.rounds.load_state_dict(state["rounds"])
+        self.observer.load_state_dict(state)
         self.balancer.load_state_dict(state["balancer"])
-
-
-def role_of(player: str) -> Role:
-    """What a player is, by its name: G, G_A, netG, generator; a discriminator may be called `global`."""
-    name = player.removeprefix("net").removeprefix("_")
-    return "G" if name.startswith("G") or name == "g" or name.lower().startswith(("gen", "g_")) else "D"
-
-
-def _short(sensor: Sensor) -> str:
-    return sensor.name.partition(".")[2]

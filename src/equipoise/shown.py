@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
-from equipoise.turn import per_sample
+from equipoise.turn import Role, per_sample
 
 ARGUMENTS = ("real_logits", "fake_logits", "heldout_logits", "loss", "output", "adversarial", "reconstruction")
 
@@ -52,6 +52,12 @@ def paired(real: Any, fake: Any) -> dict[str, Any]:
     size = min((len(head) for heads in known.values() for head in heads), default=0)
     cut = {name: [head[:size] for head in heads] for name, heads in known.items()}
     return {name: heads if len(heads) > 1 else heads[0] for name, heads in cut.items()}
+
+
+def role_of(player: str) -> Role:
+    """What a player is, by its name: G, G_A, netG, generator; a discriminator may be called `global`."""
+    name = player.removeprefix("net").removeprefix("_")
+    return "G" if name.startswith("G") or name == "g" or name.lower().startswith(("gen", "g_")) else "D"
 
 
 def check_player(player: Any, role: str, output: Any, *losses: Any) -> None:

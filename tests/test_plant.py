@@ -106,6 +106,16 @@ def test_back_to_a_captured_moment(source):
     assert same(bits_of(made), before)
 
 
+def test_a_dial_in_a_network_does_not_go_back_with_it(source):
+    made = plant(source, "network.norm_D=spectral", "network.sn_multiplier=2.0")
+    (name,) = (name for name in made.dials if name.endswith("multiplier"))
+    kept = made.capture()
+    made.dials[name].set(3.0)
+    made.put_back(kept)
+    made.dials[name].turn(100, 1000)  # which stands still
+    assert float(made.dials[name].tensor) == 3.0
+
+
 def bits_of(made):
     networks = [made.step.networks["G"], made.step.networks["D"], made.step.ema.average]
     moments = [t for role in ("D", "G") for t in made.step.optimisers[role].state_dict().values()]

@@ -93,6 +93,17 @@ def test_a_dial_multiplies_base_and_factor_and_writes_to_the_device():
     assert float(dial.tensor) == 1.5  # nothing accumulates
 
 
+def test_a_value_that_stands_still_is_not_written_again():
+    """Each write of a tensor counts its version up; on a device it is a launch."""
+    still, moving = Dial(torch.tensor(0.1)), Dial(torch.tensor(0.5), Schedule("linear", begin=0.5))
+    begun = [dial.tensor._version for dial in (still, moving)]
+    for samples in (0, 250, 500, 750):
+        still.turn(samples, 1000)
+        moving.turn(samples, 1000)
+    written = [dial.tensor._version - before for dial, before in zip((still, moving), begun, strict=True)]
+    assert written == [0, 1] and float(moving.tensor) == 0.25
+
+
 def test_a_dial_without_schedule_stays():
     dial = Dial(torch.tensor(math.inf))  # what an unset clip is
     dial.turn(10, 100)

@@ -106,6 +106,8 @@ class Plant:
     def put_back(self, state: dict[str, Tensor]) -> None:
         """Go back to what `capture` gave; the clock, the data and the dials go on."""
         checkpoint.put_back(self.step, state)
+        for dial in self.dials.values():
+            dial.set(dial.base)  # those of the networks went back with them
 
     def state(self) -> dict[str, Any]:
         """Positions, as plain data."""

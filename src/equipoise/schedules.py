@@ -66,7 +66,11 @@ class Schedule:
 
 
 class Dial:
-    """A named number that the step reads from the device: `base`, which may be set, times the factor of a schedule."""
+    """A named number that the step reads from the device: `base`, which may be set, times the factor of a schedule.
+
+    The tensor always holds `value`, so that it is written when that moves and left alone otherwise: most dials of a run
+    stand still, and each write is a launch on the device.
+    """
 
     def __init__(
         self,
@@ -84,9 +88,11 @@ class Dial:
         return self.base * self.factor
 
     def turn(self, samples: int, total: int) -> None:
-        """Write the value for this moment of the run to the device."""
+        """Bring the value of this moment of the run to the device."""
+        before = self.value
         self.factor = 1.0 if self.schedule is None else self.schedule.factor(samples, total)
-        self.tensor.fill_(self.value)
+        if self.value != before:
+            self.tensor.fill_(self.value)
 
     def set(self, base: float) -> None:
         """Set the base and write the value to the device."""

@@ -116,3 +116,75 @@ def test_an_actuator_of_anything_at_all():
     kept = [1.0]
     Actuator("x", lambda: kept[0], lambda x: kept.__setitem__(0, x), 0.0, 2.0).move(0.5)
     assert kept == [1.5]
+
+
+def test_a_rate_is_turned_after_a_state_was_loaded_into_its_optimiser():
+    optimiser = torch.optim.Adam(torch.nn.Linear(1, 1).parameters(), lr=0.01)
+    rate = learning_rate(optimiser, 1e-4, 1.0)
+    optimiser.load_state_dict(optimiser.state_dict())  # which puts other groups in place of those there were
+    rate.move(math.log(1.5))
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.015) == pytest.approx(rate.read())
+
+
+SCHEDULERS = {
+    "in a row": lambda o, s: s.SequentialLR(o, [s.LinearLR(o, 0.1, total_iters=4), s.CosineAnnealingLR(o, 20)], [4]),
+    "at once": lambda o, s: s.ChainedScheduler([s.ConstantLR(o, 0.5, 4), s.ExponentialLR(o, 0.9)]),
+    "by a function": lambda o, s: s.LambdaLR(o, lambda step: 1 / (1 + step)),
+    "on a plateau": lambda o, s: s.ReduceLROnPlateau(o, patience=3),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS)
+@pytest.mark.parametrize("when", [1, 9])
+def test_a_move_lasts_under_any_scheduler_that_can_be_turned(kind, when):
+    """A rate that was multiplied once by 1.5 is 1.5 times that of an untouched twin from then on."""
+    ends = []
+    for turned in (False, True):
+        optimiser = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.01)
+        scheduler = SCHEDULERS[kind](optimiser, torch.optim.lr_scheduler)
+        rate = learning_rate(optimiser, 1e-6, 1.0, scheduler=scheduler)
+        for step in range(12):
+            if turned and step == when:
+                rate.move(math.log(1.5))
+            optimiser.step()
+            scheduler.step(*([1.0] if kind == "on a plateau" else []))
+        ends.append(optimiser.param_groups[0]["lr"])
+    assert ends[1] == pytest.approx(1.5 * ends[0]) and ends[0] > 0
+
+
+def test_schedulers_and_optimisers_that_cannot_be_turned():
+    optimiser = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.01, momentum=0.9)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.1, 100)
+    with pytest.raises(InputError, match=r"OneCycleLR\(...\) keeps no base rates"):
+        learning_rate(optimiser, 1e-4, 1.0, scheduler=cycle)
+    with pytest.raises(InputError, match="hand over an optimiser"):
+        learning_rate(torch.nn.Linear(1, 1), 1e-4, 1.0)
+    still = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.0)
+    with pytest.raises(InputError, match="0 stays 0 under any"):
+        learning_rate(still, 1e-4, 1.0)
+
+
+def test_a_rate_that_was_brought_to_0_is_not_said_to_move():
+    optimiser = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.01)
+    rate = learning_rate(optimiser, 1e-4, 1.0)
+    optimiser.param_groups[0]["lr"] = 0.0
+    assert rate.move(0.5)[1:] == (0.0, 0.0) and optimiser.param_groups[0]["lr"] == 0.0
+
+
+class Knobs:
+    none, several = None, torch.zeros(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("missing", "is not there"), ("none", "is a NoneType"), ("several", "is a Tensor")]
+)
+def test_attributes_that_cannot_be_turned(name, text):
+    with pytest.raises(InputError, match=text):
+        attribute(Knobs, name, 0.0, 1.0)
+
+
+def test_a_parameter_is_turned_too():
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.tensor(0.25))
+    attribute(module, "weight", 0.0, 1.0).move(0.5)
+    assert float(module.weight.detach()) == 0.75 and module.weight.grad is None

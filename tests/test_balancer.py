@@ -6,7 +6,7 @@ import math
 import pytest
 
 from equipoise import loops
-from equipoise.actuators import Handover, attribute
+from equipoise.actuators import Actuator, Handover, attribute
 from equipoise.balancer import Balancer, Loop
 from equipoise.controllers import PID, Hold, Sign
 from equipoise.diagnosis import Finding, Severity
@@ -111,6 +111,30 @@ def test_two_loops_on_one_actuator_are_refused_through_a_hand_over_too():
     (_, a), (_, b) = made(), made()
     with pytest.raises(InputError, match="both turn value"):
         Balancer(Loop("x", 1.0, Sign(), Handover(a, b)), Loop("y", 1.0, Sign(), b, name="other"))
+
+
+def test_two_actuators_of_one_number_are_refused_too():
+    class Owner:
+        p, q = 0.0, 0.0
+
+    one, two, other = (attribute(Owner, name, 0.0, 1.0) for name in ("p", "p", "q"))
+    with pytest.raises(InputError, match="ada and ada-heldout both turn p"):
+        Balancer(loops.ada(one), loops.ada_heldout(two))
+    Balancer(loops.ada(one), loops.ada_heldout(other))
+
+
+def test_two_of_one_name_are_refused():
+    """The second's memory would take the place of the first's in a checkpoint."""
+    one, two = (Actuator(name, lambda: 0.1, lambda x: None, 0.0, 1.0) for name in ("a", "b"))
+    with pytest.raises(InputError, match="two that steer are called ada"):
+        Balancer(loops.ada(one), loops.ada(two))
+    balancer = Balancer(loops.ada(one).of("mpd"), loops.ada(two).of("msd"))
+    assert set(balancer.memory()) == {"ada of mpd", "ada of msd"}
+
+
+def test_what_is_no_actuator():
+    with pytest.raises(InputError, match="cannot turn a float: give an actuator"):
+        loops.ada(0.1)
 
 
 def test_every_move_says_which_reading_caused_it():

@@ -83,6 +83,42 @@ def test_nothing_is_overwritten(tmp_path):
         stepped(made(tmp_path / "file" / "log"), 1)
 
 
+def test_the_log_of_another_program_is_not_gone_on_with(tmp_path):
+    state = stepped(made(tmp_path / "mine"), 1).state_dict()
+    (tmp_path / "run.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    monitor = made(tmp_path)
+    monitor.load_state_dict(state)
+    with pytest.raises(InputError, match=r"run\.jsonl holds lines without kimg"):
+        stepped(monitor, 5)
+    assert (tmp_path / "run.jsonl").read_text() == '{"step": 1, "loss": 2.0}\n'
+    with pytest.raises(InputError, match="log=3: give the folder"):
+        made(3)
+
+
+def test_a_full_disk_ends_the_log_and_not_the_loop(tmp_path):
+    monitor = stepped(made(tmp_path), 1)
+
+    def refuse(record):
+        raise OSError(28, "No space left on device")
+
+    monitor.log._lines._write = refuse
+    with pytest.warns(UserWarning, match="No space left on device") as heard:
+        stepped(monitor, 30).finish()
+    assert len(heard) == 1 and monitor.samples == 31_000
+
+
+def test_whether_the_adversarial_loss_waits_is_told_as_it_is_at_the_end(tmp_path):
+    monitor = Monitor(anchored=True, log=tmp_path)
+    for step in range(20):
+        output = torch.ones(4, 3, requires_grad=True)
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=-torch.ones(4))
+        weight = float(step > 9)
+        monitor.observe("G", output=output, adversarial=weight * output.sum(), reconstruction=output.mean())
+        monitor.step(4000)
+        said = ["no share in G's gradient" in one.verdict.text() for one in (monitor, judge(tmp_path))]
+        assert said == [weight == 0.0] * 2
+
+
 def test_only_one_of_several_ranks_writes_and_none_that_is_off(tmp_path, monkeypatch):
     stepped(made(tmp_path / "off", mode="off"), 1).finish()
     monkeypatch.setattr(distributed, "rank", lambda: 1)

@@ -76,6 +76,9 @@ def test_one_of_several_discriminators():
     signals = {"gap": 0.0, "logit_scale": 1.0, "memory": 0.0, "mpd/gap": 2.0}
     assert fed(Readiness(player="mpd"), *[signals] * 3)[0][-1] > 0
     assert fed(Readiness(), *[signals] * 3)[0][-1] == 0
+    weights, _, balancer = fed(Readiness(player="msd"), *[READY | signals | {"mpd/memory": 0.0}] * 4)
+    assert weights[-1] == 0 and "not observed under the name msd, but mpd were" in balancer.finish()[0].why
+    assert fed(Readiness(player="D"), *[READY] * 3)[0][-1] > 0  # the only one, whose signals have no name before them
 
 
 def test_watching_leaves_the_weight_alone():

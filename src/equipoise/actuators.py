@@ -7,7 +7,7 @@ a number turned by hand, restored from a checkpoint or left at a limit is simply
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -50,6 +50,7 @@ class Actuator:
     high: float
     scale: Scale = "linear"
     largest: float = math.inf  # move at a time, in the scale's units
+    what: Any = None  # the same for two that turn the same number; None: nothing is known of that
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.scale == "log" and not self.low > 0) or not self.largest > 0:
@@ -79,6 +80,8 @@ class Actuator:
         position = math.exp(after) if self.scale == "log" else after
         if act:
             self.set(position)
+            if now == 0 == self.read():
+                return Moved(self.name, now, now)  # as of a rate that a schedule has brought to 0
         return Moved(self.name, now, position)
 
     def above(self, start: float) -> float:
@@ -134,14 +137,26 @@ def attribute(
 ) -> Actuator:
     """An attribute of any object."""
 
+    def get() -> float:
+        held = getattr(owner, name)
+        return float(held.detach() if hasattr(held, "detach") else held)
+
     def put(value: float) -> None:
         held = getattr(owner, name)
         if hasattr(held, "fill_"):
-            held.fill_(value)
+            held.detach().fill_(value)  # a parameter too
         else:
             setattr(owner, name, value)
 
-    return Actuator(label or name, lambda: float(getattr(owner, name)), put, low, high, scale, largest)
+    try:
+        get()
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        kind = type(owner).__name__
+        came = f"is a {type(getattr(owner, name)).__name__}" if hasattr(owner, name) else "is not there"
+        raise InputError(
+            f"the attribute {name!r} of {kind} {came}, and cannot be turned: give one that is a number or a 0-d tensor"
+        ) from None
+    return Actuator(label or name, get, put, low, high, scale, largest, (id(owner), name))
 
 
 def learning_rate(
@@ -154,25 +169,49 @@ def learning_rate(
 ) -> Actuator:
     """The learning rate of all parameter groups, in proportion; the first group's is read.
 
-    Where a scheduler sets the rate anew at every step, its `base_lrs` are turned too, so that neither undoes the other.
+    Where a scheduler sets the rate anew at every step, its `base_lrs` are turned too, so that neither undoes the other;
+    of several in a row, those of each.
     """
-    groups: Sequence[dict[str, Any]] = optimiser.param_groups
+    if not hasattr(optimiser, "param_groups"):
+        raise InputError(
+            f"learning_rate({type(optimiser).__name__}, ...): hand over an optimiser, whose rate is turned"
+        )
+    based = _based(scheduler)
 
     def get() -> float:
-        return float(scheduler.base_lrs[0] if scheduler is not None else groups[0]["lr"])
+        return float(based[0].base_lrs[0] if based else optimiser.param_groups[0]["lr"])
 
     def put(value: float) -> None:
         now = get()
         factor = value / now if now else 1.0  # a rate that has been brought to 0 stays there
-        for group in groups:
+        for group in optimiser.param_groups:  # which are others once a state has been loaded
             if hasattr(group["lr"], "mul_"):
                 group["lr"].mul_(factor)
             else:
                 group["lr"] = group["lr"] * factor
-        if scheduler is not None:
-            scheduler.base_lrs = [base * factor for base in scheduler.base_lrs]
+        for one in based:
+            one.base_lrs = [base * factor for base in one.base_lrs]
 
-    return Actuator(label, get, put, low, high, "log", largest)
+    if get() == 0:
+        raise InputError(
+            f"{label} is turned by factors, and 0 stays 0 under any: give the optimiser a rate above 0, or "
+            "scheduler=... where one brings it up"
+        )
+    return Actuator(label, get, put, low, high, "log", largest, (id(getattr(optimiser, "optimizer", optimiser)), "lr"))
+
+
+def _based(scheduler: Any) -> list[Any]:
+    """The schedulers that hold base rates; one that lowers the rate from where it stands needs nothing turned."""
+    if scheduler is None or type(scheduler).__name__ == "ReduceLROnPlateau":
+        return []
+    inner = getattr(scheduler, "_schedulers", None)  # of SequentialLR and ChainedScheduler
+    based = [scheduler] if inner is None else [found for one in inner for found in _based(one)]
+    if type(scheduler).__name__ in ("OneCycleLR", "CyclicLR") or not all(hasattr(one, "base_lrs") for one in based):
+        raise InputError(
+            f"scheduler={type(scheduler).__name__}(...) keeps no base rates that could be turned (base_lrs), and would "
+            "undo every move: take one that does, such as LambdaLR"
+        )
+    return based
 
 
 def dial(

@@ -89,6 +89,11 @@ class Loop:
                 f"a loop on {signal} with target {target} and acting {acting} cannot work: acting must be 1 or -1, and "
                 "the target finite, above 0 where the error is a logarithm"
             )
+        if not hasattr(actuator, "move"):
+            raise InputError(
+                f"a loop on {signal} cannot turn a {type(actuator).__name__}: give an actuator, such as "
+                "equipoise.actuators.learning_rate(optimiser, low, high)"
+            )
         self.signal, self.target, self.controller, self.actuator = signal, float(target), controller, actuator
         self.acting, self.log, self.begin_kimg = acting, log, begin_kimg
         self.name = name or f"{signal} by {actuator.name}"
@@ -99,6 +104,11 @@ class Loop:
         self.exhausted = 0  # the direction in which the actuator was last found at its limit
         self.turned = self.actuators()[0].name  # which of several it moved last
         self.withheld = 0.0  # by how much all moves that were not made would have moved it
+
+    def of(self, player: str) -> Loop:
+        """This loop, reading one of several discriminators; by itself it reads their mean."""
+        self.signal, self.name = f"{player}/{self.signal}", f"{self.name} of {player}"
+        return self
 
     def actuators(self) -> Sequence[Turnable]:
         """The one it turns, or those that hand over to each other."""
@@ -118,6 +128,13 @@ class Loop:
     def finish(self, kimg: float, history: History, act: bool) -> list[Move]:
         """Nothing: what was turned stays."""
         return []
+
+    def unread(self, kimg: float, history: History, act: bool) -> list[Move]:
+        """That its reading has never come, if so: in anybody's loop nothing else would say it."""
+        if history.has(self.signal):
+            return []
+        now, why = self.actuator.read(), f"since no reading of {self.signal} has come, and without one nothing moves"
+        return [Move(kimg, self.name, self.actuator.name, now, now, why, act)]
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """One step of the loop at the newest reading."""
@@ -203,15 +220,7 @@ class Balancer:
         for one in steering:
             if not hasattr(one, "decide"):
                 raise InputError(f"{one!r} does not steer: give a loop, such as equipoise.loops.ada(actuator)")
-        turned: dict[int, str] = {}
-        for one in steering:
-            for actuator in one.actuators():
-                if id(actuator) in turned:
-                    raise InputError(
-                        f"{turned[id(actuator)]} and {one.name} both turn {actuator.name} and would work against each "
-                        "other; keep one, or let one set the other's target"
-                    )
-                turned[id(actuator)] = one.name
+        _check_apart(steering)
         self.steering, self.mode, self.rules, self.on_tick = list(steering), mode, rules, on_tick
         self.history = History(facts=dict(facts or {}))
         self.moves: list[Move] = []  # made or withheld, since the process began
@@ -263,12 +272,31 @@ class Balancer:
         return {"history": kept | {"facts": dict(self.history.facts)}, "steering": self.memory()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` gave; what is known of the run by now goes before what was."""
         kept = state["history"]
         points = {key: {n: [(float(k), float(v)) for k, v in p] for n, p in kept[key].items()}
                   for key in ("signals", "dials")}  # fmt: skip
-        self.history = History(points["signals"], dict(kept["facts"]), points["dials"])
+        self.history = History(points["signals"], {**kept["facts"], **self.history.facts}, points["dials"])
         self.remember(state["steering"])
+
+
+def _check_apart(steering: Sequence[Steering]) -> None:
+    """Refuse two that turn the same, and two of one name, whose memories could not be told apart."""
+    turned: dict[Any, str] = {}
+    for number, one in enumerate(steering):
+        for actuator in one.actuators():
+            what = getattr(actuator, "what", None) or id(actuator)
+            if what in turned:
+                raise InputError(
+                    f"{turned[what]} and {one.name} both turn {actuator.name} and would work against each other; keep "
+                    "one, or let one set the other's target"
+                )
+            turned[what] = one.name
+        if one.name in [other.name for other in steering[:number]]:
+            raise InputError(
+                f"two that steer are called {one.name}, and their memories could not be told apart: give one another "
+                'name, or, where each follows a discriminator of its own, loops.NAME(actuator).of("mpd")'
+            )
 
 
 def _tuples(value: Any) -> Any:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +16,50 @@ from equipoise.balancer import Decision
 from equipoise.errors import InputError
 from equipoise.report.journal import Lines
 
+CHANGING = ("waiting",)  # facts that do not stay as they were at the first look
+
 
 class Logbook:
     """Opened at the first look, by which time it is known whether the loop goes on from an earlier one."""
 
     def __init__(self, folder: str | Path) -> None:
+        if not isinstance(folder, (str, Path)):
+            raise InputError(f"log={folder!r}: give the folder in which run.jsonl is to be written")
         self.folder = Path(folder)
         self.begun = 0  # real samples at which this process began
         self._lines: Lines | None = None
+        self._lost = False  # whether the disk has refused a line: the loop goes on without its log
 
     def add(self, decision: Decision, samples: int, facts: Mapping[str, Any]) -> None:
         """Write down a look, on the first of several ranks."""
-        if distributed.rank() > 0:
+        if distributed.rank() > 0 or self._lost:
             return
         if self._lines is None:
             self._lines = self._opened(facts)
-        total = facts.get("total_kimg")
-        self._lines.event("tick", samples, total_kimg=total, balance=dict(decision.signals), dials={})
-        self._lines.moves(decision.moves, samples)
+        known = {"total_kimg": facts.get("total_kimg")} | {n: facts[n] for n in CHANGING if n in facts}
+        with self._kept():
+            self._lines.event("tick", samples, **known, balance=dict(decision.signals), dials={})
+            self._lines.moves(decision.moves, samples)
 
     def end(self, decision: Decision, samples: int) -> None:
         """Write down the last moves and the verdict."""
-        if self._lines is not None:
-            self._lines.moves(decision.moves, samples)
-            self._lines.event("verdict", samples, **decision.verdict.as_dict())
+        if self._lines is not None and not self._lost:
+            with self._kept():
+                self._lines.moves(decision.moves, samples)
+                self._lines.event("verdict", samples, **decision.verdict.as_dict())
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Where a disk is full or gone, say so once: a loop is not to die of its log."""
+        try:
+            yield
+        except OSError as error:
+            self._lost = True
+            warnings.warn(
+                f"{self.folder / 'run.jsonl'} cannot be written any more ({error.strerror}): the loop goes on, and its "
+                "log ends here",
+                stacklevel=5,
+            )
 
     def _opened(self, facts: Mapping[str, Any]) -> Lines:
         file = self.folder / "run.jsonl"
@@ -52,5 +74,5 @@ class Logbook:
         except OSError as error:
             raise InputError(f"{file} cannot be written ({error.strerror}); give log= another folder") from None
         if not lines.path.stat().st_size:
-            lines.event("begin", 0, facts=dict(facts))
+            lines.event("begin", 0, facts={name: value for name, value in facts.items() if name not in CHANGING})
         return lines

@@ -13,8 +13,10 @@ Nothing is read back from the device between ticks, and no random number of the 
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,21 @@ from torch import Tensor
 
 from equipoise import distributed
 from equipoise.anchor import Anchor
-from equipoise.balancer import Balancer, Decision, Mode, Move, Steering
-from equipoise.diagnosis import History, Rule, Verdict
+from equipoise.balancer import Balancer, Decision, Loop, Mode, Move, Steering
+from equipoise.diagnosis import History, Rule, Verdict, diagnose
 from equipoise.errors import InputError
 from equipoise.logbook import Logbook
 from equipoise.observer import Observer
 from equipoise.registry import find
 from equipoise.sensors.probes import look
-from equipoise.shown import check_fields, check_player, detached, paired, role_of
+from equipoise.shown import check_fields, check_looked, check_player, check_signal, detached, is_pair, paired, role_of
 from equipoise.signals import derive
 from equipoise.terms import Loss
 from equipoise.turn import Turn
 
 FIRST = 10  # steps between looks at the beginning
+UNSEEN = "anything: the monitor has not looked yet; call its step(len(real)) at the end of each step of the loop"
+OFF = 'anything: with mode="off" nothing is read'
 
 
 class Monitor:
@@ -44,7 +48,7 @@ class Monitor:
     Any number of discriminators, each under a name of its own (`"D"`, `"mpd"`, `"msd"`); players whose name begins
     with G or gen (or netG, g_) are generators. Logits are a tensor `[N, ...]` or a list with one per head; heads weigh
     the same. Signals of a discriminator called otherwise than D are `mpd/win_rate`; under the plain name stands the
-    mean of all.
+    mean of all, and D's own as `D/win_rate` where it is not the only one.
 
     `look` tells what comes of the game: it returns fields of `equipoise.sensors.probes.View`, such as `samples` and
     `heldout` [n, ...], and is called at ticks only, without gradients; networks that it uses are to be in evaluation
@@ -66,7 +70,7 @@ class Monitor:
     ) -> None:
         if not tick_kimg > 0:
             raise InputError(f"tick_kimg={tick_kimg}: the distance of two looks must be above 0 thousand samples")
-        if loss is not None and not isinstance(loss, str) and not (isinstance(loss, tuple) and len(loss) == 2):
+        if loss is not None and not isinstance(loss, str) and not is_pair(loss):
             raise InputError(
                 f"loss={loss!r}: give a registered name, or the ideal values of D's and G's loss as a pair"
             )
@@ -81,14 +85,16 @@ class Monitor:
         facts |= {"signless": self.loss.zero != 0} if self.loss else {}
         facts = {name: value for name, value in facts.items() if value is not None}
         self.balancer = Balancer(*steering, mode=mode, rules=rules, facts=facts)
+        for one in steering:
+            check_signal(one, self.ideal[0], bool(facts.get("signless")))
         self.tick_kimg, self.look, self.on_tick = tick_kimg, look, on_tick
         self.log = None if log is None else Logbook(log)
         self.observer = Observer(self.loss, reads=mode != "off")
         self.meters, self.rounds = self.observer.meters, self.observer.rounds
         self.samples = self.ticks = self.next_tick = 0
-        self.anchor = Anchor()
+        self.anchors: dict[str, Anchor] = {}  # by generator
         self._begun: list[Move] | None = None  # what those who steer set before the first update; None: not yet
-        self.verdict = Verdict(())
+        self.verdict = Verdict((), (OFF if mode == "off" else UNSEEN,))
 
     # ------------------------------------------------------------------------------------------------ sensing
 
@@ -112,11 +118,11 @@ class Monitor:
         check_player(player, role, output, adversarial, reconstruction)
         check_fields(fields, self.observer.fields)
         self.begin()
-        known = {**paired(real_logits, fake_logits), **fields}
+        known = {**paired(real_logits, fake_logits, heldout_logits), **fields}
         turn = Turn(player, role, **{name: detached(value) for name, value in known.items() if value is not None})
         if output is not None:
             self.observer.see_output(player, output, adversarial, reconstruction)
-        self.observer.see(turn, loss, heldout_logits, reconstruction)
+        self.observer.see(turn, loss, reconstruction)
 
     def follow(self, player: str, optimiser: torch.optim.Optimizer) -> None:
         """Measure the size of a player's steps relative to its weights, at one in 16, by hooks on its optimiser."""
@@ -134,7 +140,9 @@ class Monitor:
 
     def finish(self) -> list[Move]:
         """After the last update: what those who steer hand over or have left to say."""
-        moves = self.balancer.finish()
+        loops = [one for one in self.balancer.steering if isinstance(one, Loop) and self.balancer.mode != "off"]
+        unread = [one.unread(self.samples / 1000, self.history, self.balancer.mode == "act") for one in loops]
+        moves = [*self.balancer.finish(), *chain.from_iterable(unread)]
         if self.log is not None:
             self.log.end(Decision(self.samples / 1000, {}, self.verdict, moves), self.samples)
         return moves
@@ -143,11 +151,13 @@ class Monitor:
         """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due."""
         if self.balancer.mode == "off":
             return None
-        if not isinstance(samples, numbers.Real) or samples < 1:
+        if not isinstance(samples, numbers.Real) or not 1 <= samples < math.inf or samples % 1:
             came = samples if isinstance(samples, numbers.Real) else f"a {type(samples).__name__}"
-            raise InputError(f"step({came}): hand over the number of real samples of this step, len(real), above 0")
+            raise InputError(
+                f"step({came}): hand over the number of real samples of this step, len(real), a whole one above 0"
+            )
         self.begin()
-        self.samples += samples
+        self.samples += int(samples)
         self.observer.step(samples)
         if self.samples < self.next_tick:
             return None
@@ -166,19 +176,22 @@ class Monitor:
         """The signals of the window that ends here: the one place where the host waits for the device."""
         found: dict[str, float] = {}
         told: dict[str, list[float]] = {}
-        watched = any(role_of(player) == "D" for player in self.meters)
+        judges = [player for player in self.meters if role_of(player) == "D"]
         for player in self.meters:
             readings, role = self.observer.window(player), role_of(player)
             weights = self.observer.weights(player)
             norms = {} if weights is None else {str(role): weights}
             signals = derive({f"{role}.{name}": value for name, value in readings.items()}, self.ideal, norms)
-            signals |= self.anchor.read(readings, watched) | self.rounds.read(player, self.ideal[0])
-            if "share" in readings:
-                self.history.facts["waiting"] = not self.anchor.joined and watched
-            if role == "D" and player != "D":
+            if role == "G":
+                signals |= self.anchors.setdefault(player, Anchor()).read(readings, bool(judges))
+            signals |= self.rounds.read(player, self.ideal[0])
+            if role == "D" and (player != "D" or len(judges) > 1):
                 found |= {f"{player}/{name}": value for name, value in signals.items()}
             for name, value in signals.items():
                 told.setdefault(name, []).append(value)
+        joined = [anchor.joined for anchor in self.anchors.values() if anchor.joined is not None]
+        if joined:
+            self.history.facts["waiting"] = not any(joined) and bool(judges)
         for name, value in self._looked().items():
             told.setdefault(name, []).append(value)
         found |= {name: max(v) if name in ("nonfinite", "skipped") else sum(v) / len(v) for name, v in told.items()}
@@ -189,7 +202,9 @@ class Monitor:
         if self.look is None:
             return {}
         with torch.no_grad():
-            found = look(self.look(), tick=self.ticks - 1)
+            fields = self.look()
+            check_looked(fields)
+            found = look(fields, tick=self.ticks - 1)
         if distributed.world_size() > 1:
             device = next(iter(self.meters.values())).moments.device
             means = distributed.average_(torch.tensor(list(found.values()), device=device)).tolist()
@@ -214,17 +229,27 @@ class Monitor:
             "samples": self.samples,
             "ticks": self.ticks,
             "next_tick": self.next_tick,
-            "first": self.anchor.first,
-            "joined": self.anchor.joined,
+            "anchors": {player: anchor.state_dict() for player, anchor in self.anchors.items()},
             **self.observer.state_dict(),
             "balancer": self.balancer.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` gave; nothing is changed where that is refused."""
+        missing = self.state_dict().keys() - state.keys() if isinstance(state, Mapping) else {"samples"}
+        if missing:
+            came = ", ".join(sorted(map(str, state))[:5]) if isinstance(state, Mapping) else type(state).__name__
+            raise InputError(
+                f"this is no whole state of a monitor ({came}), since {', '.join(sorted(missing))} is missing: hand "
+                "over what its state_dict() gave, as it stands in your checkpoint"
+            )
+        self.observer.check_state(state)
         self.samples, self.ticks, self.next_tick = (int(state[name]) for name in ("samples", "ticks", "next_tick"))
-        self.anchor.first, self.anchor.joined = state["first"], state["joined"]
+        for player, kept in state["anchors"].items():
+            self.anchors.setdefault(player, Anchor()).load_state_dict(kept)
         if self.log is not None:
             self.log.begun = self.samples
         self.observer.load_state_dict(state)
         self.balancer.load_state_dict(state["balancer"])
+        if self.ticks and self.balancer.mode != "off":
+            self.verdict = diagnose(self.history, self.balancer.rules)

@@ -18,14 +18,14 @@ from equipoise.readings import Reading
 from equipoise.registry import entries
 from equipoise.sensors import Meter, Sensor
 from equipoise.sensors.rounds import Rounds
-from equipoise.shown import heading, heads_shown, loss_shown, norm, role_of, share_of, single
+from equipoise.shown import counts, heading, loss_shown, norm, role_of, share_of, single
 from equipoise.terms import Loss
 from equipoise.turn import Turn, parameters, score
 
 DENSE = 100  # steps of the loop at which everything is read
 SPARSE = 16  # steps between those that are measured for a copy of the weights or a backward pass, after that
 # What a meter keeps beside sensors.
-OWN = ("loss", "gradient", "heading", "update", "heldout_score", "share", "reconstruction")
+OWN = ("loss", "gradient", "heading", "update", "heldout_score", "share", "weighted", "reconstruction")
 
 
 class Observer:
@@ -41,17 +41,19 @@ class Observer:
         self.meters: dict[str, Meter] = {}  # by player
         self.rounds = Rounds()
         self._sensors: list[Sensor] = [entry.part for entry in entries("sensor")]
-        self.fields = {name for one in self._sensors for name in parameters(one.function)}  # what sensors read
+        read = [one.function for one in self._sensors] + ([] if loss is None else [loss.d, loss.g])
+        self.fields = {name for function in read for name in parameters(function)}  # what may be shown
         self._followed: dict[str, list[Tensor]] = {}  # the weights that a player's optimiser moves
         self._optimisers: dict[str, Any] = {}
+        self._hooks: dict[str, list[Any]] = {}
         self._loaded: set[str] = set()  # players whose meter came from a checkpoint, which is read to the CPU
 
     @torch.no_grad()
-    def see(self, turn: Turn, loss: Any, heldout_logits: Any, reconstruction: Any) -> None:
+    def see(self, turn: Turn, loss: Any, reconstruction: Any) -> None:
         """Read one update of one player."""
         values = self._sensed(turn) | self._loss_of(turn, loss)
-        if heldout_logits is not None:
-            values["heldout_score"] = score(heads_shown(heldout_logits))
+        if "heldout_logits" in turn:
+            values["heldout_score"] = score(turn["heldout_logits"])
         if reconstruction is not None:
             values["reconstruction"] = single(reconstruction, "the reconstruction")
         said = turn["fake_score"] if turn.role == "D" and "fake_score" in turn else None
@@ -60,8 +62,10 @@ class Observer:
 
     def see_output(self, player: str, output: Tensor, adversarial: Any, reconstruction: Any) -> None:
         """Read the gradient that reaches G's output when the loop's backward passes, and now and then what it is of."""
-        if self._sparse() and adversarial is not None and reconstruction is not None:
-            self._add(player, {"share": share_of(adversarial, reconstruction, output)})
+        if adversarial is not None and reconstruction is not None:
+            if self._sparse():
+                self._add(player, {"share": share_of(adversarial, reconstruction, output)})
+            self._add(player, {"weighted": counts(adversarial, output)})
         readers = [one for one in self._sensors if one.role == "G" and one.reads("pull")]
 
         def read(gradient: Tensor) -> None:
@@ -79,6 +83,7 @@ class Observer:
         if self._optimisers.get(player) is optimiser:
             return  # as where a trainer sets up anew: hooks would pile up
         trained = [p for group in optimiser.param_groups for p in group["params"]]
+        self._replace(player, trained)
         self._optimisers[player], self._followed[player] = optimiser, trained
         before: list[Tensor] = []
 
@@ -96,8 +101,7 @@ class Observer:
                 self._add(player, {"update": change.reshape(1)})
                 before.clear()
 
-        optimiser.register_step_pre_hook(pre)
-        optimiser.register_step_post_hook(post)
+        self._hooks[player] = [optimiser.register_step_pre_hook(pre), optimiser.register_step_post_hook(post)]
 
     def step(self, samples: int) -> None:
         """Count a step of the loop on so many real samples, over all ranks."""
@@ -120,6 +124,16 @@ class Observer:
         """Everything needed to go on, open windows included."""
         meters = {player: meter.state_dict()["moments"].clone() for player, meter in self.meters.items()}
         return {"steps": self.steps, "meters": meters, "rounds": self.rounds.state_dict()}
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse a state with other readings than this observer's."""
+        for player, moments in state["meters"].items():
+            rows = len(self._readings(player))
+            if tuple(moments.shape) != (rows, 4):
+                raise InputError(
+                    f"the state of {player!r} has readings {list(moments.shape)}, and [{rows}, 4] are read here: "
+                    "register the same sensors as where it was kept"
+                )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
@@ -165,6 +179,17 @@ class Observer:
                 "that neither's steps can be told: give each player an optimiser of its own, or follow neither"
             )
 
+    def _replace(self, player: str, trained: list[Tensor]) -> None:
+        """Leave the optimiser that was followed before, if this one was made anew for the same weights."""
+        held = {id(p) for p in self._followed.get(player, [])}
+        if held and held.isdisjoint(map(id, trained)):
+            raise InputError(
+                f"follow({player!r}, ...): {player!r} is followed by another optimiser, which moves other weights, and "
+                "a player's steps are read of one: put both into one as parameter groups, or follow one of them"
+            )
+        for hook in self._hooks.pop(player, []):
+            hook.remove()
+
     def _add(self, player: str, values: Mapping[str, Tensor]) -> None:
         """Take values into a player's meter, those of one length together."""
         for size in sorted({len(value) for value in values.values()}):
@@ -172,12 +197,15 @@ class Observer:
             meter = self._meter(player, next(iter(group.values())).device)
             meter.add({name: value.to(meter.moments.device) for name, value in group.items()})
 
+    def _readings(self, player: str) -> list[str]:
+        """The names of what is read of a player."""
+        return [*dict.fromkeys([*OWN, *(_short(one) for one in self._sensors if one.role == role_of(player))])]
+
     def _meter(self, player: str, device: torch.device) -> Meter:
         """A player's meter, where its first values lie, and after a checkpoint was read where the next ones do."""
         loaded = player in self._loaded
         if player not in self.meters or (loaded and self.meters[player].moments.device != device):
-            own = [_short(one) for one in self._sensors if one.role == role_of(player)]
-            made = Meter([*dict.fromkeys([*OWN, *own])], device)
+            made = Meter(self._readings(player), device)
             if loaded:
                 made.load_state_dict(self.meters[player].state_dict())
             self.meters[player] = made

@@ -56,6 +56,7 @@ class Readiness:
         self.last, self.complain = 0.0, patience_kimg
         self.on_kimg: float | None = None  # when the weight began to rise
         self.missing = "the monitor has not looked yet"  # why D is not ready
+        self.others: list[str] = []  # who was observed where the player was not
         self._actuator = Actuator("adversarial weight", lambda: self.position, lambda x: None, 0.0, 1.0)
 
     def actuators(self) -> Sequence[Turnable]:
@@ -74,6 +75,7 @@ class Readiness:
         why = "since D is ready"
         if self.phase == "alone":
             own = history.of(self.player) if self.player else history
+            self.others = [] if not self.player or self.player in history.players() else history.players()
             if not self._ready(kimg, own):
                 return self._complaint(kimg, act)
             self.phase, self.on_kimg = "fading", kimg
@@ -111,6 +113,8 @@ class Readiness:
     def _lacks(self, kimg: float, history: History) -> str:
         """What D lacks at this look; empty if nothing."""
         gap, scale = _newest(history, "gap", kimg), _newest(history, "logit_scale", kimg)
+        if self.others:
+            return f"it was not observed under the name {self.player}, but {' and '.join(self.others)} were"
         if math.isnan(gap) or math.isnan(scale):
             return "no finite logits of it were observed"
         if not math.erf(gap / 2) >= self.advantage:

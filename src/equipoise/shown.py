@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from equipoise.errors import InputError
-from equipoise.turn import Role, per_sample
+from equipoise.sensors.probes import SETS, all_probes
+from equipoise.turn import Role, parameters, per_sample
 
 ARGUMENTS = ("real_logits", "fake_logits", "heldout_logits", "loss", "output", "adversarial", "reconstruction")
 
@@ -24,34 +25,40 @@ def detached(value: Any) -> Any:
 
 
 def heads_shown(value: Any) -> list[Tensor]:
-    """The heads of logits, each a tensor `[N, ...]` of real numbers, without their graph."""
+    """The heads of logits, each a tensor `[N, ...]` of real numbers in at least float32, without their graph.
+
+    Under autocast logits come in half precision, in which a loss formed of them may overflow that the loop's does not.
+    """
     heads = list(value) if isinstance(value, (list, tuple)) else [value]
     if not heads or any(not isinstance(head, Tensor) or head.dim() == 0 for head in heads):
         raise InputError(
             "logits must be a tensor [N, ...] or a flat list with one such tensor per head: hand over what D says of "
             "each sample, before any mean, and without its features"
         )
-    if any(head.dtype == torch.bool or head.is_complex() for head in heads):
-        raise InputError(f"logits of {heads[0].dtype} came: hand over what D returned, before it was compared with 0")
-    return [head.detach() for head in heads]
+    odd = next((head.dtype for head in heads if not head.is_floating_point()), None)
+    if odd is not None:
+        raise InputError(f"logits of {odd} came: hand over what D returned, before it was compared with 0 or rounded")
+    if any(len(head) == 0 for head in heads):
+        raise InputError("logits of an empty batch came, which say nothing: leave out the observe of such a step")
+    return [head.detach().float() if head.element_size() < 4 else head.detach() for head in heads]
 
 
-def paired(real: Any, fake: Any) -> dict[str, Any]:
-    """Both logits, cut to the smaller batch where they come from batches of two sizes: some sensors compare pairs."""
-    shown = {"real_logits": real, "fake_logits": fake}
+def paired(real: Any, fake: Any, heldout: Any = None) -> dict[str, Any]:
+    """All logits, the first two cut to the smaller batch where their sizes differ: some sensors compare pairs."""
+    shown = {"real": real, "fake": fake, "heldout": heldout}
     known = {name: heads_shown(value) for name, value in shown.items() if value is not None}
-    shapes = [[list(head.shape[1:]) for head in heads] for heads in known.values()]
-    if any(one != shapes[0] for one in shapes):
+    shapes = [[list(head.shape[1:]) for head in heads] for name, heads in known.items() if name != "heldout"]
+    if len({len(heads) for heads in known.values()}) > 1 or any(one != shapes[0] for one in shapes):
+        each = ", ".join(f"{name} {' and '.join(str(list(h.shape)) for h in heads)}" for name, heads in known.items())
         raise InputError(
-            f"real and generated samples' logits differ in more than the batch, {shapes[0]} and {shapes[1]}: "
-            "show D samples of one size"
+            f"logits differ in more than the batch ({each}): show D samples of one size, and hand over the same heads"
         )
     devices = {str(head.device) for heads in known.values() for head in heads}
     if len(devices) > 1:
         raise InputError(f"logits are on {' and '.join(sorted(devices))}: hand over all heads on one device")
-    size = min((len(head) for heads in known.values() for head in heads), default=0)
-    cut = {name: [head[:size] for head in heads] for name, heads in known.items()}
-    return {name: heads if len(heads) > 1 else heads[0] for name, heads in cut.items()}
+    size = min((len(head) for name, heads in known.items() if name != "heldout" for head in heads), default=0)
+    cut = {name: heads if name == "heldout" else [head[:size] for head in heads] for name, heads in known.items()}
+    return {f"{name}_logits": heads if len(heads) > 1 else heads[0] for name, heads in cut.items()}
 
 
 def role_of(player: str) -> Role:
@@ -83,10 +90,65 @@ def misspelt(name: str) -> str:
 
 
 def check_fields(fields: Iterable[str], read: Container[str]) -> None:
-    """Refuse a field that no sensor reads and that is nearly an argument: its readings would be missed in silence."""
+    """Refuse a field that no sensor reads: its readings would be missed in silence."""
     for name in fields:
-        if name not in read and (meant := misspelt(name)):
-            raise InputError(f"observe(..., {name}=...): nothing reads this; did you mean {meant}?")
+        if name not in read:
+            raise InputError(
+                f"observe(..., {name}=...): nothing reads this; did you mean {meant}?"
+                if (meant := misspelt(name))
+                else f"observe(..., {name}=...): no sensor reads this; the arguments are {', '.join(ARGUMENTS)}, and "
+                "what sensors of your own read, which are to be registered before the monitor is made"
+            )
+
+
+def check_looked(fields: Any) -> None:
+    """Refuse what a `look` returns that probes cannot compare, or that none of them reads."""
+    if not isinstance(fields, Mapping):
+        raise InputError(
+            f"look returned a {type(fields).__name__}: let it return fields by name, such as "
+            '{"samples": G(latents), "training": real, "heldout": unseen}'
+        )
+    given = {name: value for name, value in fields.items() if value is not None}
+    known = {*SETS, *(name for one in all_probes() for name in parameters(one.function) if "_to_" not in name)}
+    if odd := next((name for name in given if name not in known), None):
+        raise InputError(f"look returned {odd!r}, which no probe reads; there are {', '.join(sorted(known))}")
+    sets = {name: given[name] for name in SETS if name in given}
+    if empty := next((name for name, value in sets.items() if len(value) == 0), None):
+        raise InputError(f"look returned no {empty}, an empty set: let it return some hundred of each")
+    kinds = {name: str(getattr(value, "dtype", "")) for name, value in sets.items()}
+    whole = [name for name, kind in kinds.items() if "int" in kind]
+    if whole and len(whole) < len(sets):
+        other = next(name for name in sets if name not in whole)
+        raise InputError(
+            f"look returned {whole[0]} of {kinds[whole[0]]} and {other} of {kinds[other]}, whose values do not "
+            "compare: bring all sets to one range, such as -1 to 1"
+        )
+
+
+def check_signal(
+    one: Any,  # what steers
+    ideal: float,  # of D's loss; 0: none, or not known
+    signless: bool,  # whether an undecided D does not say 0
+) -> None:
+    """Refuse a loop on a signal that says nothing under the loss, or that will never be told."""
+    reads = str(getattr(one, "signal", "")).rpartition("/")[2]
+    if reads == "sign_real" and signless:
+        raise InputError(
+            f"{one.name} follows the sign of D(real), and under this loss an undecided D does not say 0, so that the "
+            "sign means nothing; take loops.ada_heldout, which holds for any loss"
+        )
+    if reads == "loss_D" and not ideal:
+        raise InputError(
+            f"{one.name} follows D's loss over its ideal value, which is not known or 0, so that it would never move: "
+            'say which loss it is, Monitor(loss="hinge") or so, or take loops.rates_by_wins'
+        )
+
+
+def is_pair(loss: Any) -> bool:
+    """Whether these are two ideal values, of which G's need not be known."""
+    if not isinstance(loss, tuple) or len(loss) != 2 or loss[0] is None:
+        return False
+    return all(value is None or isinstance(value, (int, float)) for value in loss)
 
 
 def single(value: Any, what: str) -> Tensor:
@@ -118,6 +180,12 @@ def share_of(adversarial: Any, reconstruction: Any, output: Tensor) -> Tensor:
     return (norms[0] / (norms[0] + norms[1])).reshape(1)
 
 
+def counts(adversarial: Any, output: Tensor) -> Tensor:
+    """Whether an adversarial loss is not 0, `[1]`, as 0 or 1: where its weight is 0, it is 0 to the bit."""
+    value = adversarial.detach() if isinstance(adversarial, Tensor) else output.new_tensor(float(adversarial))
+    return (value != 0).float().reshape(1)
+
+
 def gradient_at(loss: Any, at: Any, what: str) -> Tensor:
     """A loss's gradient at a tensor, its graph kept for the loop's own backward."""
     if not isinstance(at, Tensor):
@@ -127,7 +195,8 @@ def gradient_at(loss: Any, at: Any, what: str) -> Tensor:
     if loss.numel() != 1:
         raise InputError(f"{what} has the shape {list(loss.shape)}: hand over the single number that is added")
     try:
-        (found,) = torch.autograd.grad(loss.sum(), at, retain_graph=True, allow_unused=True)
+        with torch.enable_grad():  # where the loop observes under no_grad
+            (found,) = torch.autograd.grad(loss.sum(), at, retain_graph=True, allow_unused=True)
     except RuntimeError as error:
         if "second time" not in str(error):
             raise

@@ -20,6 +20,7 @@ def from_journal(path: Path) -> History:
         if line.get("event") == "tick" and is_moment(line.get("kimg")):
             history.add(line["kimg"], line.get("balance") or {}, line.get("dials") or {})
             history.facts.setdefault("total_kimg", line.get("total_kimg"))
+            history.facts |= {"waiting": line["waiting"]} if "waiting" in line else {}
         elif line.get("event") == "begin" and isinstance(line.get("facts"), dict):
             history.facts |= line["facts"]  # of a monitored loop
         elif line.get("event") == "snapshot" and facts.get("metric") and is_moment(line.get("kimg")):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.balancer import Move
+from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.report import Tick
 from equipoise.report.board import Board
@@ -40,9 +41,19 @@ class Lines:
     def __init__(self, run: Path, samples: int = 0) -> None:
         self.path = run / "run.jsonl"
         if self.path.exists():
-            lines = [line for line in _whole_lines(self.path) if round(json.loads(line)["kimg"] * 1000) <= samples]
+            lines = [line for line in _whole_lines(self.path) if self._moment(line) <= samples]
             atomic_write(self.path, "".join(lines))
         self.file = self.path.open("a", encoding="utf-8")
+
+    def _moment(self, line: str) -> int:
+        """The samples at which a line was written."""
+        try:
+            kimg: float = json.loads(line)["kimg"]
+            return round(kimg * 1000)
+        except (KeyError, TypeError):
+            raise InputError(
+                f"{self.path} holds lines without kimg, so it is no log of ours to go on with: give another folder"
+            ) from None
 
     def past(self) -> Iterator[Past]:
         """The ticks written so far, read from the file one by one: a long run's are not held twice."""

@@ -21,13 +21,19 @@ class Trace:
         self.rows = torch.zeros(LENGTH, 3, device=device)
         self.now = torch.full((3,), torch.nan, device=device)
         self.rounds = torch.zeros([], dtype=torch.int64, device=device)
+        self._places = torch.arange(3, device=device)
 
     @torch.no_grad()
     def see(self, role: Role, loss: Tensor, fake_score: Tensor | None = None) -> None:
         """Take in one player's move: its loss per sample, and in D's move what it said of generated samples."""
-        self.now[0 if role == "D" else 1].copy_(loss.mean())
+        self._put(0 if role == "D" else 1, loss)
         if fake_score is not None:
-            self.now[2].copy_(fake_score.mean())
+            self._put(2, fake_score)
+
+    def _put(self, place: int, values: Tensor) -> None:
+        """Written into the whole: to take one place out, beside NaNs, is what `equipoise.wiring` calls hiding them."""
+        mean = values.mean().reshape(1).to(self.now.device, self.now.dtype)
+        self.now.index_copy_(0, self._places[place : place + 1], mean)
 
     @torch.no_grad()
     def close(self) -> None:
@@ -37,7 +43,8 @@ class Trace:
 
     def to(self, device: torch.device) -> None:
         """Go on on another device."""
-        self.rows, self.now, self.rounds = (kept.to(device) for kept in (self.rows, self.now, self.rounds))
+        kept = self.rows, self.now, self.rounds, self._places
+        self.rows, self.now, self.rounds, self._places = (tensor.to(device) for tensor in kept)
 
     def read(self) -> Tensor:
         """The rounds in order, the oldest first, `[n, 3]` on the host; nothing is cleared."""

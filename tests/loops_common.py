@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,23 @@ class Broken:
         """The numbers of the marked lines."""
         source, first = inspect.getsourcelines(self.run)
         return [first + offset for offset, line in enumerate(source) if MARK in line]
+
+
+def both_ways(
+    correct: dict[str, Loop], broken: dict[str, Broken]
+) -> Callable[..., Callable[[Callable[[Wiring, bool], list[nn.Module]]], Loop]]:
+    """A decorator that keeps a loop twice: as it is, and with its fault, which breaks a fact."""
+
+    def pair(fact: str, *names: str) -> Callable[[Callable[[Wiring, bool], list[nn.Module]]], Loop]:
+        def add(loop: Callable[[Wiring, bool], list[nn.Module]]) -> Loop:
+            faults = {fault: functools.wraps(loop)(functools.partial(loop, fault=fault)) for fault in (False, True)}
+            correct[loop.__name__] = faults[False]
+            broken[loop.__name__] = Broken(faults[True], fact, names)
+            return faults[False]
+
+        return add
+
+    return pair
 
 
 def mlp(features_in: int, features_out: int, *between: nn.Module) -> nn.Sequential:

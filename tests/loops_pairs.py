@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import copy
-import functools
 import random
-from collections.abc import Callable
 from itertools import chain
 
 import torch
@@ -16,22 +14,27 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from loops_common import BATCH, LATENT, Broken, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
+from loops_common import (
+    BATCH,
+    LATENT,
+    Broken,
+    Loop,
+    Wiring,
+    adam,
+    both_ways,
+    d_loss,
+    g_loss,
+    mlp,
+    noise,
+    players,
+    reals,
+)
 
 BROKEN: dict[str, Broken] = {}
 CORRECT: dict[str, Loop] = {}
 
 
-def pair(fact: str, *names: str) -> Callable[[Callable[[Wiring, bool], list[nn.Module]]], Loop]:
-    """Keep a loop twice: as it is, and with its fault, which breaks this fact."""
-
-    def add(loop: Callable[[Wiring, bool], list[nn.Module]]) -> Loop:
-        faults = {fault: functools.wraps(loop)(functools.partial(loop, fault=fault)) for fault in (False, True)}
-        CORRECT[loop.__name__] = faults[False]
-        BROKEN[loop.__name__] = Broken(faults[True], fact, names)
-        return faults[False]
-
-    return add
+pair = both_ways(CORRECT, BROKEN)
 
 
 def correct(loop: Loop) -> Loop:

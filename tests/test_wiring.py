@@ -7,6 +7,7 @@ import functools
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,11 +27,18 @@ from loops_common import BATCH, Broken, Loop, adam, d_loss, g_loss, noise, playe
 from loops_correct import CORRECT as USUAL
 from loops_correct_more import CORRECT as STRANGE
 from loops_correct_odd import CORRECT as ODD
+from loops_field import BROKEN as FIELD_BROKEN
+from loops_field import CORRECT as FIELD
+from loops_field_last import BROKEN as LAST_BROKEN
+from loops_field_last import CORRECT as STILL_MORE
+from loops_field_later import BROKEN as MORE_BROKEN
+from loops_field_later import CORRECT as MORE
 from loops_pairs import BROKEN as FAULTY
 from loops_pairs import CORRECT as WHOLE
 from plants import batch_of, small_step
 
-BROKEN, CORRECT = FIRST | REPORTED | LATER | LAST | FAULTY, USUAL | STRANGE | ODD | WHOLE
+BROKEN = FIRST | REPORTED | LATER | LAST | FAULTY | FIELD_BROKEN | MORE_BROKEN | LAST_BROKEN
+CORRECT = USUAL | STRANGE | ODD | WHOLE | FIELD | MORE | STILL_MORE
 PLAIN = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
     "two_discriminators", "shared_backbone", "relativistic_and_matching_features",
@@ -89,6 +97,40 @@ def test_nothing_is_found_in_a_correct_loop(loop: Loop) -> None:
 def test_all_that_can_be_told_of_a_plain_loop_is_told(name: str) -> None:
     untold = {fact.name for fact in watched(CORRECT[name]).facts if fact.state != "holds"}
     assert untold <= {"ema", "scaler"}
+
+
+def test_a_reward_and_a_helper_are_notes() -> None:
+    """No gradient comes through D by intention: as a factor only, or for a network that makes no samples."""
+    for name, side in (("rewards_for_a_policy", "G"), ("patches_contrasted", "F")):
+        (fact,) = (one for one in watched(CORRECT[name]).facts if one.name == "adversarial" and one.side == side)
+        assert fact.state == "note", str(fact)
+
+
+TURNS: dict[str, Callable[[torch.Tensor], object]] = {
+    "neg_": lambda gradient: gradient.neg_(),
+    "data.mul_": lambda gradient: gradient.data.mul_(-1),
+    "*=": lambda gradient: gradient.__imul__(-1.0),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS)
+def test_gradients_turned_by_hand_accuse_nobody(turn: Callable[[torch.Tensor], object]) -> None:
+    """D goes up its likelihood by way of its gradients' sign, which no backward pass shows."""
+    G, D = players()
+    opt_G, opt_D = adam(G), adam(D)
+    with equipoise.wiring(G, D, opt_G, opt_D) as check:
+        for real in reals():
+            fake = G(noise())
+            opt_D.zero_grad()
+            (-d_loss(D(real), D(fake.detach()))).backward()
+            for weight in D.parameters():
+                turn(weight.grad)
+            opt_D.step()
+            opt_G.zero_grad()
+            g_loss(D(fake)).backward()
+            opt_G.step()
+    assert check.findings == [], str(check)
+    assert {fact.state for fact in check.facts if fact.name == "direction"} == {"untold"}
 
 
 @pytest.mark.parametrize("loop", CORRECT.values(), ids=CORRECT)

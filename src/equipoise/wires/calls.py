@@ -13,9 +13,10 @@ from torch.autograd.function import BackwardCFunction
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from equipoise.wires.events import Call, Pull, Record
+from equipoise.wires.events import Answer, Call, Pull
 from equipoise.wires.graphs import before, notes
 from equipoise.wires.origins import Origins
+from equipoise.wires.record import Record
 from equipoise.wires.tensors import readable, tensors_in, wrapped
 from equipoise.wires.where import caller
 
@@ -102,7 +103,7 @@ class Calls:
                 made = kinds[place] if kinds else None
                 number = kinds[:place].count(kinds[place]) if kinds else place
                 if tensor.grad_fn is not None:
-                    notes(tensor.grad_fn).append(call)
+                    notes(tensor.grad_fn).extend([call, Answer(place=call.place, call=call, number=number)])
                     call.bound = call.bound or BOUNDS.get(tensor.grad_fn.name().rstrip("0123456789"))
                 if call.of("D"):
                     self._hook(tensor, functools.partial(self._pull, call, number, made, tensor.detach().clone()))

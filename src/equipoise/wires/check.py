@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from equipoise.errors import EquipoiseError
-from equipoise.wires import clipping, directions, gradients, holding, judging, steps, values
+from equipoise.wires import clipping, directions, gradients, holding, judging, steps, terms, values
 from equipoise.wires.averages import Average
-from equipoise.wires.events import Outside, Record
+from equipoise.wires.events import Outside
 from equipoise.wires.fact import Fact
 from equipoise.wires.listening import listening
 from equipoise.wires.players import Networks, sides_of, weights_of
+from equipoise.wires.record import Record
 
 ORDER = ("broken", "note", "untold", "holds")
 
@@ -70,7 +71,7 @@ class Wiring:
             yield from steps.stale(record, side)
             yield from steps.outside(record, side)
             yield from gradients.reached(record, side)
-            yield from gradients.terms(record, side)
+            yield from terms.terms(record, side)
             yield from values.modes(record, side)
         for judge in judges:
             yield from judging.inputs(record, judge)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from equipoise.wires.events import Differentiation, Edit, Record, Scaling, Step
+from equipoise.wires.events import Differentiation, Edit, Scaling, Step
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Weight
+from equipoise.wires.record import Record
 from equipoise.wires.where import Place
 
 
@@ -44,11 +45,9 @@ def _passed(record: Record, edit: Edit, edits: list[Edit]) -> Step | None:
     """
     steps = record.all(Step)
     following = next((step for step in steps if step.when > edit.when), None)
-    if (
-        following is None
-        or any(_uses(step, edit) for step in steps)
-        or any(one.what == "step" for one in record.all(Scaling))
-    ):
+    tried = sum(one.what == "step" for one in record.all(Scaling))
+    skipped = tried > sum(step.scaled_by is not None and not step.skipped for step in steps)
+    if following is None or any(_uses(step, edit) for step in steps) or skipped:
         return None
     last = [made[-1] for weight in edit.weights if (made := _written(record, weight, edit))]
     used = "clip" in edit.name and any(

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Call, Differentiation, Pull, Record
+from equipoise.wires.events import Call, Differentiation, Edit, Pull
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side, several
-from equipoise.wires.targets import BEYOND, SAME, share, turns
+from equipoise.wires.record import Record
+from equipoise.wires.targets import BEYOND, SAME, share, steady, turns, upward
 from equipoise.wires.where import Place
+
+Pulls = dict[int, list[Pull]]  # by output, each batch by itself
 
 
 def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
@@ -19,7 +22,10 @@ def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
 
     Each network of a judge by itself: several discriminators may share an optimiser, as in a cycle.
     """
-    told = {network: list(_direction(record, side, judge, network)) for network in judge.networks}
+    asked = [(call, one) for call in record.all(Call) for one in call.inputs if isinstance(one, Call)]
+    inner = {one.root for call, one in asked if _asks(judge, call, one)}
+    final = [network for network in judge.networks if network not in inner]
+    told = {network: list(_direction(record, side, judge, network)) for network in final}
     found = [fact for facts in told.values() for fact in facts]
     unclear = [network for network, facts in told.items() if not facts]
     if any(fact.state == "broken" for fact in found):
@@ -32,44 +38,63 @@ def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
         yield Fact("direction", side.name, "untold", text)
 
 
+def _asks(judge: Side, call: Call, other: Call) -> bool:
+    """Whether one network of a discriminator is asked about what another one answered: that was no judgement yet."""
+    return judge in call.sides and judge in other.sides and other.root != call.root
+
+
 def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterator[Fact]:
     """What can be told of one network of a judge; nothing where its outputs are not pulled clearly."""
     mine, its = set(record.own(side)), set(record.own(judge))
-    shares = _shares(record, network, its - mine, mine - its)
-    if shares and all(one >= BEYOND for one in shares):
-        yield Fact("direction", side.name, "holds", f"{side.name} pulls against {network}")
+    if any(edit.turned and {side, judge} & set(edit.weights[0].sides) for edit in record.all(Edit)):
         return
-    if shares and all(abs(one) <= SAME for one in shares):
-        yield _helps(record, side, judge, network)
-        return
-    apart = [_apart(record, network, its - mine, made) for made in (False, True)]
+    apart = [_apart(record, network, its - mine, made, _descends(judge)) for made in (False, True)]
+    matched = {number for event in mine for call in event.through if call.root == network for number in call.likened}
+    aim = _apart(record, network, mine - its, True, _descends(side))
+    aim = {number: pulls for number, pulls in aim.items() if number not in matched}
     real, fake = map(_summed, apart)
-    aim = _apart(record, network, mine - its, True)
-    pulled = _summed(aim)
     both = [number for number in real if number in fake and real[number].size and fake[number].size]
     if both and all(_alike(real[number], fake[number]) for number in both):
         place = _place(record, judge, network)
         text = f"the backward at {place} pulls {network}'s judgements of real and of generated samples the same way, "
         yield Fact("direction", judge.name, "broken", f"{text}and as hard: are both called real?", (place,))
         return
-    outputs = [n for n in real if n in pulled and _clear(real[n], 0.5) and _clear(pulled[n], 0.9)]
-    against = [n for n in outputs if n not in fake or not fake[n].size or fake[n].total * real[n].total < 0]
-    against = [n for n in against if not (_together(real[n], fake.get(n)) and _turning(n, apart, aim))]
-    if not against:
-        return
-    if all(real[number].total * pulled[number].total > 0 for number in against):
+    right = _by_targets(apart[0], apart[1], aim) or _by_signs(apart[0], apart[1], aim)
+    if right and all(right):
         yield Fact("direction", side.name, "holds", f"{side.name} pulls against {network}")
-        return
-    yield _helps(record, side, judge, network)
+    elif right and not any(right):
+        yield _helps(record, side, judge, network)
 
 
-def _shares(record: Record, network: str, its: set[Differentiation], mine: set[Differentiation]) -> list[float]:
-    """How near a generator's targets are to those for real samples, for each output that has targets."""
-    real, fake, pulled = (
-        _apart(record, network, events, made) for events, made in ((its, False), (its, True), (mine, True))
-    )
-    each = [share(real[number], fake[number], pulled[number]) for number in real.keys() & fake.keys() & pulled.keys()]
-    return [one for one in each if one is not None]
+def _by_targets(real: Pulls, fake: Pulls, aim: Pulls) -> list[bool]:
+    """Whether a generator pulls the right way, for each output whose targets, D's at least, are known.
+
+    Where G's own target is neither near D's for real samples nor D's for generated ones, both is said.
+    """
+    right: list[bool] = []
+    for number in real.keys() & fake.keys() & aim.keys():
+        near = share(real[number], fake[number], aim[number])
+        up, pull = upward(real[number], fake[number]), _summed(aim)[number]
+        if near is not None:
+            right += [True] if near >= BEYOND else [False] if near <= SAME else [True, False]
+        elif up is not None and steady(aim[number]) and _clear(pull, 0.9):
+            right.append(up == (pull.total < 0))
+    return right
+
+
+def _by_signs(real: Pulls, fake: Pulls, aim: Pulls) -> list[bool]:
+    """The same for each output of which D's losses pull real and generated samples' answers opposite ways.
+
+    Where they pull them to each other they may have targets that were passed, and their signs tell nothing then.
+    """
+    ours, theirs, pulled = map(_summed, (real, fake, aim))
+    right = []
+    for n in ours.keys() & pulled.keys():
+        opposed = not theirs or (n in theirs and (not theirs[n].size or theirs[n].total * ours[n].total < 0))
+        passed = _together(ours[n], theirs.get(n)) and not (steady(real[n]) and steady(fake[n]) and not turns(aim[n]))
+        if opposed and not passed and _clear(ours[n], 0.5) and _clear(pulled[n], 0.9):
+            right.append(ours[n].total * pulled[n].total > 0)
+    return right
 
 
 def _helps(record: Record, side: Side, judge: Side, network: str) -> Fact:
@@ -89,18 +114,13 @@ def _place(record: Record, side: Side, network: str) -> Place:
     )
 
 
-def _summed(apart: dict[int, list[Pull]]) -> dict[int, Pull]:
+def _summed(apart: Pulls) -> dict[int, Pull]:
     """All pulls of each output together."""
     found: dict[int, Pull] = {}
     for number, pulls in apart.items():
         for pull in pulls:
             found.setdefault(number, Pull()).add(pull)
     return found
-
-
-def _turning(number: int, apart: list[dict[int, list[Pull]]], aim: dict[int, list[Pull]]) -> bool:
-    """Whether D's losses, or G's, have targets that answers can be beyond: the sign of a pull tells little then."""
-    return all(turns(one[number]) for one in apart) or turns(aim[number])
 
 
 def _together(real: Pull, fake: Pull | None) -> bool:
@@ -111,14 +131,20 @@ def _together(real: Pull, fake: Pull | None) -> bool:
     return (means[0] - means[1]) * real.total > 0
 
 
-def _apart(record: Record, network: str, events: set[Differentiation], generated: bool) -> dict[int, list[Pull]]:
-    """How some losses pull each output of a network of a discriminator, each batch by itself."""
+def _apart(record: Record, network: str, events: set[Differentiation], generated: bool, down: bool) -> Pulls:
+    """How some losses, which an optimiser goes down or up, pull each output of a network, each batch by itself."""
     found: dict[int, list[Pull]] = {}
     for call in record.all(Call):
         for (event, number, made), pull in call.pulls.items() if call.root == network else ():
             if event in events and made == generated and event.kind == "backward":
-                found.setdefault(number, []).append(pull)
+                found.setdefault(number, []).append(pull if down else pull.turned())
     return found
+
+
+def _descends(side: Side) -> bool:
+    """Whether an optimiser goes down its loss, as most do."""
+    groups = getattr(side.optimiser, "param_groups", [])
+    return not groups or not all(group.get("maximize") for group in groups)
 
 
 def _clear(pull: Pull, share: float) -> bool:

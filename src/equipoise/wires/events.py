@@ -43,14 +43,28 @@ class Call(Event):
     slopes: dict[Differentiation, Tensor] = field(
         default_factory=dict
     )  # at a generator's output, a discriminator's input
+    likened: set[int] = field(default_factory=set)  # outputs that were compared, by their distance, with other answers
 
     def of(self, role: str) -> bool:
         return any(side.role == role for side in self.sides)
 
     @property
+    def joined(self) -> bool:
+        """Whether generated samples and others went in as rows of one batch."""
+        return len({made for _, made in self.rows}) > 1
+
+    @property
     def generated(self) -> bool:
         """Whether what went in came from a generator."""
         return any(isinstance(event, Call) and event.of("G") for event in self.inputs)
+
+
+@dataclass(eq=False, kw_only=True)
+class Answer(Event):
+    """One of the outputs of a discriminator's call."""
+
+    call: Call
+    number: int
 
 
 @dataclass(eq=False)
@@ -60,6 +74,10 @@ class Pull:
     total: float = 0.0  # sum of the gradient
     size: float = 0.0  # sum of its absolute values
     points: list[tuple[float, float]] = field(default_factory=list, repr=False)  # output and gradient, up to a thousand
+
+    def turned(self) -> Pull:
+        """The same the other way."""
+        return Pull(-self.total, self.size, [(at, -slope) for at, slope in self.points])
 
     def add(self, other: Pull) -> None:
         """Both together."""
@@ -85,6 +103,7 @@ class Differentiation(Event):
     graph: bool = False  # autograd.grad gave gradients that can be differentiated in turn
     void: bool = False  # autograd.grad was to give such, and gave None: the inputs are no part of the graph
     parts: set[Differentiation] = field(default_factory=set)  # those whose losses are summands of this one
+    carried: set[Differentiation] = field(default_factory=set)  # those whose gradients were handed to this one
     targets: set[Weight] = field(default_factory=set)  # the weights that autograd.grad was asked about
     written: set[Weight] = field(default_factory=set)
     unsound: list[Weight] = field(default_factory=list)  # gradients that are not finite
@@ -158,6 +177,7 @@ class Edit(Event):
     name: str  # "clip_grad_norm_"
     weights: list[Weight]
     gradients: bool  # or the weights themselves
+    turned: bool = False  # their sign was
 
 
 @dataclass(eq=False, kw_only=True)
@@ -179,6 +199,13 @@ class Muted(Event):
 
 
 @dataclass(eq=False, kw_only=True)
+class Weighed(Event):
+    """Something of a generator's was multiplied by what discriminators think of its samples, as rewards are."""
+
+    sides: list[Side]
+
+
+@dataclass(eq=False, kw_only=True)
 class Squashed(Event):
     """Answers that had been through a sigmoid or a softmax, taken for logits."""
 
@@ -193,6 +220,7 @@ class Broadcast(Event):
 
     name: str
     size: int  # N
+    others: str  # "targets", or what else has the shape [N]
     sides: list[Side]
 
 
@@ -210,29 +238,3 @@ class Outside(Event):
     """Weights that changed where no known optimiser stepped."""
 
     weights: set[Weight]
-
-
-class Record:
-    """All events in order, and the weights as they are."""
-
-    def __init__(self, sides: list[Side], weights: list[Weight]) -> None:
-        self.sides, self.weights = sides, weights
-        self.by_id = {id(weight.tensor): weight for weight in weights}
-        self.events: list[Event] = []
-        self.current: Differentiation | None = None
-
-    def add(self, event: Happened) -> Happened:
-        event.when = len(self.events)
-        self.events.append(event)
-        return event
-
-    def all(self, kind: type[Happened]) -> list[Happened]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def steps(self, side: Side) -> list[Step]:
-        return [step for step in self.all(Step) if step.side is side]
-
-    def own(self, side: Side) -> list[Differentiation]:
-        """The backward passes whose gradients a side stepped along."""
-        consumed = {event for step in self.steps(side) for event in step.consumed()}
-        return [event for event in self.all(Differentiation) if event in consumed]

@@ -1,13 +1,13 @@
-"""Facts about gradients: what reaches whom through what, and which terms carry none."""
+"""Facts about gradients: what reaches whom, and through what."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Muted, Pull, Record, Step, Summand
+from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Muted, Pull, Step, Weighed
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Side, Weight
-from equipoise.wires.where import Place
+from equipoise.wires.record import Record
 
 
 def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
@@ -21,10 +21,19 @@ def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
     elif not good and _others(record, side, judge):
         text = f"{judge.name} passes {side.name} no gradient: it judges another generator, and {side.name} has a judge"
         yield Fact(name, side.name, "note", text)
+    elif not good and any(side.role == "G" and judge in one.sides for one in _weighed(events)):
+        text = f"what {judge.name} thinks of samples reaches {side.name} as a factor, as a reward does, and no gradient"
+        yield Fact(name, side.name, "note", text)
+    elif not good and _helper(record, side, judge):
+        text = f"{judge.name} judges nothing that comes from {side.name}: right for a network that only helps"
+        yield Fact(name, side.name, "note", text)
     elif not good:
         yield _cut_off(record, side, judge, alone, events or _nobodys(record, judge))
     elif (strangers := _strangers(record, side, judge)) is not None:
         yield strangers
+    elif (call := _misplaced(record, side, judge)) is not None:
+        text = f"{side.name}'s loss moves {call.root}'s answers for samples at {call.place} that are not generated"
+        yield Fact(name, side.name, "broken", f"{text}, and none for those that are", (call.place,))
     elif (pulls := _pulls(good)) and not any(pull.size for pull in pulls):
         place, muted = good[0][0].place, kept(good[0][0].origin, Muted)
         by = f": it is multiplied by 0 at {muted[0].place}" if muted else ""
@@ -32,6 +41,45 @@ def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
         yield Fact(name, side.name, "note" if muted else "broken", text, (place, *(one.place for one in muted[:1])))
     else:
         yield Fact(name, side.name, "holds", f"{side.name}'s gradient comes through {judge.name}")
+
+
+def _weighed(events: list[Differentiation]) -> list[Weighed]:
+    return [one for event in events for one in event.origin if isinstance(one, Weighed)]
+
+
+def _helper(record: Record, side: Side, judge: Side) -> bool:
+    """Whether a discriminator judges for another generator, and nothing of this one's was ever shown to any."""
+    shown = {one for call in record.all(Call) if call.of("D") for one in kept(call.inputs, Call)}
+    served = any(_good(record, one, judge) for one in record.sides if one.role == "G" and one is not side)
+    return served and not any(side in call.sides for call in shown)
+
+
+def _misplaced(record: Record, side: Side, judge: Side) -> Call | None:
+    """A call by which a generator pulls a discriminator's answers for real samples, and none for generated ones.
+
+    Only outputs count that D itself learns to tell the two kinds apart by.
+    """
+    own, alone = set(record.own(side)), _alone(record, side, judge)
+    for network in judge.networks:
+        its, mine = (_pulled(record, network, events) for events in (set(record.own(judge)) - own, own))
+        for number in {n for n, made in its if made and (n, False) in its}:
+            calls = mine.get((number, False), {})
+            apart = [call for call, event in calls.items() if call.joined or not event.through.get(call, set()) & alone]
+            if apart and (number, True) not in mine:
+                return apart[0]
+    return None
+
+
+def _pulled(
+    record: Record, network: str, events: set[Differentiation]
+) -> dict[tuple[int, bool], dict[Call, Differentiation]]:
+    """The calls of a network whose answers some losses pull, by output and by generated or not."""
+    found: dict[tuple[int, bool], dict[Call, Differentiation]] = {}
+    for call in record.all(Call):
+        for (event, number, made), pull in call.pulls.items() if call.root == network else ():
+            if event in events and pull.size:
+                found.setdefault((number, made), {})[call] = event
+    return found
 
 
 def _alone(record: Record, side: Side, judge: Side) -> set[Weight]:
@@ -142,61 +190,6 @@ def reached(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("reached", side.name, "note", f"no gradient and no part in the loss: {named(missing)}")
     elif not frozen:
         yield Fact("reached", side.name, "holds", f"all {len(held)} trainable tensors got a gradient")
-
-
-def terms(record: Record, side: Side) -> Iterator[Fact]:
-    """Every term of a side's loss that depends on it carries a gradient."""
-    found = [(event, term) for event in record.own(side) for term in event.terms]
-    dead = [term for event, term in found if _is_dead(record, side, event, term)]
-    for term in {one.place: one for one in dead}.values():
-        cuts = [cut for cut in kept(term.origin, Cut) if any(side in weight.sides for weight in cut.behind)]
-        where = f", cut off by {cuts[-1].name} at {cuts[-1].place}" if cuts else ""
-        text = f"the term {term.value:.4g} added at {term.place} depends on {side.name} and gives it no gradient{where}"
-        yield Fact("terms", side.name, "broken", text, (term.place, *(cut.place for cut in cuts[-1:])))
-    lost = _unused(record, side)
-    for event in lost:
-        text = f"the gradient taken at {event.place}, with create_graph, is in no loss: was its penalty left out?"
-        yield Fact("terms", side.name, "broken", text, (event.place,))
-    void = [one for one in record.all(Differentiation) if one.void and any(side in call.sides for call in one.through)]
-    for event in {one.place: one for one in void}.values():
-        text = (
-            f"autograd.grad at {event.place} gave None: what is differentiated does not depend on what was asked about"
-        )
-        yield Fact("terms", side.name, "broken", text, (event.place,))
-    moving = {place: values for place, values in _values(found).items() if place not in {one.place for one in dead}}
-    for place, values in moving.items():
-        shown = ", ".join(f"{value:.4g}" for value in values[:2])
-        text = (
-            f"the number added to the loss at {place} changes ({shown}) and has no gradient: .item(), float or NumPy?"
-        )
-        yield Fact("terms", side.name, "broken", text, (place,))
-    if not dead and not moving and not lost and not void:
-        yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
-
-
-def _unused(record: Record, side: Side) -> list[Differentiation]:
-    """Gradients through a side's calls that were made to be differentiated, and never were: one a place."""
-    used = {event for one in record.all(Differentiation) for event in one.origin}
-    made = [one for one in record.all(Differentiation) if one.graph and any(side in c.sides for c in one.through)]
-    places = {one.place for one in made if one in used}
-    return list({one.place: one for one in made if one.place not in places}.values())
-
-
-def _is_dead(record: Record, side: Side, event: Differentiation, term: Summand) -> bool:
-    """Whether a term depends on a role and gives a gradient neither to it nor to another side that stepped along."""
-    moved = {one.side for one in record.all(Step) if event in one.consumed()}
-    reached = {one for weight in term.reach for one in weight.sides}
-    own = {one for one in record.sides if one.role == side.role}
-    return any(call.of(side.role) for call in kept(term.origin, Call)) and not reached & (moved | own)
-
-
-def _values(found: list[tuple[Differentiation, Summand]]) -> dict[Place, list[float]]:
-    """The numbers added at each place, where they differ from time to time."""
-    values: dict[Place, list[float]] = {}
-    for _, term in found:
-        if not term.origin and not term.live:
-            values.setdefault(term.place, []).append(term.value)
-    return {place: seen for place, seen in values.items() if len(set(seen)) > 1}
 
 
 def kept(origin: Iterable[Event], kind: type[Happened]) -> list[Happened]:

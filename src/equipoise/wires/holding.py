@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from equipoise.wires.events import Record
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Side, several
+from equipoise.wires.record import Record
 
 
 def optimisers(record: Record) -> Iterator[Fact]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Record, Squashed
+from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Squashed
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side
+from equipoise.wires.record import Record
 
 
 def inputs(record: Record, side: Side) -> Iterator[Fact]:
@@ -86,8 +87,8 @@ def shapes(record: Record, side: Side) -> Iterator[Fact]:
     for event in found.values():
         n = event.size
         text = (
-            f"{event.name} at {event.place} compares {side.name}'s judgements [{n}, 1] with targets [{n}]: that is "
-            f"broadcast to [{n}, {n}], every sample against every target; reshape one of them"
+            f"{event.name} at {event.place} compares {side.name}'s judgements [{n}, 1] with {event.others} [{n}]: that "
+            f"is broadcast to [{n}, {n}], every one against every other; reshape one of them"
         )
         yield Fact("shapes", side.name, "broken", text, (event.place,))
     if not found:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from equipoise.wires.calls import Calls
-from equipoise.wires.events import Record
 from equipoise.wires.origins import Origins
+from equipoise.wires.record import Record
 from equipoise.wires.scaling import Scalers
 from equipoise.wires.stepping import Steps
 

@@ -1,4 +1,4 @@
-"""What is looked for in each operation: lost gradients, terms of a loss, NaNs, joined batches, shapes that do not fit.
+"""What is looked for in each operation: lost gradients, terms of a loss, NaNs, joined batches, what was drawn.
 
 An observer is a function of the mode and an operation; it returns what the operation's results depend on besides what
 went in.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Broadcast, Call, Cut, Hiding, Muted, Origin, Squashed, Summand, Unsound
-from equipoise.wires.graphs import behind, explore, notes
+from equipoise.wires.events import Call, Cut, Hiding, Muted, Origin, Summand, Unsound
+from equipoise.wires.graphs import behind, notes
 from equipoise.wires.tensors import readable
 from equipoise.wires.where import caller
 
@@ -23,18 +23,9 @@ if TYPE_CHECKING:
 
 NOTHING: Origin = frozenset()
 SUMS = frozenset(["add", "add_", "sub", "sub_", "rsub", "__add__", "__radd__", "__rsub__", "__iadd__", "__isub__"])
-PAIRS = SUMS | {"mul", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
-LOGITS = {
-    "binary_cross_entropy_with_logits": "sigmoid",
-    "softplus": "sigmoid",
-    "logsigmoid": "sigmoid",
-    "cross_entropy": "softmax",
-    "log_softmax": "softmax",
-}  # what a loss applies to its input
 FLAT = frozenset(["round", "floor", "ceil", "trunc", "sign", "sgn"])  # their gradient is 0
 PRODUCTS = frozenset(["mul", "mul_", "__mul__", "__rmul__", "__imul__"])
 DRAWS = frozenset(["randn", "rand", "randn_like", "rand_like", "normal", "normal_", "uniform_", "exponential_"])
-VIEWS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "T", "Permute", "Expand", "Alias")
 OVERWRITES = frozenset(
     ["copy_", "zero_", "fill_", "normal_", "uniform_", "empty_like", "empty", "new_empty", "set_", "detach_"]
 )
@@ -62,7 +53,8 @@ class Operation:
 def cuts(mode: Origins, operation: Operation) -> Origin:
     """Something with a gradient goes in, something without comes out, or something whose gradient is 0."""
     inputs, flat = operation.inputs, operation.name.rstrip("_") in FLAT
-    kept = [o.grad_fn is not None or any(o is one for one in inputs) for o in operation.outputs]
+    numbers = [o for o in operation.outputs if o.is_floating_point()] or operation.outputs  # else indices, as argmax's
+    kept = [o.grad_fn is not None or any(o is one for one in inputs) for o in numbers]
     if not operation.gradient or (all(kept) and not flat):
         return NOTHING
     lost = behind(inputs, mode.record.by_id)
@@ -172,36 +164,6 @@ def _zero(value: object) -> bool:
     return isinstance(value, (int, float)) and value == 0
 
 
-def squashed(mode: Origins, operation: Operation) -> Origin:
-    """A loss that applies a sigmoid or a softmax to what comes out of one."""
-    if operation.name not in LOGITS or mode.inside or not operation.inputs:
-        return NOTHING
-    first = operation.inputs[0]
-    nodes = explore([first.grad_fn], VIEWS) if first.grad_fn is not None else set()
-    calls = [event for event in operation.origin if isinstance(event, Call) and event.of("D")]
-    by = LOGITS[operation.name]
-    if calls and any(node.name().startswith(f"{by.title()}Backward") for node in nodes):
-        sides = [side for call in calls for side in call.sides if side.role == "D"]
-        return frozenset([mode.record.add(Squashed(place=caller(), name=operation.name, by=by, sides=sides))])
-    return NOTHING
-
-
-def shapes(mode: Origins, operation: Operation) -> Origin:
-    """Judgements [N, 1] that meet targets [N]: broadcasting makes [N, N] of them."""
-    pair = operation.inputs[:2]
-    if operation.name not in PAIRS or mode.inside or len(pair) < 2:
-        return NOTHING
-    judged, target = sorted(pair, key=lambda tensor: -tensor.dim())
-    size = judged.shape[0] if judged.dim() == 2 and target.dim() == 1 else 0
-    if size > 1 and judged.shape == (size, 1) and target.shape == (size,):
-        calls = [event for event in mode.origin([judged]) if isinstance(event, Call) and event.of("D")]
-        if calls and not target.requires_grad:
-            sides = [side for side in calls[0].sides if side.role == "D"]
-            fitted = Broadcast(place=caller(), name=operation.name, size=size, sides=sides)
-            return frozenset([mode.record.add(fitted)])
-    return NOTHING
-
-
 OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
     cuts,
     terms,
@@ -210,8 +172,6 @@ OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
     mixtures,
     noise,
     muted,
-    squashed,
-    shapes,
 )
 
 

@@ -6,7 +6,7 @@ mode passes each call on unchanged and looks at what went in and came out, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,24 +15,17 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from equipoise.wires.events import (
-    Call,
-    Clearing,
-    Cut,
-    Differentiation,
-    Edit,
-    Event,
-    Mixture,
-    Origin,
-    Record,
-    Summand,
-)
+from equipoise.wires import answers, operations
+from equipoise.wires.events import Call, Clearing, Cut, Differentiation, Edit, Event, Mixture, Origin, Summand
 from equipoise.wires.graphs import Node, before, explore, linear, notes, weights_in
-from equipoise.wires.operations import NOTHING, OBSERVERS, Operation, has_nan
+from equipoise.wires.operations import NOTHING, Operation, has_nan
 from equipoise.wires.players import Weight
-from equipoise.wires.tensors import readable, tensors_in
+from equipoise.wires.record import Record
+from equipoise.wires.tensors import address, readable, tensors_in
 from equipoise.wires.where import NOWHERE, Place, caller, given
 
+VALUES = frozenset([("__get__", name) for name in ("data", "T", "mT", "H", "mH", "real", "imag")])
+INPLACE = {"__iadd__": "+=", "__isub__": "-=", "__imul__": "*=", "__itruediv__": "/=", "__idiv__": "/="}
 HARMLESS = frozenset(["requires_grad_", "detach_", "share_memory_"])  # they change no value
 
 
@@ -45,6 +38,7 @@ class Origins(TorchFunctionMode):
         self.known = WeakTensorKeyDictionary()  # tensor -> Origin
         self.rows = WeakTensorKeyDictionary()  # tensor -> ((how many, generated or not), ...) along its first axis
         self.noise = WeakTensorKeyDictionary()  # tensor -> True if it was drawn, and nothing else went into it
+        self.differences = WeakTensorKeyDictionary()  # tensor -> the two that were subtracted
         self.mixture = Mixture(place=NOWHERE)
         self.inside = False  # a player's forward pass
         self._quiet = False
@@ -68,7 +62,7 @@ class Origins(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name, attribute = _names(func)
-        if self._quiet or (attribute and (name, attribute) not in (("__get__", "data"), ("__set__", "grad"))):
+        if self._quiet or (attribute and (name, attribute) not in VALUES | {("__set__", "grad")}):
             return func(*args, **kwargs)
         if attribute == "grad":
             return self._assign_gradient(func, *args)
@@ -98,7 +92,7 @@ class Origins(TorchFunctionMode):
             self.known[tensor] = self.known.get(tensor, NOTHING) | {event}
 
     def _follow(self, operation: Operation) -> None:
-        for observer in OBSERVERS:
+        for observer in (*operations.OBSERVERS, *answers.OBSERVERS):
             operation.origin |= observer(self, operation)
         if operation.origin:
             for tensor in operation.outputs:
@@ -117,6 +111,7 @@ class Origins(TorchFunctionMode):
             if loss.grad_fn is not None:
                 notes(loss.grad_fn).append(event)
         asked = tensors_in(args[1:2] if kind == "grad" else [])
+        event.carried = self._handed(args[1:] if kind == "backward" else [], kwargs)
         event.targets = {self.record.by_id[id(tensor)] for tensor in asked if id(tensor) in self.record.by_id}
         self.record.current = event
         try:
@@ -134,6 +129,11 @@ class Origins(TorchFunctionMode):
         for tensor in outputs:
             self.known[tensor] = origin
         return result
+
+    def _handed(self, args: Sequence[Any], kwargs: dict[str, Any]) -> set[Differentiation]:
+        """What the gradients came from that a backward pass was given to start with."""
+        given = [*tensors_in(list(args[:1])), *tensors_in([kwargs.get("gradient"), kwargs.get("grad_tensors")])]
+        return {one for one in self.origin(given) if isinstance(one, Differentiation) and one.kind == "grad"}
 
     def _looked_into(self, kind: str, losses: list[Tensor]) -> Differentiation:
         """What a loss is made of, before its graph is freed."""
@@ -176,29 +176,40 @@ class Origins(TorchFunctionMode):
     def _assign_gradient(self, func: Callable[..., Any], tensor: Tensor, gradient: Tensor | None) -> Any:
         result = func(tensor, gradient)
         weight = self.record.by_id.get(id(tensor))
-        if weight is not None and gradient is None:
+        if weight is None:
+            return result
+        if gradient is None:
             self._clear(weight, caller())
-        elif weight is not None:
-            made = [e for e in self.known.get(gradient, NOTHING) if isinstance(e, Differentiation) and e.kind == "grad"]
-            weight.ledger = tuple(sorted(made, key=lambda event: event.when)[-1:])
+        else:
+            weight.ledger = self._made(weight, gradient)
             for event in weight.ledger:
                 event.written.add(weight)
                 weight.trained = True
         return result
 
+    def _made(self, weight: Weight, gradient: Tensor) -> tuple[Differentiation, ...]:
+        """What a gradient that is written by hand was put together from; not what only went into that."""
+        made = [e for e in self.known.get(gradient, NOTHING) if isinstance(e, Differentiation) and e.kind == "grad"]
+        made.sort(key=lambda event: event.when)
+        asked = [one for one in made if weight in one.targets and not any(one in other.origin for other in made)]
+        return tuple(asked or made[-1:])
+
     def _edits(self, name: str, args: tuple[Any, ...]) -> list[Edit]:
         """The gradients and the weights that an operation is about to change in place."""
-        if not name.endswith("_") or name.endswith("__") or name in HARMLESS or not args:
+        if not ((name.endswith("_") and not name.endswith("__")) or name in INPLACE) or name in HARMLESS or not args:
             return []
-        targets = {id(tensor) for tensor in tensors_in(args[0])}
-        own = [weight for weight in self.record.weights if id(weight.tensor) in targets]
-        gradients = [weight for weight in self.record.weights if id(weight.tensor.grad) in targets]
+        targets = {address(tensor) for tensor in tensors_in(args[0]) if readable(tensor)}
+        own = [weight for weight in self.record.weights if address(weight.tensor) in targets]
+        gradients = [w for w in self.record.weights if w.tensor.grad is not None and address(w.tensor.grad) in targets]
         place = caller()
-        called = place.called or name
+        called = place.called or INPLACE.get(name, name)
+        turned = name == "neg_" or ("mul" in name and any(isinstance(by, (int, float)) and by < 0 for by in args[1:2]))
         if gradients and given("max_norm") == float("inf"):  # they were only to be measured
             gradients = []
-        found = [Edit(place=place, name=called, weights=own, gradients=False)] if own else []
-        return found + ([Edit(place=place, name=called, weights=gradients, gradients=True)] if gradients else [])
+        changed = [(own, False), (gradients, True)]
+        return [
+            Edit(place=place, name=called, weights=some, gradients=on, turned=turned) for some, on in changed if some
+        ]
 
     def _note_edit(self, name: str, edit: Edit) -> None:
         if not (edit.gradients and name.endswith("zero_")):

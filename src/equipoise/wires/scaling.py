@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from equipoise.wires.events import Record, Scaling
+from equipoise.wires.events import Scaling
 from equipoise.wires.origins import Origins
+from equipoise.wires.record import Record
 from equipoise.wires.tensors import tensors_in
 from equipoise.wires.where import caller
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Differentiation, Outside, Record, Scaling, Step
+from equipoise.wires.events import Differentiation, Outside, Scaling, Step
 from equipoise.wires.origins import Origins
 from equipoise.wires.players import Side, Weight
+from equipoise.wires.record import Record
 from equipoise.wires.scaling import Scalers, replaced
 from equipoise.wires.where import NOWHERE, caller
 

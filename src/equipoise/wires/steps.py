@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Clearing, Cut, Differentiation, Edit, Muted, Outside, Record, Scaling, Step
+from equipoise.wires.events import Clearing, Cut, Differentiation, Edit, Muted, Outside, Scaling, Step
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.operations import FLAT
 from equipoise.wires.players import Side, Weight
+from equipoise.wires.record import Record
 
 
 def own(record: Record, side: Side) -> Iterator[Fact]:
@@ -63,6 +64,9 @@ def _idle(record: Record, side: Side, step: Step) -> Fact:
         by = f", multiplied by 0 at {muted[0].place}" if muted else ", as hinge's is where all answers are beyond it"
         places = step.place, *(event.place for event in muted[:1])
         return Fact("own", side.name, "note", f"{start}: its loss was exactly 0{by}", places)
+    if step.zero and any(side in weight.sides for one in record.steps(side) for weight in one.changed):
+        text = f"{start}: its gradient was exactly 0, and in other steps it was not"
+        return Fact("own", side.name, "note", text, (step.place,))
     flat = [event for one in step.consumed() for event in one.origin if isinstance(event, Cut) and event.name in FLAT]
     by = f" behind {flat[0].name} at {flat[0].place}" if flat else ""
     there = f"its gradient was exactly 0{by}" if step.zero else "though gradients were there"

@@ -16,6 +16,8 @@ SAME = 0.15  # the same: how near a target is to another that is meant to be it,
 STEADY = 4  # standard errors that the targets of several batches differ by at most
 ROUNDING = 1e-4  # of the answers' spread: what a target is uncertain by at least
 BEYOND = 0.4  # the same: how far from generated samples' a generator's own target is at least, as (-1, 1, 0) has it
+EXACT = 0.01  # of the gradients: what rounding alone may leave unexplained
+LEVEL = 0.05  # of their mean: how far gradients that are the same everywhere differ; those of targets differ by more
 INSIDE = 0.02  # of a probability: how far from 0 and 1 a target is that answers can be beyond
 
 
@@ -33,18 +35,27 @@ def share(real: list[Pull], fake: list[Pull], pulled: list[Pull]) -> float | Non
     None where there are no such targets: losses that pull on for ever (Wasserstein), that compare answers with each
     other (relativistic) and so have targets that move, or that have one target for both kinds.
     """
-    fits = [[_targets(number, pulls) for pulls in (real, fake, pulled)] for number in range(3)]
-    known = [[group for group in groups if group] for groups in fits]
-    best = min((groups for groups in known if len(groups) == 3), key=_misfit, default=None)
+    known = _known(real, fake, pulled)
+    return None if known is None else (known[2] - known[1]) / (known[0] - known[1])
+
+
+def upward(real: list[Pull], fake: list[Pull]) -> bool | None:
+    """Whether D's target for real samples is above that for generated ones; None where it has no two targets."""
+    known = _known(real, fake)
+    return None if known is None else known[0] > known[1]
+
+
+def _known(*kinds: list[Pull]) -> list[float] | None:
+    """The targets of several kinds on one scale, the first two apart and all of them well known; else None."""
+    fits = [[_targets(number, pulls) for pulls in kinds] for number in range(3)]
+    best = min((groups for groups in fits if all(groups)), key=_misfit, default=None)
     if best is None:
         return None
-    high, low, aim = (sum(one.value for one in group) / len(group) for group in best)
-    limit = SURE * abs(high - low)
+    values = [sum(one.value for one in group) / len(group) for group in best]
     errors = [max(one.error for one in group) for group in best]
-    steady = all(max(g).value - min(g).value <= STEADY * error for g, error in zip(best, errors, strict=True))
-    if not steady or max(errors) > limit or high == low:
-        return None
-    return (aim - low) / (high - low)
+    same = all(max(g).value - min(g).value <= STEADY * error for g, error in zip(best, errors, strict=True))
+    apart = abs(values[0] - values[1])
+    return values if same and apart and max(errors) <= SURE * apart else None
 
 
 def turns(pulls: list[Pull]) -> bool:
@@ -54,6 +65,25 @@ def turns(pulls: list[Pull]) -> bool:
         return False
     number, group = min(fits, key=lambda fit: _misfit([fit[1]]))
     return number == 0 or all(INSIDE < one.value < 1 - INSIDE for one in group)
+
+
+def steady(pulls: list[Pull]) -> bool:
+    """Whether a loss is known to pull the same way for ever: as hard everywhere, or to an end that is never reached."""
+    return all(_level(pull) or any(map(_endless, _lines(pull)[1:])) for pull in pulls if pull.size)
+
+
+def _level(pull: Pull) -> bool:
+    slopes = [slope for _, slope in pull.points]
+    return max(slopes) - min(slopes) <= LEVEL * abs(sum(slopes)) / len(slopes)
+
+
+def _endless(line: tuple[Tensor, Tensor]) -> bool:
+    """Whether a line is exact, and is 0 where a probability ends, or falls, so that it leads away from its 0."""
+    (at, slope), up = line, _target(*line)
+    if up is not None:
+        return up.misfit < EXACT and not INSIDE < up.value < 1 - INSIDE
+    down = _target(at, -slope)
+    return down is not None and down.misfit < EXACT
 
 
 def _misfit(groups: list[list[Target]]) -> float:

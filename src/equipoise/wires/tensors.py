@@ -27,6 +27,11 @@ def wrapped(tensor: Tensor) -> bool:
     return False
 
 
+def address(tensor: Tensor) -> tuple[int, int]:
+    """Where the numbers of a tensor lie, and how many they are: the same for what `.data` gives."""
+    return (tensor.data_ptr(), tensor.numel()) if tensor.numel() and readable(tensor) else (id(tensor), -1)
+
+
 def tensors_in(value: object) -> Iterator[Tensor]:
     """Every tensor in nested lists, tuples and dictionaries."""
     if isinstance(value, Tensor):

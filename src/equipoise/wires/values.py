@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Differentiation, Edit, Happened, Hiding, Record, Scaling, Step, Unsound
+from equipoise.wires.events import Differentiation, Edit, Happened, Hiding, Scaling, Step, Unsound
 from equipoise.wires.fact import Fact, State, named
 from equipoise.wires.gradients import kept
 from equipoise.wires.players import Side, several
+from equipoise.wires.record import Record
 
 
 def modes(record: Record, side: Side) -> Iterator[Fact]:

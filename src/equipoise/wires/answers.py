@@ -1,0 +1,104 @@
+"""What becomes of a discriminator's answers: losses they do not fit, other answers, and rewards.
+
+Observers, like those of `operations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from equipoise.wires.events import Answer, Broadcast, Call, Origin, Squashed, Weighed
+from equipoise.wires.graphs import explore, notes
+from equipoise.wires.operations import NOTHING, PRODUCTS, SUMS, Operation
+from equipoise.wires.players import Side
+from equipoise.wires.where import caller
+
+if TYPE_CHECKING:
+    from equipoise.wires.origins import Origins
+
+DISTANCES = frozenset(["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+PAIRS = SUMS | DISTANCES | {"mul"}
+NORMS = frozenset(["abs", "square", "pow", "__pow__", "norm", "vector_norm"])
+LOGITS = {
+    "binary_cross_entropy_with_logits": "sigmoid",
+    "softplus": "sigmoid",
+    "logsigmoid": "sigmoid",
+    "cross_entropy": "softmax",
+    "log_softmax": "softmax",
+}  # what a loss applies to its input
+VIEWS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Split", "TBackward", "Transpose",
+         "Permute", "Expand", "Alias", "ToCopy")  # fmt: skip
+
+
+def weighed(mode: Origins, operation: Operation) -> Origin:
+    """Something of a generator's times what discriminators think of its samples, for each of them and cut off."""
+    parts = [tensor for tensor in operation.inputs if tensor.numel() > 1]
+    if operation.name not in PRODUCTS or mode.inside or len(parts) != 2 or len({p.requires_grad for p in parts}) < 2:
+        return NOTHING
+    thought, moved = sorted(parts, key=lambda tensor: tensor.requires_grad)
+    sides = [side for event in mode.origin([thought]) if isinstance(event, Call) and event.generated
+             for side in event.sides if side.role == "D"]  # fmt: skip
+    if not sides or not any(isinstance(event, Call) and event.of("G") for event in mode.origin([moved])):
+        return NOTHING
+    return frozenset([mode.record.add(Weighed(place=caller(), sides=sides))])
+
+
+def likened(mode: Origins, operation: Operation) -> Origin:
+    """Answers of a discriminator that are brought near to other answers of its, as features are that are matched."""
+    if mode.inside:
+        return NOTHING
+    pair, name = operation.inputs[:2], operation.name
+    if name in ("sub", "rsub") and len(pair) == 2 and pair[0].shape == pair[1].shape:
+        for tensor in operation.outputs:
+            mode.differences[tensor] = pair
+    pair = mode.differences.get(pair[0], []) if name in NORMS and pair else pair if name in DISTANCES else []
+    if len(pair) == 2 and all(_judges(mode, tensor) for tensor in pair):
+        for answer in _answers(pair[0]) + _answers(pair[1]):
+            answer.call.likened.add(answer.number)
+    return NOTHING
+
+
+def squashed(mode: Origins, operation: Operation) -> Origin:
+    """A loss that applies a sigmoid or a softmax to what comes out of one."""
+    if operation.name not in LOGITS or mode.inside or not operation.inputs:
+        return NOTHING
+    first = operation.inputs[0]
+    nodes = explore([first.grad_fn], VIEWS) if first.grad_fn is not None else set()
+    sides, by = _judges(mode, first), LOGITS[operation.name]
+    if sides and any(node.name().startswith(f"{by.title()}Backward") for node in nodes):
+        return frozenset([mode.record.add(Squashed(place=caller(), name=operation.name, by=by, sides=sides))])
+    return NOTHING
+
+
+def shapes(mode: Origins, operation: Operation) -> Origin:
+    """Judgements [N, 1] that meet targets [N]: broadcasting makes [N, N] of them."""
+    pair = operation.inputs[:2]
+    if operation.name not in PAIRS or mode.inside or len(pair) < 2:
+        return NOTHING
+    judged, target = sorted(pair, key=lambda tensor: -tensor.dim())
+    size = judged.shape[0] if judged.dim() == 2 and target.dim() == 1 else 0
+    if size > 1 and judged.shape == (size, 1) and target.shape == (size,):
+        sides = _judges(mode, judged)
+        if sides and (not target.requires_grad or _answers(target)):
+            others = "others" if _answers(target) else "targets"
+            fitted = Broadcast(place=caller(), name=operation.name, size=size, others=others, sides=sides)
+            return frozenset([mode.record.add(fitted)])
+    return NOTHING
+
+
+OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (weighed, likened, squashed, shapes)
+
+
+def _answers(tensor: Tensor) -> list[Answer]:
+    """The outputs of a discriminator that a tensor is a view of, or a mean of, if it has a gradient."""
+    nodes = explore([tensor.grad_fn], (*VIEWS, "Mean")) if tensor.grad_fn is not None else set()
+    return [note for node in nodes for note in notes(node) if isinstance(note, Answer)]
+
+
+def _judges(mode: Origins, tensor: Tensor) -> list[Side]:
+    """The discriminators that a tensor depends on."""
+    calls = [event for event in mode.origin([tensor]) if isinstance(event, Call) and event.of("D")]
+    return [side for call in calls for side in call.sides if side.role == "D"]

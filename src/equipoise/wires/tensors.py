@@ -29,7 +29,8 @@ def wrapped(tensor: Tensor) -> bool:
 
 def address(tensor: Tensor) -> tuple[int, int]:
     """Where the numbers of a tensor lie, and how many they are: the same for what `.data` gives."""
-    return (tensor.data_ptr(), tensor.numel()) if tensor.numel() and readable(tensor) else (id(tensor), -1)
+    place = tensor.data_ptr() if tensor.numel() and readable(tensor) else 0  # 0 too where it has no memory of its own
+    return (place, tensor.numel()) if place else (id(tensor), -1)
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:

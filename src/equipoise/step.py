@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,8 @@ from equipoise import distributed
 from equipoise.augmentations import Augmentation
 from equipoise.ema import EMA
 from equipoise.errors import InputError
+from equipoise.game import Game
 from equipoise.initialise import projections
-from equipoise.networks.layers import couples_samples
-from equipoise.networks.packing import pack_of, packed, unpacked
 from equipoise.networks.protocols import latent_dim
 from equipoise.optimisers import Optimiser
 from equipoise.power_ema import PowerEMA
@@ -27,7 +26,7 @@ from equipoise.rules import Alternating, Draw, Rule
 from equipoise.sensors import Meter, Sensor
 from equipoise.sensors.trace import Trace
 from equipoise.terms import Objective, fact
-from equipoise.turn import Logits, Role, Turn, heads_of, score
+from equipoise.turn import Role, Turn
 
 ROLES: tuple[Role, Role] = ("D", "G")
 
@@ -76,22 +75,21 @@ class Step:
         self._awaited: tuple[Turn, Sequence[Sensor]] | None = None  # whose gradient is to come by, and who reads it
         self.augmentations = dict(augmentations or {})
         self.rates, self.constraints = dict(rates or {}), dict(constraints or {})
-        self.mixed, self.accumulate, self.channels_last = mixed, accumulate, channels_last
+        self.accumulate = accumulate
         self.latent_dim = latent_dim(generator)
-        self.device = next(generator.parameters()).device
+        self.device, self.dtype = next(generator.parameters()).device, optimisers["G"].gradient.dtype
+        self.game = Game(self.networks, objective, self.augmentations, self.dtype, self.device, mixed, channels_last)
+        self.turn, self.show = self.game.turn, self.game.show
         self.meter = Meter(self._names(), self.device)
         self.trace = Trace(self.device) if sensors else None
         self.moves: dict[Role, int] = {"D": 0, "G": 0}
         self.alarm = {role: torch.zeros([], dtype=torch.bool, device=self.device) for role in ROLES}
         self.failed: dict[Role, list[Tensor]] = {"D": [], "G": []}  # inputs of the first skipped move since the alarm
         self.kept: dict[str, Tensor] = {}  # what looks at the run keep for the next look
-        self.pack = pack_of(discriminator)
+        self.pack = self.game.pack
         self.resting: set[str] = set()  # terms left out of the moves: their strength is 0
         self.averaging = True  # whether each of the generator's moves moves the average too
-        self._coupled = bool(couples_samples(discriminator))
-        self._precise = any(getattr(m, "differentiates", False) is True for m in discriminator.modules())
         self._projections = {role: projections(network) for role, network in self.networks.items()}
-        self._stand_in: dict[str, Tensor] | None = None  # weights that D judges with in place of its own
         self._buffers = self._guarded_buffers()
         self.rule = rule or Alternating()
         self.rule.bind(self)
@@ -182,16 +180,16 @@ class Step:
         now = {name: weights[name] for name in trained}
         try:
             for _ in range(steps):
-                self._stand_in = now
+                self.game.stand_in = now
                 turn = self.turn("D", images, labels, torch.randn_like(pending.inputs[1]), due, through=True)
                 loss = turn.call(self.objective.loss.d).mean()
                 gradients = torch.autograd.grad(loss, list(now.values()), create_graph=True)
                 rate = optimiser.lr * optimiser.factor
                 now = {n: now[n] - rate * g * scales[id(weights[n])] for n, g in zip(trained, gradients, strict=True)}
-            self._stand_in = now
+            self.game.stand_in = now
             _, loss = self._evaluated(self.turn("G", images, labels, pending.inputs[1], due), due)
         finally:
-            self._stand_in = None
+            self.game.stand_in = None
         loss.backward(inputs=self.optimisers["G"].parameters)
         pending.total.add_(loss.detach())
         return pending
@@ -231,9 +229,9 @@ class Step:
             torch._foreach_copy_(self._buffers, buffers)
 
     def _begin(self, role: Role, images: Tensor, labels: Tensor | None) -> Pending:
-        latents = torch.randn(len(images), self.latent_dim, device=self.device, dtype=self._dtype)
+        latents = torch.randn(len(images), self.latent_dim, device=self.device, dtype=self.dtype)
         inputs = [images, latents] if labels is None else [images, latents, labels]
-        total = torch.zeros([], device=self.device, dtype=self._dtype)
+        total = torch.zeros([], device=self.device, dtype=self.dtype)
         return Pending(role, total, [buffer.clone() for buffer in self._buffers], inputs)
 
     def _evaluated(self, turn: Turn, due: frozenset[str]) -> tuple[dict[str, Tensor], Tensor]:
@@ -255,105 +253,7 @@ class Step:
             factors = [rate(value) for rate in self.rates.values()]
             self.optimisers["D"].factor.copy_(torch.stack(factors).prod())
 
-    def turn(
-        self,
-        role: Role,
-        images: Tensor,
-        labels: Tensor | None,
-        latents: Tensor,
-        due: frozenset[str],
-        through: bool = False,  # whether the fakes track the generator in the discriminator's turn too
-    ) -> Turn:
-        """The fields of one update: generate, show, judge."""
-        precise = self._precise or self.objective.differentiates(due)
-        for part in self.augmentations.values():
-            if hasattr(part, "begin"):  # it asks whose move it is
-                part.begin(role)
-        real = packed(self.show(images), self.pack)
-        with self._autocast(), torch.set_grad_enabled((role == "G" or through) and torch.is_grad_enabled()):
-            fake = self.networks["G"](latents, labels)
-        fake = packed(fake.float() if self.mixed else fake, self.pack)
-        for name, shown in (("real", real), ("fake", fake)):
-            if self.objective.tracks(due, name) and not shown.requires_grad:
-                shown.requires_grad_(True)
-        fields: dict[str, Any] = {"real": real, "fake": fake, "labels": labels, "latents": latents}
-        fields["network"] = self.networks[role]
-        fields["judge"] = lambda shown: score(self._judge([(shown, True)], _over_again(labels, shown), precise)[0])
-        fields["generate"] = lambda other: self.networks["G"](other, labels)
-        batches = {"real": (real, True), "fake": (fake, False)}
-        if role == "G" and not self.objective.compares("G"):
-            del batches["real"]
-        together = role == "D" and not self._coupled  # one pass is quicker, where no sample minds the others
-        apart = [[name] for name in (reversed(batches) if role == "D" else batches)]  # D sees fakes before reals
-        for names in [list(batches)] if together else apart:
-            features: list[Tensor] = []
-            with self._watching(role, features):
-                logits = self._judge([batches[name] for name in names], labels, precise)
-            fields |= {f"{name}_logits": one for name, one in zip(names, logits, strict=True)}
-            parts = features[0].chunk(len(names)) if features else ()
-            fields |= {f"{name}_features": part for name, part in zip(names, parts, strict=False)}
-        return Turn(role, role, **fields)
-
-    @contextmanager
-    def _watching(self, role: Role, found: list[Tensor]) -> Iterator[None]:
-        """While it lasts, put what enters D's layer `output`, `[N, F]`, into the list, if the objective asks for it."""
-        if not self.objective.reads_features(role):
-            yield
-            return
-        layer = getattr(self.networks["D"], "output", None)
-        if not isinstance(layer, nn.Module):
-            raise InputError(
-                "a term reads the discriminator's features, which are the input of its layer called `output`, and "
-                f"{type(self.networks['D']).__name__} has no such layer; name its last layer so, or drop the term"
-            )
-        handle = layer.register_forward_pre_hook(lambda module, inputs: found.append(inputs[0].flatten(1)))
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    def _judge(self, batches: list[tuple[Tensor, bool]], labels: Tensor | None, precise: bool) -> list[Logits]:
-        """What D says of each batch of images, after augmentation, in one pass over all of them."""
-        shown = [self._augmented(images, labels, is_real) for images, is_real in reversed(batches)][::-1]
-        images = torch.cat([x for x, _ in shown]) if len(shown) > 1 else shown[0][0]
-        known = None if labels is None else torch.cat([y for _, y in shown if y is not None])
-        with self._autocast(enabled=not precise):
-            logits = self._discriminator(images, known)
-        heads = [(head.float() if self.mixed else head).chunk(len(batches)) for head in heads_of(logits)]
-        several = isinstance(logits, (list, tuple))
-        return [[head[one] for head in heads] if several else heads[0][one] for one in range(len(batches))]
-
-    def _discriminator(self, images: Tensor, labels: Tensor | None) -> Logits:
-        own = self.networks["D"]
-        if self._stand_in is None:
-            judged: Logits = own(images, labels)
-        else:
-            judged = torch.func.functional_call(own, self._stand_in, (images, labels))
-        return judged
-
-    def _augmented(self, images: Tensor, labels: Tensor | None, is_real: bool) -> tuple[Tensor, Tensor | None]:
-        images = unpacked(images, self.pack)
-        for augmentation in self.augmentations.values():
-            images, labels = augmentation(images, labels, is_real)
-        return images, labels
-
-    def show(self, images: Tensor) -> Tensor:
-        """Images as the networks see them: uint8 becomes float in [-1, 1], floats pass."""
-        if images.dtype == torch.uint8:
-            images = images.to(self._dtype).div_(127.5).sub_(1)
-        images = images.detach()
-        return (
-            images.contiguous(memory_format=torch.channels_last) if self.channels_last and images.dim() == 4 else images
-        )
-
     # ------------------------------------------------------------------------------------------------ its parts
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return self.optimisers["G"].gradient.dtype
-
-    def _autocast(self, enabled: bool = True) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.mixed and enabled)
 
     def parts_of(
         self, images: Tensor, labels: Tensor | None, latents: Tensor
@@ -414,11 +314,6 @@ class Step:
         for kept, tensor in zip(self.failed[role], inputs, strict=True):
             kept.copy_(torch.where(first, tensor, kept))
         self.alarm[role] |= first
-
-
-def _over_again(labels: Tensor | None, images: Tensor) -> Tensor | None:
-    """The batch's labels, repeated where there are several times as many images."""
-    return None if labels is None else labels.repeat(len(images) // len(labels))
 
 
 @contextmanager

@@ -56,11 +56,7 @@ def resume(
     """Go on from the newest whole checkpoint; None if the run is already complete."""
     from equipoise.data import open_dataset
 
-    settings = config.read(run)
-    if settings.own_networks:
-        raise InputError(
-            f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
-        )
+    settings = _settings(run)
     settings = plan.on_device(settings, plan.choose_device(device or settings.device))
     if settings.source == IN_MEMORY:
         raise InputError(f"{run} was fitted on arrays in memory, which are gone; call GAN.fit again with a new folder")
@@ -81,13 +77,19 @@ def resume(
     return train(settings, dataset, run, resume=found, watcher=watcher, stop=stop)
 
 
-def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tuple[nn.Module, Config]:
-    """A network of a run from its newest checkpoint, or the one named `at`, on the CPU in evaluation mode."""
+def _settings(run: Path) -> Config:
+    """The configuration of a run whose networks can be built anew."""
     settings = config.read(run)
     if settings.own_networks:
         raise InputError(
             f"{run} was trained with networks of your own, which only your code can build; use GAN.load from Python"
         )
+    return settings
+
+
+def load_network(run: Path, which: str = "G_ema", at: str | None = None) -> tuple[nn.Module, Config]:
+    """A network of a run from its newest checkpoint, or the one named `at`, on the CPU in evaluation mode."""
+    settings = _settings(run)
     folder = checkpoint.find(run, at)
     generator, discriminator = build.players(settings.recipe, settings.shape, settings.classes)
     network = discriminator if which == "D" else generator

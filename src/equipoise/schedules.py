@@ -42,18 +42,15 @@ class Schedule:
     end: float = 0.0  # factor from `until` on
     begin: float = 0.0  # share of the run, 0 to 1
     until: float = 1.0  # share of the run, above `begin`
-    until_kimg: float = (
-        0.0  # the same in thousands of images, where it is to be independent of the run's length; 0: unused
-    )
+    until_kimg: float = 0.0  # the same in thousands of images, which does not follow the run's length; 0: unused
     warmup_kimg: float = 0.0  # thousands of images over which the factor rises from 0
 
     def __post_init__(self) -> None:
         find("schedule", self.shape)
         if not 0 <= self.begin < self.until or min(self.until_kimg, self.warmup_kimg) < 0:
             raise InputError(
-                f"a schedule from {self.begin} to {self.until} of the run with warm-up {self.warmup_kimg} kimg "
-                "cannot work: "
-                "begin must lie from 0 to below until, and times must not be negative"
+                f"a schedule from {self.begin} to {self.until} of the run with warm-up {self.warmup_kimg} kimg cannot "
+                "work: begin must lie from 0 to below until, and times must not be negative"
             )
 
     def factor(self, samples: float, total: float) -> float:

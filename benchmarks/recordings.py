@@ -247,7 +247,28 @@ def judge(recordings: Sequence[Recording]) -> str:
     ):
         parts += [f"### {name}", "", f"At half of the run: {counts(chosen, 0.5)}", "", rates(chosen), ""]
         parts += [*([by_group(chosen), ""] if chosen is blind else []), confusion(chosen), ""]
-    return "\n".join([*parts, likeness(recordings)])
+    return "\n".join([*parts, under_way(recordings), likeness(recordings)])
+
+
+def under_way(recordings: Sequence[Recording]) -> str:
+    """Of all looks at healthy and sick runs, how many are warned of, their lengths known or not."""
+    return "\n".join(
+        f"While they go on, length {'' if known else 'not '}known, {name}: {_looks(chosen, known)}"
+        for name, earlier in (("earlier groups", True), ("blind groups", False))
+        for chosen in [[one for one in recordings if (one.group not in BLIND) == earlier]]
+        for known in (True, False)
+    )
+
+
+def _looks(recordings: Iterable[Recording], known: bool) -> str:
+    said: dict[bool, list[bool]] = {True: [], False: []}
+    for one in recordings:
+        for kimg in one.kimg:
+            history = one.history(1.000001 * kimg / one.kimg[-1])  # rounding leaves none out
+            history.facts["total_kimg"] = one.kimg[-1] if known else None
+            said[one.healthy].append(diagnose(history).severity >= Severity.WARNING)
+    well, ill = said[True], said[False]
+    return f"{sum(well)} of {len(well)} looks at healthy and {sum(ill)} of {len(ill)} at sick runs are warned of."
 
 
 def likeness(recordings: Sequence[Recording]) -> str:

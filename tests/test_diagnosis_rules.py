@@ -369,7 +369,51 @@ def test_what_is_lost_in_the_first_fifth_may_come_back(total, found):
     assert names(diagnose(told), Severity.WARNING) == found
 
 
-@pytest.mark.parametrize(("total", "found"), [(450.0, set()), (399.0, {"not-converging"}), (None, {"not-converging"})])
+@pytest.mark.parametrize(("total", "found"), [(450.0, set()), (359.0, {"not-converging"}), (None, {"not-converging"})])
 def test_a_distance_that_grows_in_the_first_tenth_may_fall_again(total, found):
     told = history({"diversity": 0.95, "energy": [0.3, *[0.5] * 19]}, total_kimg=total)
     assert names(diagnose(told), Severity.WARNING) == found
+
+
+@pytest.mark.parametrize(
+    ("facts", "updates"),
+    [({"batch": 64}, 625), ({"unit": "step"}, 40), ({"unit": "epoch", "batch": 64}, None), ({}, None)],
+)
+def test_updates_are_told_where_they_or_the_batch_are_known(facts, updates):
+    assert history({"energy": 0.5}, **facts).updates == updates
+
+
+@pytest.mark.parametrize(("batch", "total", "alarm"), [
+    (181, None, False), (180, None, True),  # a tenth ago it had had 199 updates; 200
+    (181, 80.0, False), (181, 40.0, True),  # half of its length is over; all of it
+])  # fmt: skip
+def test_nothing_is_made_of_bad_samples_in_the_first_200_updates(batch, total, alarm):
+    told = {"loss_D": 0.05, "energy": 0.5, "diversity": 0.2, "memory": 0.0}
+    found = names(diagnose(history(told, batch=batch, total_kimg=total)), Severity.WARNING)
+    assert found == ({"collapse", "discriminator-overpowers"} if alarm else set())
+
+
+@pytest.mark.parametrize(("batch", "alarm"), [(201, False), (200, True)])
+def test_a_saturated_loss_alone_warns_from_the_200th_update_on(batch, alarm):
+    found = diagnose(history({"loss_D": 0.05}, batch=batch, total_kimg=None))
+    assert names(found, Severity.WARNING) == ({"discriminator-overpowers"} if alarm else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "found"),
+    [("coverage", 0.9, 0.3, "collapse"), ("energy", 0.02, 0.3, "not-converging"), ("diversity", 0.95, 0.5, "collapse")],
+)
+@pytest.mark.parametrize(("looks", "total", "warned"), [
+    (3, None, False), (6, None, True),  # of 20: at a tenth before, one look was bad; or four
+    (3, 80.0, False), (3, 40.0, True),  # half of its length is over; all of it
+])  # fmt: skip
+def test_samples_that_are_worse_for_a_moment_are_no_fault(name, good, bad, found, looks, total, warned):
+    told = HEALTHY | {"loss_D": 0.75, name: [good] * (LOOKS - looks) + [bad] * looks}
+    assert (found in names(diagnose(history(told, total_kimg=total)), Severity.WARNING)) == warned
+
+
+def test_samples_that_are_all_alike_are_no_copies():
+    """The first samples are grey and lie near a grey training image."""
+    told = HEALTHY | {"nearest": 0.5}
+    assert "discriminator-memorises" in names(diagnose(history(told)), Severity.WARNING)
+    assert "discriminator-memorises" not in names(diagnose(history(told | {"diversity": 0.3})))

@@ -28,14 +28,14 @@ def test_text_has_whose_log_it_is_the_readings_and_what_is_not_told():
 
 def test_a_sick_run_fails_a_script(tmp_path):
     path = tmp_path / "log.csv"
-    rows = "".join(f"{step},{2 / (step + 1)},{0.9 if step < 5 else 0.1}\n" for step in range(30))
+    rows = "".join(f"{10 * step},{2 / (step + 1)},{0.9 if step < 5 else 0.1}\n" for step in range(30))
     path.write_text("step,d_loss,spread\n" + rows)
     words = (path, "--map", "d_loss=loss_D", "--map", "spread=diversity", "--loss", "hinge", "--batch", "100")
     done = call(*words)
-    assert done.exit_code == 1 and "alarm: collapse" in done.output and "up to 2.9 kimg" in done.output
+    assert done.exit_code == 1 and "alarm: collapse" in done.output and "up to 29 kimg" in done.output
     found = json.loads(call(*words, "--json").output)
     assert found["severity"] == "alarm" and found["readings"]["diversity"] == pytest.approx(0.1)
-    assert found["verdict"]["findings"][0]["name"] == "collapse" and found["kimg"] == pytest.approx(2.9)
+    assert found["verdict"]["findings"][0]["name"] == "collapse" and found["kimg"] == pytest.approx(29)
     mapping = tmp_path / "map.toml"
     mapping.write_text('d_loss = "loss_D"\nspread = "diversity"\n')
     assert call(path, "--map", mapping, "--loss", "hinge").exit_code == 1

@@ -690,3 +690,12 @@ def test_what_cannot_be():
     _, p = held()
     with pytest.raises(InputError, match="both turn p"):
         Monitor(loops.ada(p), loops.apa(p))
+
+
+def test_updates_are_steps_of_the_loop():
+    monitor = Monitor(loss="hinge")
+    for size in (32, 32, 16, *[28] * 10):  # looks after the first and the last step
+        monitor.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+        monitor.step(size)
+    assert monitor.ticks == 2 and monitor.history.kimg == pytest.approx(0.36)
+    assert monitor.history.updates == pytest.approx(13, abs=0.5)

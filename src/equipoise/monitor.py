@@ -163,6 +163,7 @@ class Monitor:
             return None
         self.next_tick = self.samples + int(min(1000 * self.tick_kimg, max(FIRST * samples, self.samples // 10)))
         self.ticks += 1
+        self.history.facts["batch"] = round(self.samples / self.steps)
         decision = self.balancer.decide(self.samples, self._signals())
         decision.moves[:0], self._begun = self._begun or [], []
         self.verdict = decision.verdict

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from equipoise.diagnosis import Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HELD, HIGH_P, LEAKS, LONG, MEMORY, SIGNS
-from equipoise.diagnosis.signs import EARLY, harm, held, some
+from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HELD, HIGH_P, LEAKS, LONG, MEMORY, NARROW, SIGNS
+from equipoise.diagnosis.signs import EARLY, beginning, harm, held, some
 
 FEW = 5_000  # samples; chosen by us. Memorising starts the sooner the fewer there are (arXiv:2006.06676)
 DUPLICATES = 0.1  # share of the data
@@ -17,9 +17,12 @@ def memorises(history: History) -> Finding | None:
 
     A gap that stays is common in good runs; it is one that goes with worse samples that costs. Signs alone (r_t) cannot
     tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored. ADA turns
-    its strength until r_t is 0.6: there they tell that it has not got there, or no longer can.
+    its strength until r_t is 0.6: there they tell that it has not got there, or no longer can. Samples that are all
+    alike lie near some dull training image and are no copies of it.
     """
     memory, copies = held(history, "memory", "above", MEMORY, LONG), held(history, "nearest", "below", COPIES)
+    if held(history, "diversity", "below", NARROW):
+        copies = None
     unfit = history.facts.get("signless") or history.facts.get("anchored")  # no zero there; or D ahead is normal
     adapts = 0 < history.now("augmentation") < HIGH_P.value
     signs = None if unfit else held(history, "sign_real", "above", HELD if adapts else SIGNS)
@@ -28,7 +31,7 @@ def memorises(history: History) -> Finding | None:
     known = memory is not None or copies is not None
     bad = harm(history) if known else ()
     grave = bad or copies or held(history, "memory", "above", HEAVY, LONG)
-    early = history.share is not None and history.share < EARLY
+    early = beginning(history, EARLY)
     return Finding(
         "discriminator-memorises",
         (Severity.ALARM if copies and memory else Severity.WARNING) if grave and not early else Severity.NOTE,
@@ -72,7 +75,7 @@ def leaks(history: History) -> Finding | None:
     they are believed only where the strength explains it.
     """
     strong = held(history, "augmentation", "above", HIGH_P)
-    early = history.share is not None and history.share < EARLY
+    early = beginning(history, EARLY)
     doubtful = early or (held(history, "energy", "above", FAR) and not strong)
     leak = None if doubtful else held(history, "leak", "above", LEAKS)
     if leak is None and (strong is None or (history.has("leak") and not early)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,19 @@ class History:
         """How much of the run is over, 0 to 1; None where its length is not known."""
         total = self.facts.get("total_kimg")
         return min(1.0, self.kimg / float(total)) if total else None
+
+    @property
+    def updates(self) -> float | None:
+        """How many updates it has had; None where neither they are counted nor the batch is known."""
+        if self.unit in ("steps", "iterations"):
+            return self.kimg
+        batch = self.facts.get("batch")
+        return 1000 * self.kimg / float(batch) if batch and self.unit == "kimg" else None
+
+    def until(self, kimg: float, name: str) -> History:
+        """What was known of one signal at an earlier moment."""
+        points = self.signals.get(name, [])
+        return History({name: points[: bisect_right(points, (kimg, math.inf))]}, self.facts)
 
     def players(self) -> list[str]:
         """Discriminators with signals of their own, `mpd/win_rate`."""

@@ -7,7 +7,7 @@ import math
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, Limit
-from equipoise.diagnosis.signs import DISTANCES, beginning, harm, held, narrow, some, stray, stuck, worse
+from equipoise.diagnosis.signs import DISTANCES, beginning, harm, held, lasting, narrow, some, stray, stuck, worse
 from equipoise.registry import entries
 
 CAUSES = ("discriminator-overpowers", "discriminator-blind", "discriminator-memorises", "oscillation",
@@ -24,7 +24,8 @@ def collapse(history: History) -> Finding | None:
     if (few is None and not lost) or beginning(history):
         return None
     gone = few and held(history, "diversity", "below", COLLAPSED)
-    if not lost and history.share is None and len(history.signals.get("diversity", [])) < 2 * FEWEST:
+    unknown = history.share is None and history.updates is None  # whether it has but begun
+    if not lost and unknown and len(history.signals.get("diversity", [])) < 2 * FEWEST:
         return None  # samples spread in the course of the first updates
     return Finding(
         "collapse",
@@ -123,6 +124,7 @@ def _found(history: History, name: str) -> Severity:
     return Severity.GOOD if found is None else found.severity
 
 
+@lasting
 def _fallen(history: History, signal: str) -> Evidence | None:
     best = history.best(signal, max)[1]
     if (

@@ -22,7 +22,7 @@ from equipoise.diagnosis.limits import (
     SLOW,
     STRAIGHT,
 )
-from equipoise.diagnosis.signs import EARLY, first, harm, held, seen, some, squared, stuck
+from equipoise.diagnosis.signs import EARLY, beginning, first, harm, held, seen, some, squared, stuck
 
 MOST = 0.8  # of the looks: what steps were like before the learning rates fell
 LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
@@ -41,7 +41,7 @@ def overpowers(history: History) -> Finding | None:
     if not ahead:
         return None
     bad, sharp = harm(history), held(history, "slope_fake", "above", SHARP)
-    grave = bool(bad) or (saturated is not None and not seen(history))
+    grave = bool(bad) or (saturated is not None and not seen(history) and not beginning(history))
     return Finding(
         "discriminator-overpowers",
         Severity.WARNING if grave else Severity.NOTE,
@@ -85,8 +85,7 @@ def crawls(history: History) -> Finding | None:
     Either alone is well: small steps are right late in a run and in fine-tuning, where gradients soon differ from
     batch to batch. So may a run's first steps all go one way; and steps that grow are a warm-up.
     """
-    begun = history.share is not None and history.share < EARLY
-    if not history.facts.get("anchored") or begun:
+    if not history.facts.get("anchored") or beginning(history, EARLY):
         return None
     small, straight = held(history, "step_G", "below", SLOW, MOST), held(history, "heading_G", "above", STRAIGHT)
     steady = history.persists("heading_G", lambda value: value > STRAIGHT.value, LASTING)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
 
 from equipoise.diagnosis import Evidence, evidence
 from equipoise.diagnosis.history import History, median
@@ -12,8 +15,12 @@ OUTCOMES = ("energy", "frechet", "diversity", "coverage", "recall")  # they see 
 DISTANCES = ("frechet", "energy")  # of samples to real ones, the better known first
 START, FIRST = 0.1, 0.2  # shares of a run in which all may be bad; and in which samples lose what they covered
 EARLY, LATE = 0.4, 0.85  # shares of a run before which samples may be bad, and after which they will stay so
+YOUNG = 200  # updates in which all may be bad, whatever the length of the run
+BEFORE = 0.9  # of what has been seen: what is bad must have been so then already
 MANY = 500  # data from which the balls round them say something
 FEWEST = 8  # looks before samples are called bad for good
+P = ParamSpec("P")
+Sign = Callable[Concatenate[History, P], Evidence | None]
 
 
 def held(
@@ -54,19 +61,38 @@ def harm(history: History) -> tuple[Evidence, ...]:
     return tuple(one for one in found if one is not None)
 
 
+def lasting(sign: Sign[P]) -> Sign[P]:
+    """A sign that samples are bad, of those that have been there for a tenth of what has been seen.
+
+    In healthy runs coverage, recall and distances get worse for a few looks and better again. Late in a run nothing is
+    waited for.
+    """
+
+    @functools.wraps(sign)
+    def judged(history: History, /, *args: P.args, **kwargs: P.kwargs) -> Evidence | None:
+        found = sign(history, *args, **kwargs)
+        if found is None or late(history):
+            return found
+        return found if sign(history.until(BEFORE * history.kimg, found.signal), *args, **kwargs) else None
+
+    return judged
+
+
+@lasting
 def stuck(history: History) -> Evidence | None:
     """Samples are far from the data and have come less than 30 % nearer since the middle third of what is recorded.
 
     Late in a run, far is enough; early in one, nothing is said, since samples come nearer by fits and starts.
     """
-    found, share = held(history, "energy", "above", FAR), history.share
+    found = held(history, "energy", "above", FAR)
     points = history.signals.get("energy", [])
-    if found is None or len(points) < FEWEST or (share is not None and share < EARLY):
+    if found is None or len(points) < FEWEST or beginning(history, EARLY):
         return None
     earlier = median(value for _, value in points[len(points) // 3 : len(points) * 2 // 3])
-    return found if (share is not None and share >= LATE) or found.value > 0.7 * earlier else None
+    return found if late(history) or found.value > 0.7 * earlier else None
 
 
+@lasting
 def narrow(history: History) -> Evidence | None:
     """Samples are far less diverse than the data, and are not about to spread."""
     found = held(history, "diversity", "below", NARROW)
@@ -74,12 +100,20 @@ def narrow(history: History) -> Evidence | None:
 
 
 def beginning(history: History, share: float = FIRST) -> bool:
-    """Whether the run is known to have but begun.
+    """Whether the run has but begun: it has had few updates, or less than this share of a length that is known.
 
-    In 13 healthy runs of dcgan on CIFAR-10 D was right about everything and G made one thing in the first twentieth,
-    and in the first fifth coverage fell to a third of its best and came back.
+    In 13 healthy runs of dcgan on CIFAR-10 D was right about everything and G made one thing in the first 170 updates,
+    a twentieth of the run, and in the first fifth coverage fell to a third of its best and came back.
     """
-    return history.share is not None and history.share < share
+    if late(history):
+        return False
+    young = history.updates is not None and history.updates < YOUNG
+    return young or (history.share is not None and history.share < share)
+
+
+def late(history: History) -> bool:
+    """Whether the run is known to be nearly over, so that what is bad will stay so."""
+    return history.share is not None and history.share >= LATE
 
 
 def spreading(history: History) -> bool:
@@ -97,11 +131,11 @@ def spreading(history: History) -> bool:
 
 def stray(history: History) -> Evidence | None:
     """Late in a run most samples lie off the data. Balls round few data are too wide or too narrow to tell."""
-    late = history.share is not None and history.share >= LATE
     few = history.facts.get("count", MANY) < MANY
-    return held(history, "precision", "below", STRAY) if late and not few else None
+    return held(history, "precision", "below", STRAY) if late(history) and not few else None
 
 
+@lasting
 def worse(history: History, signal: str) -> Evidence | None:
     """A distance has been above its own best for three looks in a row."""
     best = history.best(signal)[1]

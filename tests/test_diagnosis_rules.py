@@ -271,6 +271,17 @@ def test_gradients_that_grow_are_a_note_where_nothing_is_told_of_the_samples_and
     assert names(diagnose(history(HEALTHY | grown)), Severity.GOOD) == {"healthy"}
 
 
+def test_a_player_that_never_moved_did_not_die():
+    """As one of several discriminators whose learning rate is 0 by mistake: there is no earlier state to go back to."""
+    of_one = {"mpd/step_D": 0.0, "msd/step_D": 0.004}
+    (found,) = [one for one in diagnose(history(HEALTHY | of_one)).findings if one.name == "dead-run"]
+    assert found.player == "mpd" and found.summary == "no step of D has moved it since the run began"
+    assert "learning rate is 0" in found.advice[0] and not any("snapshot" in one for one in found.advice)
+    for died in ({"step_D": [0.01] * 5 + [0.0] * 15}, {"step_D": 0.0, "skipped": 1.0}):
+        (found,) = [one for one in diagnose(history(HEALTHY | died)).findings if one.name == "dead-run"]
+        assert found.summary.startswith("nothing moves any more") and "snapshot" in found.advice[0]
+
+
 def test_a_d_that_no_longer_errs_is_no_dead_run_where_another_loss_holds_g():
     """A hinge that is won is exactly 0, look after look; the reconstruction goes on. Else D has won, which is said."""
     held, free = (

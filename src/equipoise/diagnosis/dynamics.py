@@ -116,6 +116,18 @@ def dead(history: History) -> Finding | None:
     )
     if not found:
         return None
+    if resting := _never_moved(history, found):
+        return Finding(
+            "dead-run",
+            Severity.ALARM,
+            f"no step of {' or '.join(resting)} has moved it since the run began",
+            found,
+            (
+                "look whether its learning rate is 0, and whether its optimiser holds the weights that play",
+                "let equipoise.wiring watch two iterations of the loop: it names tensor and line",
+            ),
+            "a learning rate of 0, or an optimiser of other weights",
+        )
     return Finding(
         "dead-run",
         Severity.ALARM,
@@ -127,6 +139,13 @@ def dead(history: History) -> Finding | None:
         ),
         "the schedule may have brought the rates to 0" if (history.share or 0.0) > 0.99 else "",
     )
+
+
+def _never_moved(history: History, found: tuple[Evidence, ...]) -> list[str]:
+    """The players whose steps have been 0 from their first reading on, if nothing else was found."""
+    whose = {"step_D": "D", "step_G": "G"}
+    at_rest = [one for one in found if one.signal in whose and one.since == history.signals[one.signal][0][0]]
+    return [whose[one.signal] for one in at_rest] if len(at_rest) == len(found) else []
 
 
 def _still(history: History) -> Evidence | None:

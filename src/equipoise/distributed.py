@@ -5,6 +5,7 @@ Networks stay bare. With a single process every function here is the identity an
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +37,19 @@ def mean(value: Tensor) -> Tensor:
         return value
     over_all: Tensor = _Mean.apply(value)  # type: ignore[no-untyped-call]  # torch leaves it so
     return over_all
+
+
+def means(
+    told: Mapping[str, float],
+    names: Sequence[str],  # that any rank may tell, the same in the same order on all
+    device: torch.device,
+) -> dict[str, float]:
+    """Numbers by name, each the mean over those ranks that tell it: what one cannot tell must not part them."""
+    if world_size() == 1:
+        return dict(told)
+    rows = torch.tensor([[told.get(name, 0.0), float(name in told)] for name in names], device=device)  # [names, 2]
+    sums = zip(names, average_(rows).tolist(), strict=True)
+    return {name: total / share for name, (total, share) in sums if share}
 
 
 class _Mean(torch.autograd.Function):

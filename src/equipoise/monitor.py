@@ -31,7 +31,7 @@ from equipoise.errors import InputError
 from equipoise.logbook import Logbook
 from equipoise.observer import Observer
 from equipoise.registry import find
-from equipoise.sensors.probes import look
+from equipoise.sensors.probes import all_probes, look
 from equipoise.shown import check_fields, check_looked, check_player, check_signal, detached, is_pair, paired, role_of
 from equipoise.signals import derive
 from equipoise.terms import Loss
@@ -206,11 +206,9 @@ class Monitor:
             fields = self.look()
             check_looked(fields)
             found = look(fields, tick=self.ticks - 1)
-        if distributed.world_size() > 1:
-            device = next(iter(self.meters.values())).moments.device
-            means = distributed.average_(torch.tensor(list(found.values()), device=device)).tolist()
-            found = dict(zip(found, means, strict=True))
-        return found
+        names = [*(name for one in all_probes() for name in one.tells), "nonfinite"]
+        lies = next((meter.moments.device for meter in self.meters.values()), torch.device("cpu"))
+        return distributed.means(found, names, lies)
 
     @property
     def steps(self) -> int:

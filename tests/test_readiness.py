@@ -87,6 +87,12 @@ def test_watching_leaves_the_weight_alone():
     assert weights == [1.0] * 6 and moves[-1].after == 1.0 and not any(move.done for move in moves)
 
 
+def test_a_state_sets_nothing_but_what_is_remembered():
+    start = Readiness(advantage=0.3)
+    start.load_state_dict(Readiness().state_dict() | {"phase": "on", "advantage": 0.9, "decide": None})
+    assert start.phase == "on" and start.advantage == 0.3 and callable(start.decide)
+
+
 def test_kept_as_plain_data_and_restored():
     start, other = Readiness(fade_kimg=5.0), Readiness(fade_kimg=5.0)
     _, _, balancer = fed(start, *[READY] * 4)

@@ -21,6 +21,7 @@ from equipoise.diagnosis import History
 from equipoise.errors import InputError
 
 LARGEST = 0.25  # of the fade at one look, so that looks far apart make no jump
+KEPT = ("phase", "position", "good", "last", "complain", "on_kimg", "missing")  # what is remembered beside the weight
 
 
 class Readiness:
@@ -137,13 +138,12 @@ class Readiness:
 
     def state_dict(self) -> dict[str, Any]:
         """Memory and weight as plain data."""
-        names = ("phase", "position", "good", "last", "complain", "on_kimg", "missing")
-        return {"weight": float(self.weight), **{name: getattr(self, name) for name in names}}
+        return {"weight": float(self.weight), **{name: getattr(self, name) for name in KEPT}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.weight.fill_(state["weight"])
-        for name in set(state) - {"weight"}:
+        for name in KEPT:
             setattr(self, name, state[name])
 
 

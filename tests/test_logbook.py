@@ -72,6 +72,14 @@ def test_one_that_goes_on_continues_where_its_state_was_kept(tmp_path):
     assert lines(tmp_path / "stopped") == lines(tmp_path / "whole")
 
 
+def test_one_that_goes_on_and_ends_before_its_next_look_has_its_end_in_the_log(tmp_path):
+    state = stepped(made(tmp_path), 3).state_dict()
+    again = made(tmp_path)
+    again.load_state_dict(state)
+    stepped(again, 1).finish()  # 4,000 samples; the next look is at 5,000
+    assert [(one["event"], one["kimg"]) for one in lines(tmp_path)][-2:] == [("move", 1.0), ("verdict", 4.0)]
+
+
 def test_nothing_is_overwritten(tmp_path):
     stepped(made(tmp_path), 1)
     before = (tmp_path / "run.jsonl").read_bytes()

@@ -219,7 +219,8 @@ class Balancer:
             raise InputError(f"mode={mode!r} is no way to balance; there are {', '.join(MODES)}")
         for one in steering:
             if not hasattr(one, "decide"):
-                raise InputError(f"{one!r} does not steer: give a loop, such as equipoise.loops.ada(actuator)")
+                came = repr(one) if isinstance(one, str) else f"a {type(one).__name__}"
+                raise InputError(f"{came} does not steer: give a loop, such as equipoise.loops.ada(actuator)")
         _check_apart(steering)
         self.steering, self.mode, self.rules, self.on_tick = list(steering), mode, rules, on_tick
         self.history = History(facts=dict(facts or {}))

@@ -41,8 +41,10 @@ class Logbook:
             self._lines.event("tick", samples, **known, balance=dict(decision.signals), dials={})
             self._lines.moves(decision.moves, samples)
 
-    def end(self, decision: Decision, samples: int) -> None:
-        """Write down the last moves and the verdict."""
+    def end(self, decision: Decision, samples: int, facts: Mapping[str, Any]) -> None:
+        """Write down the last moves and the verdict, also where a loop that goes on ends before its next look."""
+        if self._lines is None and self.begun and distributed.rank() == 0:
+            self._lines = self._opened(facts)
         if self._lines is not None and not self._lost:
             with self._kept():
                 self._lines.moves(decision.moves, samples)

@@ -129,6 +129,8 @@ def test_a_rate_near_the_edge_is_let_be():
     assert [move.after for move in beginning.rates(far, act=True)] == pytest.approx(
         [0.012 * rms["D"], 0.021 * rms["G"]]
     )
+    one = plant_of(lr_g=0.013 * rms["G"], lr_d=0.012 * rms["D"] / 1.6)  # what a narrow band lets be is right
+    assert [move.actuator for move in beginning.rates(one, act=True)] == ["D.lr"]
 
 
 def test_in_a_long_run_a_rate_is_brought_to_the_middle():
@@ -137,6 +139,43 @@ def test_in_a_long_run_a_rate_is_brought_to_the_middle():
     beginning.rates(plant, act=True)
     middle = (0.012 / 2 / 1.5 * 0.021 * 1.5) ** 0.5  # steps of half the size at the lower edge only
     assert [plant.dials[f"{role}.lr"].base / rms[role] for role in "GD"] == pytest.approx([middle, middle])
+    assert beginning.rates(plant, act=True) == []
+
+
+def images_plant(**changes):
+    """A convolutional pair, whose bands are wide."""
+    return plant_of(shape=[1, 8, 8], rows=np.random.default_rng(0).uniform(-1, 1, (64, 1, 8, 8)), **changes)
+
+
+def wide(plant, role):
+    """The edges for Adam's rate over the weights' rms by hand: an eighth below, three times for D above, 1.5 beyond."""
+    scale = beginning.breadth(plant.step.networks[role])
+    return 0.012 / 8 / 1.5 * scale, 0.021 * (3 if role == "D" else 1) * 1.5 * scale
+
+
+@pytest.mark.parametrize(
+    ("lr_g", "lr_d", "after"),  # over the weights' rms, times the breadth
+    [
+        (0.1, 0.01, {"G": "edge"}),
+        (0.0005, 0.05, {"G": "middle"}),
+        (0.0005, 0.003, {"G": "middle", "D": "middle"}),  # D would be let be, and is slow as well
+        (0.01, 0.0005, {"D": "middle"}),
+        (0.003, 0.0005, {"D": "middle", "G": "middle"}),
+        (0.003, 0.2, {"D": "edge"}),
+        (0.1, 0.2, {"D": "edge", "G": "edge"}),
+        (0.003, 0.003, {}),
+    ],
+)
+def test_in_a_wide_band_a_slow_rate_is_brought_to_the_middle_and_the_others_with_it(lr_g, lr_d, after):
+    bare = images_plant()
+    rms = {role: beginning.weights_rms(bare, role) for role in "GD"}
+    scale = {role: beginning.breadth(bare.step.networks[role]) for role in "GD"}
+    plant = images_plant(lr_g=lr_g * rms["G"] * scale["G"], lr_d=lr_d * rms["D"] * scale["D"])
+    places = {
+        role: {"middle": math.sqrt(math.prod(wide(bare, role))), "edge": wide(bare, role)[1] / 1.5} for role in "GD"
+    }
+    moves = {move.actuator[0]: move.after / rms[move.actuator[0]] for move in beginning.rates(plant, act=True)}
+    assert moves == pytest.approx({role: places[role][place] for role, place in after.items()})
     assert beginning.rates(plant, act=True) == []
 
 
@@ -315,12 +354,12 @@ def test_moves_of_d_are_halved_while_it_starves_the_generator():
     assert (made[0].before, made[0].after, pilot.plant.tempo.ratio) == (5.0, 2.5, 2.5)
 
 
-def halfway(plant, loss, before, now):
+def halfway(plant, loss, before, now, **signals):
     """What is done in the middle of a run at this loss of D, when energy went from one value to another."""
     total = plant.config.total / 1000
     history = History()
     for share, energy in ((0.42, before), (0.48, now), (0.49, now), (0.5, now)):
-        history.add(share * total, {"loss_D": loss, "energy": energy})
+        history.add(share * total, {"loss_D": loss, "energy": energy, **signals})
     return Autopilot(plant).holds, lambda pilot: pilot.decide(0.5 * total, history, act=True)
 
 
@@ -350,6 +389,44 @@ def test_a_blind_d_that_gets_no_better_takes_larger_steps():
     assert [(m.actuator, m.after) for m in decide(holds)] == [("D's step", pytest.approx(1 / 0.85))]
     holds, decide = halfway(plant_of(), 0.99, 0.9, 0.4)
     assert decide(holds) == []
+
+
+def test_a_step_below_a_wide_band_is_held_in_its_middle():
+    plant = images_plant()
+    pilot = Autopilot(plant)
+    least, most = governor.Governor(plant).lenient["G"]
+    narrow = math.sqrt(least * most) * math.sqrt(0.008 / 0.015), math.sqrt(least * most) * math.sqrt(0.015 / 0.008)
+    held = pilot.governor
+    assert held.decide(1.0, told(step_G=least * 1.01, step_D=held.band("D")[1]), act=True) == []
+    assert held.band("G")[0] < narrow[0] and held.band("G")[1] > narrow[1]
+    (move,) = held.decide(2.0, told(2.0, step_G=least * 0.9), act=True)
+    assert held.band("G") == pytest.approx(narrow)
+    assert move.after == pytest.approx(2 * move.before)  # as far as one look allows
+    (move,) = held.decide(3.0, told(3.0, step_G=narrow[0] / 1.5), act=True)
+    assert move.after == pytest.approx(1.5 * move.before)
+    assert held.decide(4.0, told(4.0, step_G=narrow[0] * 1.01), act=True) == []
+    again = Autopilot(plant).governor
+    again.load_state_dict(json.loads(json.dumps(held.state_dict())))
+    assert again.band("G") == held.band("G") and again.band("D") == held.band("D")
+    fast = Autopilot(images_plant()).governor
+    upper = fast.band("D")[1]
+    (move,) = fast.decide(1.0, told(step_D=3 * upper), act=True)
+    assert fast.band("D")[1] == upper and move.after == pytest.approx(move.before / 3)  # to the edge
+
+
+def test_a_blind_d_below_the_middle_of_its_wide_band_is_brought_there_first():
+    plant = images_plant()
+    middle = math.sqrt(math.prod(governor.Governor(plant).lenient["D"]))
+    narrow = middle * math.sqrt(0.008 / 0.015), middle * math.sqrt(0.015 / 0.008)
+    holds, decide = halfway(plant, 0.99, 0.4, 0.4, step_D=1.1 * middle)
+    assert [move.actuator for move in decide(holds)] == ["D's step"] and holds.governor.centred == []
+    holds, decide = halfway(plant, 0.99, 0.4, 0.4, step_D=0.9 * middle)
+    (move,) = decide(holds)
+    assert (move.actuator, move.after) == ("D's least step", pytest.approx(narrow[0]))
+    assert holds.governor.bands["D"] == pytest.approx(narrow)
+    assert [move.actuator for move in decide(holds)] == ["D's step"]  # then as anywhere
+    plain, decide = halfway(plant_of(), 0.99, 0.4, 0.4, step_D=1e-9)
+    assert [move.actuator for move in decide(plain)] == ["D's step"]
 
 
 def test_weights_changed_from_outside_are_put_back():

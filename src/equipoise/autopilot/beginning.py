@@ -76,9 +76,8 @@ def within(
     conv16 does as well with ten times its rate, and a pair for images of 8x8 digits is at its best above the band.
     """
     network = plant.step.networks[role]
-    plain, shared = is_plain(network), has_convolutions(network)
-    scale = min(pace(plant.updates) if length else 1.0, breadth(network, role) if plain else 1.0)
-    if plain and not shared:
+    scale = min(pace(plant.updates) if length else 1.0, breadth(network, role) if is_plain(network) else 1.0)
+    if not is_wide(plant, role):
         return band[0] * scale, band[1] * scale
     return band[0] * scale / LOOSER, band[1] * scale * (FASTER if role == "D" else 1)
 
@@ -91,6 +90,12 @@ def let_be(band: tuple[float, float], plant: Plant, role: Role) -> tuple[float, 
     return within(band, plant, role)[0] / DEAD, within(band, plant, role, length=not is_long(plant))[1] * DEAD
 
 
+def is_wide(plant: Plant, role: Role) -> bool:
+    """Whether so little is known of what steps suit this network that its band is wide."""
+    network = plant.step.networks[role]
+    return has_convolutions(network) or not is_plain(network)
+
+
 def is_long(plant: Plant) -> bool:
     """Whether the run is much longer than those that the bands were measured in, so that its edges are a guess."""
     return pace(plant.updates) < MEASURED
@@ -99,20 +104,26 @@ def is_long(plant: Plant) -> bool:
 def rates(plant: Plant, act: bool) -> list[Move]:
     """Adam's learning rates brought into a band relative to the weights; other optimisers are left alone.
 
-    To the nearer edge, or in a long run, whose edges are a guess, to the middle of what would have been let be.
+    To the nearer edge, or where that is a guess, in a long run and below a wide band, to the middle of what would have
+    been let be. Where a player is too slow, the other one is brought to the middle of a wide band too if it is below:
+    the ratio of the two was somebody's choice.
     """
+    adam = [role for role in ROLES if isinstance(plant.step.optimisers[role], Adam) and weights_rms(plant, role) > 0]
+    now = {role: plant.dials[f"{role}.lr"].base / weights_rms(plant, role) for role in adam}
+    fine = {role: let_be(RATE, plant, role) for role in adam}
+    slow = [role for role in adam if 0 < now[role] < fine[role][0]]
     made = []
-    for role in ROLES:
-        if not isinstance(plant.step.optimisers[role], Adam):
+    for role in adam:
+        dial, (low, high), (least, most) = plant.dials[f"{role}.lr"], within(RATE, plant, role), fine[role]
+        wide, middle = is_wide(plant, role), math.sqrt(least * most)
+        drawn = wide and bool(slow) and least <= now[role] < middle
+        if now[role] <= 0 or (least <= now[role] <= most and not drawn):
             continue
-        dial, rms = plant.dials[f"{role}.lr"], weights_rms(plant, role)
-        now = dial.base / rms if rms > 0 else 0.0
-        (low, high), (least, most) = within(RATE, plant, role), let_be(RATE, plant, role)
-        if now <= 0 or least <= now <= most:
-            continue
-        edge = low if now < low else high
-        wanted = dial.base * (math.sqrt(least * most) if is_long(plant) else edge) / now
-        why = f"since {now:.3g} of the weights a step is outside {low:.3g} to {high:.3g}"
+        guessed = is_long(plant) or (wide and now[role] < middle)
+        wanted = dial.base * (middle if guessed else low if now[role] < low else high) / now[role]
+        why = f"since {now[role]:.3g} of the weights a step is outside {low:.3g} to {high:.3g}"
+        if drawn:
+            why = f"since {slow[0]} is too slow, and at {now[role]:.3g} of the weights a step {role} is no faster"
         made.append(Move(0.0, "autopilot: rates", f"{role}.lr", dial.base, wanted, why, act))
         if act:
             dial.set(wanted)

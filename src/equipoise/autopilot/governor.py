@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from equipoise.actuators import Actuator
-from equipoise.autopilot.beginning import is_long, let_be, within
+from equipoise.autopilot.beginning import is_long, is_wide, let_be, within
 from equipoise.autopilot.scale import overstated
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
@@ -36,6 +36,7 @@ class Governor:
         self.slower = self.landing = 1.0  # the same for both players: for good, and towards the end
         self.bands = {role: within(BAND, plant, role) for role in ROLES}
         self.lenient = {role: let_be(BAND, plant, role) for role in ROLES}  # for the rates that the run came with
+        self.centred: list[Role] = []  # players too slow for a wide band: now held near its middle
         self.rates: dict[Role, Actuator] = {}
         self.own: dict[Role, float] = {}  # the rate that the run came with
         for role in ROLES:
@@ -56,8 +57,12 @@ class Governor:
             reading, band, scheduled = self._reading(history, role, kimg), self.band(role), self._scheduled(role)
             if reading is None or reading <= 0 or scheduled <= FADED:
                 continue
-            if self._own(role) and not self._wrong(history, role, reading):
-                continue
+            if self._own(role):
+                if not self._wrong(history, role, reading):
+                    continue
+                if reading < band[0]:
+                    self.centre(role)
+                    band = self.band(role)
             if band[0] <= reading <= band[1]:
                 continue
             wanted = min(max(reading, band[0]), band[1])
@@ -96,14 +101,39 @@ class Governor:
         scale = self._scheduled(role) * self.hold[role] * self.slower * self.landing
         return self.bands[role][0] * scale, self.bands[role][1] * scale
 
+    def slow(self, role: Role, history: History) -> bool:
+        """Whether a player's step lies below the middle of a wide band, to which it is not held yet."""
+        if role in self.centred or not is_wide(self.plant, role):
+            return False
+        reading = history.now(f"step_{role}") / overstated(self.plant, role)
+        return reading < self._middle(role) * self._scheduled(role)
+
+    def centre(self, role: Role) -> None:
+        """From now on a wide band is as narrow as any other, about its middle."""
+        if role not in self.centred and is_wide(self.plant, role):
+            self.bands[role] = self.centred_band(role)
+            self.centred.append(role)
+
+    def centred_band(self, role: Role) -> tuple[float, float]:
+        """As narrow as a plain player's, about the middle."""
+        middle, half = self._middle(role), math.sqrt(BAND[1] / BAND[0])
+        return middle / half, middle * half
+
+    def _middle(self, role: Role) -> float:
+        """Of what would have been let be."""
+        return math.sqrt(math.prod(self.lenient[role]))
+
     def state_dict(self) -> dict[str, Any]:
         """What holds it back."""
-        return {"hold": dict(self.hold), "slower": self.slower, "landing": self.landing}
+        centred = list(self.centred)
+        return {"hold": dict(self.hold), "slower": self.slower, "landing": self.landing, "centred": centred}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.hold = {role: float(state["hold"][role]) for role in ROLES}
         self.slower, self.landing = float(state["slower"]), float(state["landing"])
+        for role in state["centred"]:
+            self.centre(role)
 
 
 def _newest(history: History, signal: str, kimg: float) -> float | None:

@@ -181,7 +181,16 @@ class Holds:
             return None
         energy = history.now("energy", 0.0)
         why = f"since energy is {energy:.3g} and does not fall while loss_D is {loss:.3g}: D sees too little"
+        if self.governor.slow("D", history):
+            return self._centred(kimg, why, act)
         return self._shift("D", 1 / SHIFT, kimg, why, act, True)
+
+    def _centred(self, kimg: float, why: str, act: bool) -> Move:
+        """D's step up to the middle of its wide band: conv16 with D's rate /10 came to .86, .80 and not to .60, .68."""
+        before, after = self.governor.bands["D"][0], self.governor.centred_band("D")[0]
+        if act:
+            self.governor.centre("D")
+        return Move(kimg, "autopilot: holds", "D's least step", before, after, why, act)
 
     def _shift(self, role: Role, factor: float, kimg: float, why: str, act: bool, due: bool) -> Move | None:
         before = self.governor.hold[role]

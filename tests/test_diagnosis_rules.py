@@ -271,6 +271,16 @@ def test_gradients_that_grow_are_a_note_where_nothing_is_told_of_the_samples_and
     assert names(diagnose(history(HEALTHY | grown)), Severity.GOOD) == {"healthy"}
 
 
+@pytest.mark.parametrize(("share", "worst"), [(0.95, Severity.WARNING), (0.6, Severity.NOTE)])
+@pytest.mark.parametrize("more", [{}, {"energy": 0.02, "diversity": 0.9}])
+def test_gradients_that_explode_are_warned_of_where_nothing_else_holds_g_any_more(share, worst, more):
+    told = {"loss_D": 0.7, "gradient_G": (0.1, 40.0), "adversarial_share": share, "reconstruction": (1.0, 0.5), **more}
+    found = {f.name: f.severity for f in diagnose(history(told, anchored=True)).findings}
+    assert found.get("gradient-explodes", Severity.NOTE) == worst
+    free = {f.name: f.severity for f in diagnose(history(told)).findings}
+    assert free.get("gradient-explodes", Severity.NOTE) == Severity.NOTE  # a share of one, where nothing else is there
+
+
 def test_a_player_that_never_moved_did_not_die():
     """As one of several discriminators whose learning rate is 0 by mistake: there is no earlier state to go back to."""
     of_one = {"mpd/step_D": 0.0, "msd/step_D": 0.004}

@@ -290,7 +290,7 @@ def test_what_a_checkpoint_gave_goes_on_where_the_loops_tensors_are():
     second.rounds.step(4)
     trace = second.rounds.traces["D"]
     lies = [meter.moments for meter in second.meters.values()] + list(trace.state_dict().values())
-    assert len(lies) == 5 and {tensor.device.type for tensor in lies} == {"meta"}
+    assert len(lies) == 6 and {tensor.device.type for tensor in lies} == {"meta"}
 
 
 def test_nothing_of_a_step_outlives_it():
@@ -638,7 +638,8 @@ def test_a_loop_of_one_discriminator_reads_that_one():
     assert kept["p"] == pytest.approx(0.5) and move.loop == "ada of mpd" and "mpd/sign_real is 1" in move.why
 
 
-def test_the_wiring_check_has_nothing_to_say_of_the_monitor():
+@pytest.mark.parametrize("shown", [False, True])  # whether G's loss is known too
+def test_the_wiring_check_has_nothing_to_say_of_the_monitor(shown):
     G, D = nn.Linear(3, 2), nn.Linear(2, 1)
     opt_G, opt_D = (torch.optim.Adam(net.parameters()) for net in (G, D))
     monitor = Monitor(loss="hinge")
@@ -652,8 +653,9 @@ def test_the_wiring_check_has_nothing_to_say_of_the_monitor():
             (torch.relu(1 - real_logits).mean() + torch.relu(1 + fake_logits).mean()).backward()
             opt_D.step()
             opt_G.zero_grad()
-            monitor.observe("G", output=fake)
-            (-D(fake).mean()).backward()
+            fake_logits = D(fake)
+            monitor.observe("G", output=fake, **({"fake_logits": fake_logits} if shown else {}))
+            (-fake_logits.mean()).backward()
             opt_G.step()
             monitor.step(8)
     assert {fact.name for fact in check.facts if fact.state != "holds"} == {"scaler", "ema"}  # there is neither

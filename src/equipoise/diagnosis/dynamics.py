@@ -82,22 +82,26 @@ def vanishes(history: History) -> Finding | None:
 
 @finding("gradient-explodes", claim="gradients or weights grow out of all proportion", treats="EG")
 def explodes(history: History) -> Finding | None:
-    """A gradient of ten times its own past, singular values as well, or updates refused since they were not finite."""
+    """A gradient of ten times its own past, singular values as well, or updates refused since they were not finite.
+
+    Where another loss holds G, one that has next to no part in its gradient by then does not hold it any more.
+    """
     lost = first(held(history, "skipped", "above", SKIPS), held(history, "nonfinite", "above", SKIPS))
     grown = some(
         *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", "pull")),
         *(against_past(history, name, "above", DOUBLED) for name in ("spectrum_G", "spectrum_D")),
     )
     bad = harm(history)
+    adrift = some(held(history, "adversarial_share", "above", NEARLY) if history.facts.get("anchored") else None)
     if lost is None and not grown:
         return None
-    if lost is None and not bad and seen(history):
+    if lost is None and not bad and not adrift and seen(history):
         return None  # gradients grow in good runs too, as networks sharpen
     return Finding(
         "gradient-explodes",
-        Severity.ALARM if lost is not None or bad else Severity.NOTE,
+        Severity.ALARM if lost is not None or bad else Severity.WARNING if adrift else Severity.NOTE,
         "updates are lost since values are not finite" if lost else "gradients have grown out of all proportion",
-        (*some(lost), *grown, *bad),
+        (*some(lost), *grown, *bad, *adrift),
         (
             "lower the learning rates, and clip gradients (G.clip, D.clip)",
             "or penalise D's slope at generated samples too (r2.gamma), where it explodes first",

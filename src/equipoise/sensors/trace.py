@@ -19,7 +19,8 @@ class Trace:
 
     def __init__(self, device: torch.device) -> None:
         self.rows = torch.zeros(LENGTH, 3, device=device)
-        self.now = torch.full((3,), torch.nan, device=device)
+        self.now = torch.zeros(3, device=device)
+        self.told = torch.zeros(3, dtype=torch.bool, device=device)  # which of them have been seen; the others are NaN
         self.rounds = torch.zeros([], dtype=torch.int64, device=device)
         self._places = torch.arange(3, device=device)
 
@@ -31,20 +32,22 @@ class Trace:
             self._put(2, fake_score)
 
     def _put(self, place: int, values: Tensor) -> None:
-        """Written into the whole: to take one place out, beside NaNs, is what `equipoise.wiring` calls hiding them."""
-        mean = values.mean().reshape(1).to(self.now.device, self.now.dtype)
-        self.now.index_copy_(0, self._places[place : place + 1], mean)
+        """What was not seen is NaN in `rows` only: to write over a NaN is what `equipoise.wiring` calls hiding it."""
+        here = self._places[place : place + 1]
+        self.now.index_copy_(0, here, values.mean().reshape(1).to(self.now.device, self.now.dtype))
+        self.told.index_fill_(0, here, True)
 
     @torch.no_grad()
     def close(self) -> None:
         """Keep the round that ends here."""
-        self.rows.index_copy_(0, (self.rounds % LENGTH).reshape(1), self.now[None])
+        row = self.now.masked_fill(~self.told, torch.nan)
+        self.rows.index_copy_(0, (self.rounds % LENGTH).reshape(1), row[None])
         self.rounds += 1
 
     def to(self, device: torch.device) -> None:
         """Go on on another device."""
-        kept = self.rows, self.now, self.rounds, self._places
-        self.rows, self.now, self.rounds, self._places = (tensor.to(device) for tensor in kept)
+        kept = self.rows, self.now, self.told, self.rounds, self._places
+        self.rows, self.now, self.told, self.rounds, self._places = (tensor.to(device) for tensor in kept)
 
     def read(self) -> Tensor:
         """The rounds in order, the oldest first, `[n, 3]` on the host; nothing is cleared."""
@@ -54,4 +57,4 @@ class Trace:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The rounds kept."""
-        return {"rows": self.rows, "now": self.now, "rounds": self.rounds}
+        return {"rows": self.rows, "now": self.now, "told": self.told, "rounds": self.rounds}

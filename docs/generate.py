@@ -1,4 +1,4 @@
-"""Write the tables of README.md and docs/*.md from the registry, the dataclasses and the command line.
+"""Write the tables of README.md and docs/ from the registry, the dataclasses, the command line and rows of benchmarks.
 
 python docs/generate.py            rewrite what stands between `<!-- generated: NAME -->` and `<!-- end -->`
 python docs/generate.py --check    change nothing; exit code 1 if anything is out of date
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from equipoise.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/recipes.md", "docs/parts.md", "docs/commands.md", "docs/diagnose.md", "docs/steering.md")
+PAGES = (
+    "README.md", "docs/recipes.md", "docs/parts.md", "docs/commands.md", "docs/diagnose.md", "docs/steering.md",
+    "docs/studies/balance.md",
+)  # fmt: skip
 BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 EXAMPLE = ((3, 32, 32), 50_000)  # the shape and the number of images that recipes are shown for
 
@@ -43,7 +46,17 @@ def main() -> int:
 
 def filled(page: str) -> str:
     """A page with every generated block made anew."""
-    return BLOCK.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[3]}", page)
+    return BLOCK.sub(lambda match: f"{match[1]}{made(match[2])}\n{match[3]}", page)
+
+
+def made(name: str) -> str:
+    """A table by its name."""
+    if name.startswith("balance-"):
+        sys.path.insert(0, str(Path(__file__).parent))
+        import balance_tables
+
+        return balance_tables.TABLES[name]()
+    return TABLES[name]()
 
 
 # ------------------------------------------------------------------------------------------------ tables

@@ -14,6 +14,11 @@ from types import ModuleType
 
 import pytest
 
+from equipoise.studies.balance.bench import read
+from equipoise.studies.balance.command import report
+from equipoise.studies.balance.references import references
+from equipoise.studies.balance.table import chart
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 
@@ -40,6 +45,13 @@ PAGE_OF_LOOPS = blocks(ROOT / "docs" / "own_loop.md", "python")
 def test_the_tables_are_those_of_the_code(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert generate.filled(text) == text, "run: python docs/generate.py"
+
+
+def test_the_table_and_chart_of_balance_are_those_of_its_rows() -> None:
+    folder = ROOT / "docs" / "studies" / "balance"
+    rows = [row for row in read(folder / "rows.jsonl") if row.holds]
+    assert (folder / "table.md").read_text(encoding="utf-8") == report(rows), "run the command at the page's head again"
+    assert (folder / "chart.svg").read_text(encoding="utf-8") == chart(rows, references())
 
 
 def test_a_stale_table_is_seen_and_mended() -> None:

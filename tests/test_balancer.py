@@ -7,10 +7,11 @@ import pytest
 
 from equipoise import loops
 from equipoise.actuators import Actuator, Handover, attribute
-from equipoise.balancer import Balancer, Loop
+from equipoise.balancer import Balancer
 from equipoise.controllers import PID, Hold, Sign
 from equipoise.diagnosis import Finding, Severity
 from equipoise.errors import InputError
+from equipoise.loop import Loop
 from test_actuators import made
 
 

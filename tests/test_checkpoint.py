@@ -55,7 +55,7 @@ def test_random_states_stay_if_asked(step, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    checkpoint.load(path, step, random_states=False)
+    checkpoint.load(path, step, randomness=False)
     assert torch.equal(torch.rand(3), expected)
 
 

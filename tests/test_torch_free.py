@@ -25,6 +25,7 @@ import {module}
         "equipoise.diagnosis",
         "equipoise.controllers",
         "equipoise.balancer",
+        "equipoise.loop",
         "equipoise.logs.judge",
     ],
 )

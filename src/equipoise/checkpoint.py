@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from equipoise import random_states
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.files import atomic_dir, atomic_write
 from equipoise.step import Step
@@ -48,11 +47,17 @@ def save(
         with atomic_dir(folder / name) as new:
             for file, network in networks_of(step).items():
                 save_network(new / f"{file}.safetensors", network)
-            save_file(_pack(_tensors(step) | _random_states(step.device)), new / "state.safetensors")
+            save_file(_pack(_tensors(step) | random_states.of_device(step.device)), new / "state.safetensors")
             if kept:
                 save_file(_pack(dict(kept)), new / SNAPSHOTS)
             sizes = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
-            state = {"samples": samples, "moves": dict(step.moves), "sizes": sizes, **counters, **_host_states()}
+            state = {
+                "samples": samples,
+                "moves": dict(step.moves),
+                "sizes": sizes,
+                **counters,
+                **random_states.of_host(),
+            }
             (new / "state.json").write_text(json.dumps(state, indent=1))
             finish()
         atomic_write(folder / "latest", name + "\n")
@@ -83,7 +88,7 @@ def stay(path: Path) -> None:
 def load(
     path: Path,
     step: Step,
-    random_states: bool = True,
+    randomness: bool = True,
     counters: Sequence[str] = ("samples",),  # that must be there
 ) -> dict[str, Any]:
     """Restore a step, and if asked every random state, from a checkpoint, and return its counters."""
@@ -100,8 +105,8 @@ def load(
             )
         tensor.copy_(stored[name])
     step.moves.update(state["moves"])
-    if random_states:
-        _restore_random_states(state, stored, step.device)
+    if randomness:
+        random_states.restore(state, stored, step.device)
     return state
 
 
@@ -254,39 +259,6 @@ def _tensors(step: Step) -> dict[str, Tensor]:
     if step.trace is not None:
         found |= {f"trace.{name}": tensor for name, tensor in step.trace.state_dict().items()}
     return found
-
-
-# ------------------------------------------------------------------------------------------------ random states
-
-
-def _random_states(device: torch.device) -> dict[str, Tensor]:
-    states = {"random.torch": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["random.cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        states["random.mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _host_states() -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    version, internal, gauss_next = random.getstate()
-    return {
-        "random.python": [version, list(internal), gauss_next],
-        "random.numpy": [kind, [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],
-    }
-
-
-def _restore_random_states(state: dict[str, Any], stored: dict[str, Tensor], device: torch.device) -> None:
-    version, internal, gauss_next = state["random.python"]
-    random.setstate((version, tuple(internal), gauss_next))
-    kind, keys, position, has_gauss, gauss = state["random.numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
-    torch.set_rng_state(stored["random.torch"])
-    if device.type == "cuda" and "random.cuda" in stored:
-        torch.cuda.set_rng_state(stored["random.cuda"], device)
-    if device.type == "mps" and "random.mps" in stored:
-        torch.mps.set_rng_state(stored["random.mps"])
 
 
 def _prune(folder: Path, newest: str) -> None:

@@ -288,7 +288,7 @@ class GAN:
         step = build.assemble(
             settings.recipe, *pair, torch.device(gan._request.device), sensing=settings.balance != "off"
         )
-        state = checkpoint.load(checkpoint.find(source, at), step, random_states=False)
+        state = checkpoint.load(checkpoint.find(source, at), step, randomness=False)
         recalibrate(step.ema.average, settings.classes)
         gan._config, gan._step, gan._samples = settings, step, int(state["samples"])
         kind = source / "tensors.json"

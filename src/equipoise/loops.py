@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from equipoise.actuators import Actuator, Turnable
-from equipoise.balancer import Loop, Steering
+from equipoise.balancer import Steering
 from equipoise.controllers import PID, DeadBand, Hold, Limit, Ratio, Relay, Sign, Smooth
+from equipoise.loop import Loop
 from equipoise.registry import add
 
 if TYPE_CHECKING:

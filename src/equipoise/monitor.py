@@ -25,10 +25,11 @@ from torch import Tensor
 
 from equipoise import distributed
 from equipoise.anchor import Anchor
-from equipoise.balancer import Balancer, Decision, Loop, Mode, Move, Steering
+from equipoise.balancer import Balancer, Decision, Mode, Move, Steering
 from equipoise.diagnosis import History, Rule, Verdict, diagnose
 from equipoise.errors import InputError
 from equipoise.logbook import Logbook
+from equipoise.loop import Loop
 from equipoise.observer import Observer
 from equipoise.registry import find
 from equipoise.sensors.probes import all_probes, look

@@ -8,7 +8,7 @@ import pytest
 from equipoise import loops
 from equipoise.actuators import Actuator, Handover, attribute
 from equipoise.balancer import Balancer
-from equipoise.controllers import PID, Hold, Sign
+from equipoise.controllers import PID, DeadBand, Hold, Limit, Ratio, Relay, Sign, Smooth
 from equipoise.diagnosis import Finding, Severity
 from equipoise.errors import InputError
 from equipoise.loop import Loop
@@ -68,10 +68,43 @@ def test_a_frozen_loop_and_one_that_has_not_begun():
     run(balancer, [2.0])
     assert owner.value == 0.5
     balancer.decide(2000, {"x": 2.0})
-    assert owner.value == pytest.approx(0.7)  # the error has stood for two thousand
+    assert owner.value == pytest.approx(0.6)  # what stood before it began is not made up for
     loop.frozen = True
     balancer.decide(3000, {"x": 2.0})
-    assert owner.value == pytest.approx(0.7)
+    assert owner.value == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("law", [Sign(0.01), PID(ki=0.01), Relay(0.5, 0.0, rise=0.01), Limit(Ratio(), rate=0.01)])
+def test_an_error_counts_for_the_time_since_the_look_before(law):
+    """Neither a reading that was long missing nor a loop that joins late makes up at once for what it did not see."""
+    owner, p = made(0.0)
+    balancer = Balancer(Loop("x", 1.0, law, p), mode="act")
+    for samples in range(4000, 200_001, 4000):
+        balancer.decide(samples, {"y": 5.0})
+    balancer.decide(204_000, {"x": 2.0})
+    assert owner.value == pytest.approx(0.04)
+    late, q = made(0.0)
+    joined = Balancer(Loop("x", 1.0, law, q), mode="act")
+    joined.load_state_dict(Balancer().state_dict() | {"history": balancer.state_dict()["history"]})
+    joined.decide(208_000, {"x": 2.0})
+    assert late.value == pytest.approx(0.04)
+
+
+def test_a_hold_runs_on_while_readings_are_missing():
+    owner, p = made(0.0)
+    balancer = Balancer(Loop("x", 0.0, DeadBand(Limit(Hold(Smooth(Sign(0.1), 1.0), 3.0), 1.0), 0.1), p), mode="act")
+    for samples, signals in enumerate([{"x": 1.0}, {"y": 1.0}, {"y": 1.0}, {"x": 1.0}, {"x": 1.0}], start=1):
+        balancer.decide(1000 * samples, signals)
+    assert owner.value == pytest.approx(0.2)  # at the first look and at the fourth
+
+
+def test_looks_come_in_order():
+    balancer = Balancer()
+    balancer.decide(2000, {"x": 1.0})
+    for samples in (1000, 2000, math.nan):
+        with pytest.raises(InputError, match="cannot follow one at 2000"):
+            balancer.decide(samples, {"x": 1.0})
+    assert balancer.history.signals["x"] == [(2.0, 1.0)]
 
 
 def test_exhaustion_is_said_once_and_again_after_a_move():

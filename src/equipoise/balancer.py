@@ -115,6 +115,11 @@ class Balancer:
     def decide(self, samples: int, signals: Mapping[str, float], dials: Mapping[str, float] | None = None) -> Decision:
         """Take in the signals of a tick at `samples` real samples seen, over all ranks; judge, and move what moves."""
         kimg = samples / 1000
+        if self.history.signals and not kimg > self.history.kimg:
+            raise InputError(
+                f"a look at {samples} samples cannot follow one at {1000 * self.history.kimg:.0f}: count the real "
+                "samples of the whole run, and look once at each number"
+            )
         self.history.add(kimg, signals, dials)
         verdict = diagnose(self.history, () if self.mode == "off" else self.rules)
         made = Decision(kimg, signals, verdict, judged=self.mode != "off")

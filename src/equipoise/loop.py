@@ -18,8 +18,9 @@ class Loop:
 
     The error is `acting * (reading - target)`: acting +1 where a reading above the target asks for a larger position
     (more augmentation when `sign_real` is too high), -1 where for a smaller. `target` is an attribute that may itself
-    be actuated by an outer loop. A missing reading makes no move. In a mode that does not act the law still runs on
-    the readings, and its move is logged and not made.
+    be actuated by an outer loop. An error counts for the time since the look before, so that one without a reading, or
+    from before the loop began, makes no move, then or later. In a mode that does not act the law still runs on the
+    readings, and its move is logged and not made.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class Loop:
         self.name = name or f"{signal} by {actuator.name}"
         self.frozen = False  # readings are taken and nothing is turned
         self.state: Any = controller.init()
-        self.last: float | None = None  # kimg of the last step
         self.told: float | None = None  # the position that was last worth a line in the terminal
         self.exhausted = 0  # the direction in which the actuator was last found at its limit
         self.turned = self.actuators()[0].name  # which of several it moved last
@@ -89,10 +89,13 @@ class Loop:
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """One step of the loop at the newest reading."""
         points = history.signals.get(self.signal, [])
-        if not points or points[-1][0] < kimg or kimg < self.begin_kimg:
+        dt = kimg - history.before(kimg)
+        if kimg < self.begin_kimg:
             return []
-        dt = kimg - (self.last if self.last is not None else 0.0)
-        self.last, reading = kimg, points[-1][1]
+        if not points or points[-1][0] < kimg:
+            self.state = self.controller.wait(self.state, dt)
+            return []
+        reading = points[-1][1]
         move, self.state = self.controller.update(self.error(reading), self.state, dt)
         if not move or self.frozen:
             return []
@@ -131,14 +134,14 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """Memory as plain data; the position is the actuator's own."""
-        return {"state": self.state, "last": self.last, "target": self.target, "frozen": self.frozen,
+        return {"state": self.state, "target": self.target, "frozen": self.frozen,
                 "exhausted": self.exhausted, "told": self.told, "turned": self.turned,
                 "withheld": self.withheld}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.state = _tuples(state["state"])
-        self.last, self.target, self.frozen = state["last"], float(state["target"]), bool(state["frozen"])
+        self.target, self.frozen = float(state["target"]), bool(state["frozen"])
         self.exhausted, self.told = int(state["exhausted"]), state["told"]
         self.turned, self.withheld = str(state["turned"]), float(state["withheld"])
 

@@ -28,6 +28,10 @@ class Controller(ABC, Generic[S]):
     def update(self, error: float, state: S, dt: float) -> tuple[float, S]:
         """The move for an error that has stood for `dt` kimg, and the state after."""
 
+    def wait(self, state: S, dt: float) -> S:
+        """The state after `dt` kimg without a reading: nothing moves, and only what counts time goes on."""
+        return state
+
 
 # ------------------------------------------------------------------------------------------------ laws
 
@@ -135,6 +139,9 @@ class DeadBand(Controller[Any]):
     def update(self, error: float, state: Any, dt: float) -> tuple[float, Any]:
         return self.law.update(math.copysign(max(abs(error) - self.width, 0.0), error), state, dt)
 
+    def wait(self, state: Any, dt: float) -> Any:
+        return self.law.wait(state, dt)
+
 
 @dataclass(frozen=True)
 class Limit(Controller[Any]):
@@ -155,6 +162,9 @@ class Limit(Controller[Any]):
         move, state = self.law.update(error, state, dt)
         most = min(self.largest, self.rate * dt) if math.isfinite(self.rate) else self.largest
         return max(-most, min(most, move)), state
+
+    def wait(self, state: Any, dt: float) -> Any:
+        return self.law.wait(state, dt)
 
 
 @dataclass(frozen=True)
@@ -178,10 +188,13 @@ class Hold(Controller["tuple[float, Any]"]):
         move, inner = self.law.update(error, inner, dt)
         return move, (self.kimg if move else 0.0, inner)
 
+    def wait(self, state: tuple[float, Any], dt: float) -> tuple[float, Any]:
+        return max(state[0] - dt, 0.0), self.law.wait(state[1], dt)
+
 
 @dataclass(frozen=True)
 class Smooth(Controller["tuple[float | None, Any]"]):
-    """The law sees an exponential average of the error with a half-life."""
+    """The law sees an exponential average of the error with a half-life; time without readings does not count."""
 
     law: Controller[Any]
     kimg: float  # half-life, thousands of real samples
@@ -200,6 +213,9 @@ class Smooth(Controller["tuple[float | None, Any]"]):
         mean = error if before is None else error + (before - error) * 0.5 ** (dt / self.kimg)
         move, inner = self.law.update(mean, inner, dt)
         return move, (mean, inner)
+
+    def wait(self, state: tuple[float | None, Any], dt: float) -> tuple[float | None, Any]:
+        return state[0], self.law.wait(state[1], dt)
 
 
 def _positive(what: str, **values: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from equipoise.balancer import Move
 from equipoise.controllers import Controller
 from equipoise.diagnosis import History
 from equipoise.errors import InputError
+from equipoise.signals import SPANS
 
 
 class Loop:
@@ -35,15 +37,16 @@ class Loop:
         log: bool = False,  # the error is the logarithm of reading over target
         begin_kimg: float = 0.0,  # no moves before
     ) -> None:
-        if acting not in (1, -1) or not math.isfinite(target) or (log and target <= 0):
-            raise InputError(
-                f"a loop on {signal} with target {target} and acting {acting} cannot work: acting must be 1 or -1, and "
-                "the target finite, above 0 where the error is a logarithm"
-            )
+        _check(signal, target, acting, log)
         if not hasattr(actuator, "move"):
             raise InputError(
                 f"a loop on {signal} cannot turn a {type(actuator).__name__}: give an actuator, such as "
                 "equipoise.actuators.learning_rate(optimiser, low, high)"
+            )
+        if not hasattr(controller, "update"):
+            raise InputError(
+                f"a loop on {signal} has no law in a {type(controller).__name__}: give one of equipoise.controllers, "
+                "such as Sign(1 / 500)"
             )
         self.signal, self.target, self.controller, self.actuator = signal, float(target), controller, actuator
         self.acting, self.log, self.begin_kimg = acting, log, begin_kimg
@@ -144,6 +147,21 @@ class Loop:
         self.target, self.frozen = float(state["target"]), bool(state["frozen"])
         self.exhausted, self.told = int(state["exhausted"]), state["told"]
         self.turned, self.withheld = str(state["turned"]), float(state["withheld"])
+
+
+def _check(signal: str, target: float, acting: int, log: bool) -> None:
+    """Refuse what no loop can do."""
+    number = isinstance(target, numbers.Real) and math.isfinite(target)
+    if acting not in (1, -1) or not number or (log and target <= 0):
+        raise InputError(
+            f"a loop on {signal} with target {target} and acting {acting} cannot work: acting must be 1 or -1, and "
+            "the target a finite number, above 0 where the error is a logarithm"
+        )
+    low, high = SPANS.get(signal, (-math.inf, math.inf))
+    if not low <= target <= high:
+        raise InputError(
+            f"no loop can hold {signal} at {target:g}, since it lies between {low:g} and {high:g}: give a target there"
+        )
 
 
 def _tuples(value: Any) -> Any:

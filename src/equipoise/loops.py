@@ -13,11 +13,30 @@ from typing import TYPE_CHECKING, Any
 from equipoise.actuators import Actuator, Turnable
 from equipoise.balancer import Steering
 from equipoise.controllers import PID, DeadBand, Hold, Limit, Ratio, Relay, Sign, Smooth
+from equipoise.errors import InputError
 from equipoise.loop import Loop
 from equipoise.registry import add
 
 if TYPE_CHECKING:
     from equipoise.plant import Plant
+
+
+def _per(kimg: float) -> float:
+    """The rate of a loop that says in how many kimg it does something."""
+    if not kimg > 0:
+        raise InputError(f"kimg={kimg}: the time that a loop takes is a number of thousands of real samples, above 0")
+    return 1 / kimg
+
+
+def _by_factors(turned: Turnable) -> Turnable:
+    """Refuse what is not turned by factors: on a linear scale one move of a quarter leads from limit to limit."""
+    for one in getattr(turned, "actuators", (turned,)):
+        if getattr(one, "scale", "log") != "log":
+            raise InputError(
+                f"{one.name} is turned by factors here, and its actuator is on a {one.scale} scale: give it "
+                'scale="log" and a lower limit above 0'
+            )
+    return turned
 
 
 def ada(
@@ -26,7 +45,7 @@ def ada(
     kimg: float = 500.0,  # in which p would go from 0 to 1
 ) -> Loop:
     """ADA by sign (Karras et al. 2020, arXiv:2006.06676): p follows r_t. Means nothing for relativistic losses."""
-    return Loop("sign_real", target, Sign(1 / kimg), p, name="ada")
+    return Loop("sign_real", target, Sign(_per(kimg)), p, name="ada")
 
 
 def ada_heldout(
@@ -35,12 +54,12 @@ def ada_heldout(
     kimg: float = 500.0,
 ) -> Loop:
     """ADA by held-out samples (the r_v of arXiv:2006.06676): holds for any loss, free of scale and shift."""
-    return Loop("memory", target, Sign(1 / kimg), p, name="ada-heldout")
+    return Loop("memory", target, Sign(_per(kimg)), p, name="ada-heldout")
 
 
 def apa(p: Turnable, target: float = 0.6, kimg: float = 500.0) -> Loop:
     """APA (Jiang et al. 2021, arXiv:2111.06849): the share of generated samples shown as real follows r_t."""
-    return Loop("sign_real", target, Sign(1 / kimg), p, name="apa")
+    return Loop("sign_real", target, Sign(_per(kimg)), p, name="apa")
 
 
 def gap_aware(
@@ -53,8 +72,10 @@ def gap_aware(
     The gap-aware scheduler (Hazimeh & Ponomareva 2023, arXiv:2302.00089) as a loop that moves the rate at ticks, with a
     dead band where the paper's map is near 1; the map itself, at every step, is the rate `gap-aware`.
     """
-    law = Limit(DeadBand(PID(ki=1 / (kimg * tolerance)), tolerance), largest=0.25)
-    return Loop("loss_D", 1.0, law, rate, 1, name="gap-aware")
+    if not 0 < tolerance < 1:
+        raise InputError(f"tolerance={tolerance}: give the part of the ideal loss that is let be, between 0 and 1")
+    law = Limit(DeadBand(PID(ki=_per(kimg) / tolerance), tolerance), largest=0.25)
+    return Loop("loss_D", 1.0, law, _by_factors(rate), 1, name="gap-aware")
 
 
 def gamma_by_slope(
@@ -67,20 +88,22 @@ def gamma_by_slope(
     within tens of updates.
     """
     law = Limit(DeadBand(Ratio(0.5), math.log(1.3)), largest=0.25)
-    return Loop("slope_fake", target, law, gamma, 1, name="gamma-by-slope", log=True)
+    return Loop("slope_fake", target, law, _by_factors(gamma), 1, name="gamma-by-slope", log=True)
 
 
 def gamma_by_swing(
     gamma: Turnable,
     target: float = 0.3,  # height of the losses' first repeat, 0 to 1
-    kimg: float = 20.0,  # in which gamma doubles while they swing fully
+    kimg: float = 20.0,  # in which gamma doubles while they swing
 ) -> Loop:
     """More penalty while the losses swing: it damps the rotation of the game (Mescheder et al. 2018, arXiv:1801.04406).
 
-    That zero-centred penalties damp is theirs; to turn them by the autocorrelation is our proposal.
+    That zero-centred penalties damp is theirs; to turn them by the autocorrelation is our proposal. It rises once the
+    swing is 0.2 above the target, until that is reached again; all other time it falls, by half in four times `kimg`,
+    at last to the actuator's lower limit, which is to be the least penalty that you want.
     """
-    law = Relay(on=0.2, off=0.0, rise=math.log(2) / kimg, fall=math.log(2) / (4 * kimg))
-    return Loop("swing", target, law, gamma, 1, name="gamma-by-swing")
+    law = Relay(on=0.2, off=0.0, rise=math.log(2) * _per(kimg), fall=math.log(2) * _per(4 * kimg))
+    return Loop("swing", target, law, _by_factors(gamma), 1, name="gamma-by-swing")
 
 
 def rates_by_wins(
@@ -93,7 +116,7 @@ def rates_by_wins(
     A blind discriminator wins half of the pairs, and so does one at the optimum: its rate then rises in vain.
     """
     law = Limit(Smooth(DeadBand(PID(ki=0.1), band), kimg=4.0), largest=0.1)
-    return Loop("win_rate", target, law, ratio, -1, name="rates-by-wins")
+    return Loop("win_rate", target, law, _by_factors(ratio), -1, name="rates-by-wins")
 
 
 def steps_by_gap(
@@ -102,7 +125,7 @@ def steps_by_gap(
 ) -> Loop:
     """Fewer moves of D while it is far ahead (as the accuracy gate of arXiv:1610.07584 is, but gradual)."""
     law = Hold(Limit(DeadBand(Ratio(0.5), math.log(1.5)), largest=math.log(1.5)), kimg=4.0)
-    return Loop("gap", target, law, steps, -1, name="steps-by-gap", log=True)
+    return Loop("gap", target, law, _by_factors(steps), -1, name="steps-by-gap", log=True)
 
 
 def lecam_by_memory(
@@ -111,7 +134,7 @@ def lecam_by_memory(
     kimg: float = 100.0,  # in which it would rise to 1
 ) -> Loop:
     """LeCam's weight (arXiv:2104.03310) rises while D memorises and falls back while it does not. Our proposal."""
-    return Loop("memory", target, DeadBand(Sign(1 / kimg), 0.05), weight, name="lecam-by-memory")
+    return Loop("memory", target, DeadBand(Sign(_per(kimg)), 0.05), weight, name="lecam-by-memory")
 
 
 # ------------------------------------------------------------------------------------- for our own trainer
@@ -131,7 +154,7 @@ def _offered(
 
     made.__doc__ = loop.__doc__
     brings = {} if dial.endswith((".lr", ".steps")) else {dial: rest}
-    reads = loop(Actuator(dial, lambda: 1.0, lambda position: None, 0.5, 2.0)).signal
+    reads = loop(Actuator(dial, lambda: 1.0, lambda position: None, 0.5, 2.0, scale)).signal
     add("controller", name, made, turns=dial, reads=reads, wants=brings, **facts)
 
 

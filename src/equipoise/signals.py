@@ -67,6 +67,13 @@ SIGNALS: dict[str, Signal] = {
 }  # fmt: skip
 
 
+# What signals cannot lie outside of, so that no loop can hold them there.
+SPANS = dict.fromkeys(
+    ("win_rate", "auc", "memory", "swing", "skipped", "nonfinite", "precision", "coverage", "recall", "leak",
+     "adversarial_share"), (0.0, 1.0),
+) | dict.fromkeys(("sign_real", "heading_D", "heading_G", "agreement"), (-1.0, 1.0))  # fmt: skip
+
+
 def derive(
     readings: Mapping[str, Reading],
     ideal: tuple[float, float | None],  # the losses' values at the optimum, D and G

@@ -260,6 +260,30 @@ def test_updates_that_are_lost():
     assert {"dead-run"} < names(diagnose(history(HEALTHY | {"skipped": 1.0})))
 
 
+@pytest.mark.parametrize(
+    "rest", [{}, {"a/nonfinite": [0.0] * 8 + [1.0] * 12, "a/loss_D": [0.9, 0.8] * 4 + [0.01] * 12}]
+)
+def test_once_values_are_not_finite_nothing_after_it_is_judged(rest):
+    """Some of what is read later is finite, and says nothing of a run that is lost."""
+    turns = {"loss_D": (0.9, 0.01), "diversity": (0.9, 0.1), "energy": (0.1, 2.0)}
+    sick = {
+        name: [before * (1 + 0.01 * (look % 2)) for look in range(8)] + [after] * 12
+        for name, (before, after) in turns.items()
+    }
+    died = HEALTHY | sick | {"nonfinite": [0.0] * 8 + [0.1] + [0.9] * 11} | rest
+    (found,) = diagnose(history(died)).findings
+    assert found.name == "gradient-explodes" and found.summary.startswith("values are not finite any more")
+    assert [one.signal for one in found.evidence] == ["nonfinite"] and found.evidence[0].since == 18.0
+    assert found.advice[0].endswith("from before 18 kimg")
+
+
+def test_what_was_grave_before_values_were_lost_is_told_and_a_share_of_lost_values_silences_nothing():
+    lost = {"nonfinite": [0.0] * 19 + [0.9]}
+    assert {"collapse", "gradient-explodes"} <= names(diagnose(history(HEALTHY | SICK["collapse"] | lost)))
+    assert names(diagnose(history(HEALTHY | lost)), Severity.GOOD) == {"gradient-explodes"}
+    assert "collapse" in names(diagnose(history(HEALTHY | SICK["collapse"] | {"nonfinite": 0.3})))
+
+
 def test_a_verdict_is_plain_data():
     found = json.loads(json.dumps(diagnose(history(HEALTHY | SICK["collapse"])).as_dict(), allow_nan=False))
     assert found["findings"][0]["name"] == "collapse" and found["findings"][0]["severity"] == "alarm"

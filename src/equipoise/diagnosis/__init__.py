@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from equipoise.diagnosis.history import History as History
+from equipoise.diagnosis.limits import GONE, SKIPS
 from equipoise.diagnosis.untold import untold
 from equipoise.registry import entries, register
 
@@ -122,9 +123,26 @@ def evidence(
 def diagnose(history: History, rules: Sequence[Rule] | None = None) -> Verdict:
     """The verdict on a history, by all registered rules or those given, and what it cannot tell."""
     chosen = [entry.part for entry in entries("finding")] if rules is None else rules
-    found = [one for rule in chosen if (one := rule(history)) is not None]
+    found = _findings(history, chosen)
     for player in history.players():  # what holds of one of several discriminators, and not of their mean alone
-        own, known = history.of(player), {one.name: one.severity for one in found if not one.player}
-        theirs = [replace(one, player=player) for rule in chosen if (one := rule(own)) is not None]
+        known = {one.name: one.severity for one in found if not one.player}
+        theirs = [replace(one, player=player) for one in _findings(history.of(player), chosen)]
         found += [one for one in theirs if one.severity > known.get(one.name, Severity.GOOD)]
     return Verdict(tuple(sorted(found, key=lambda one: (-one.severity, one.name))), untold(history))
+
+
+def _findings(history: History, rules: Sequence[Rule]) -> list[Finding]:
+    """What the rules find. Once values are not finite any more, only that counts; else, what was grave before."""
+    lost = _lost_since(history)
+    if lost is None:
+        return [one for rule in rules if (one := rule(history)) is not None]
+    after = History({"nonfinite": [point for point in history.signals["nonfinite"] if point[0] >= lost]}, history.facts)
+    found = {one.name: one for rule in rules if (one := rule(history.before(lost))) is not None}
+    found = {name: one for name, one in found.items() if one.severity >= Severity.WARNING}
+    return list((found | {one.name: one for rule in rules if (one := rule(after)) is not None}).values())
+
+
+def _lost_since(history: History) -> float | None:
+    """The moment from which values were not finite, if most of those of the last look were not; else None."""
+    points = history.signals.get("nonfinite", [])
+    return history.since("nonfinite", lambda x: x > SKIPS.value) if points and points[-1][1] > GONE.value else None

@@ -10,6 +10,7 @@ from equipoise.diagnosis.limits import (
     ALL,
     DOUBLED,
     EXPLODED,
+    GONE,
     NEARLY,
     NO_STEP,
     OUTWEIGHS,
@@ -87,6 +88,7 @@ def explodes(history: History) -> Finding | None:
     Where another loss holds G, one that has next to no part in its gradient by then does not hold it any more.
     """
     lost = first(held(history, "skipped", "above", SKIPS), held(history, "nonfinite", "above", SKIPS))
+    gone = lost if held(history, "nonfinite", "above", GONE) else None
     grown = some(
         *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", "pull")),
         *(against_past(history, name, "above", DOUBLED) for name in ("spectrum_G", "spectrum_D")),
@@ -100,9 +102,14 @@ def explodes(history: History) -> Finding | None:
     return Finding(
         "gradient-explodes",
         Severity.ALARM if lost is not None or bad else Severity.WARNING if adrift else Severity.NOTE,
-        "updates are lost since values are not finite" if lost else "gradients have grown out of all proportion",
+        "values are not finite any more: going on is for nothing"
+        if gone
+        else "updates are lost since values are not finite"
+        if lost
+        else "gradients have grown out of all proportion",
         (*some(lost), *grown, *bad, *adrift),
         (
+            *(f"stop, and start again from a snapshot from before {one.since:g} {history.unit}" for one in some(gone)),
             "lower the learning rates, and clip gradients (G.clip, D.clip)",
             "or penalise D's slope at generated samples too (r2.gamma), where it explodes first",
             "in half precision, keep logits and penalties in full",

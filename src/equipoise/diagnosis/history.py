@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +68,12 @@ class History:
         """What was known of one signal at an earlier moment."""
         points = self.signals.get(name, [])
         return History({name: points[: bisect_right(points, (kimg, math.inf))]}, self.facts)
+
+    def before(self, kimg: float) -> History:
+        """What was known until just before a moment."""
+        cut = ({n: p[: bisect_left(p, (kimg, -math.inf))] for n, p in of.items()} for of in (self.signals, self.dials))
+        signals, dials = ({name: points for name, points in of.items() if points} for of in cut)
+        return History(signals, self.facts, dials)
 
     def players(self) -> list[str]:
         """Discriminators with signals of their own, `mpd/win_rate`."""

@@ -64,6 +64,7 @@ EXPLODED = Limit(10.0, CHOSEN)  # times its own early median
 DOUBLED = Limit(10.0, CHOSEN)  # times the early singular value
 SKIPS = Limit(0.01, CHOSEN)  # share of updates refused
 ALL = Limit(0.99, CHOSEN)  # the same: as good as all
+GONE = Limit(0.5, CHOSEN)  # nonfinite above: most values are none any more, so that no other reading counts
 NO_STEP = Limit(1e-7, CHOSEN)  # step: below the rounding of single precision
 STILL = Limit(1e-4, CHOSEN)  # spread of loss_D over its ideal: nothing moves
 RISES = Limit(1.2, CHOSEN)  # reconstruction over its own best

@@ -2,12 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from equipoise.actuators import Actuator, Handover, attribute, learning_rate
+from equipoise.balancer import Balancer
+from equipoise.controllers import Sign
 from equipoise.errors import InputError
+from equipoise.loop import Loop
 
 
 class Owner:
@@ -164,6 +168,29 @@ def test_schedulers_and_optimisers_that_cannot_be_turned():
         learning_rate(still, 1e-4, 1.0)
 
 
+class Wrapper:
+    """As Accelerate has schedulers."""
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+
+
+def test_a_scheduler_that_is_not_handed_over_is_not_fought_with():
+    """It would set the rate anew at every step, and each move would be logged as done."""
+    optimiser, other = (torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.01) for _ in range(2))
+    early = learning_rate(optimiser, 1e-4, 1.0)
+    scheduler, its = (torch.optim.lr_scheduler.LambdaLR(one, lambda step: 1.0) for one in (optimiser, other))
+    for turn in (lambda: early.move(0.1), lambda: learning_rate(optimiser, 1e-4, 1.0)):
+        with pytest.raises(InputError, match="a scheduler sets lr too"):
+            turn()
+    with pytest.raises(InputError, match="another optimiser's"):
+        learning_rate(optimiser, 1e-4, 1.0, scheduler=its)
+    learning_rate(optimiser, 1e-4, 1.0, scheduler=Wrapper(scheduler)).move(math.log(1.5))
+    optimiser.step()
+    scheduler.step()
+    assert optimiser.param_groups[0]["lr"] == pytest.approx(0.015) and early.read() == pytest.approx(0.015)
+
+
 def test_a_rate_that_was_brought_to_0_is_not_said_to_move():
     optimiser = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.01)
     rate = learning_rate(optimiser, 1e-4, 1.0)
@@ -172,15 +199,39 @@ def test_a_rate_that_was_brought_to_0_is_not_said_to_move():
 
 
 class Knobs:
-    none, several = None, torch.zeros(3)
+    none, several, whole, switch = None, torch.zeros(3), torch.tensor(0), True
+    coarse, fine, number = torch.tensor(0.5, dtype=torch.bfloat16), torch.tensor(0.5), np.float32(0.5)
+
+    @property
+    def read_only(self):
+        return 0.5
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("missing", "is not there"), ("none", "is a NoneType"), ("several", "is a Tensor")]
+    ("name", "text"),
+    [
+        ("missing", "is not there"),
+        ("none", "is a NoneType"),
+        ("several", "is a Tensor"),
+        ("whole", "is of torch.int64, which has no values between"),
+        ("switch", "is of bool, which has no values between"),
+        ("coarse", "is of torch.bfloat16, which loses small moves"),
+        ("read_only", "cannot be set"),
+    ],
 )
 def test_attributes_that_cannot_be_turned(name, text):
     with pytest.raises(InputError, match=text):
-        attribute(Knobs, name, 0.0, 1.0)
+        attribute(Knobs(), name, 0.0, 1.0)
+    assert attribute(Knobs(), "fine", 0.0, 1.0).read() == attribute(Knobs(), "number", 0.0, 1.0).read() == 0.5
+
+
+@pytest.mark.parametrize("position", [math.nan, math.inf])
+def test_a_position_that_is_not_finite_is_left_and_said_once(position):
+    owner, p = made(position)
+    balancer = Balancer(Loop("x", 1.0, Sign(0.1), p), mode="act", rules=())
+    moves = [move for samples in (1000, 2000) for move in balancer.decide(samples, {"x": 2.0}).moves]
+    assert [f"but it stands at {position}" in move.why for move in moves] == [True]
+    assert str(owner.value) == str(position)
 
 
 def test_a_parameter_is_turned_too():

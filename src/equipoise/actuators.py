@@ -69,10 +69,10 @@ class Actuator:
         A position beyond a limit, set by hand, is left alone by moves that lead further away, and moved back by others.
         """
         now = self.read()
-        if not math.isfinite(delta):
+        if not math.isfinite(delta) or not math.isfinite(now):
             return Moved(self.name, now, now)
         delta = max(-self.largest, min(self.largest, delta))
-        before = self._inner(max(now, self.low) if self.scale == "log" else now)
+        before = self._inner(now)
         low, high = self._inner(self.low), self._inner(self.high)
         after = min(max(before + delta, min(low, before)), max(high, before))
         if after == before:
@@ -89,7 +89,7 @@ class Actuator:
         return self._inner(self.read()) - self._inner(start)
 
     def _inner(self, value: float) -> float:
-        return math.log(value) if self.scale == "log" else value
+        return math.log(max(value, self.low)) if self.scale == "log" else value
 
 
 class Handover:
@@ -148,15 +148,31 @@ def attribute(
         else:
             setattr(owner, name, value)
 
-    try:
-        get()
-    except (AttributeError, TypeError, ValueError, RuntimeError):
-        kind = type(owner).__name__
-        came = f"is a {type(getattr(owner, name)).__name__}" if hasattr(owner, name) else "is not there"
+    if fault := _stuck(owner, name):
         raise InputError(
-            f"the attribute {name!r} of {kind} {came}, and cannot be turned: give one that is a number or a 0-d tensor"
-        ) from None
+            f"the attribute {name!r} of {type(owner).__name__} {fault}, and cannot be turned: give one that is a "
+            "number or a 0-d tensor of float32"
+        )
     return Actuator(label or name, get, put, low, high, scale, largest, (id(owner), name))
+
+
+def _stuck(owner: Any, name: str) -> str:
+    """Why an attribute cannot be turned; empty if it can."""
+    if not hasattr(owner, name):
+        return "is not there"
+    held = getattr(owner, name)
+    kind = str(getattr(held, "dtype", type(held).__name__))
+    try:
+        float(held.detach() if hasattr(held, "detach") else held)
+        if not hasattr(held, "fill_"):
+            setattr(owner, name, held)
+    except (TypeError, ValueError, RuntimeError):
+        return f"is a {type(held).__name__}"
+    except AttributeError:
+        return "cannot be set"
+    if isinstance(held, bool) or (hasattr(held, "fill_") and not held.is_floating_point()):
+        return f"is of {kind}, which has no values between"
+    return f"is of {kind}, which loses small moves" if hasattr(held, "fill_") and held.element_size() < 4 else ""
 
 
 def learning_rate(
@@ -176,12 +192,14 @@ def learning_rate(
         raise InputError(
             f"learning_rate({type(optimiser).__name__}, ...): hand over an optimiser, whose rate is turned"
         )
-    based = _based(scheduler)
+    inner, based = _unwrapped(optimiser), _based(scheduler)
+    _check_scheduled(inner, scheduler, based, label)
 
     def get() -> float:
         return float(based[0].base_lrs[0] if based else optimiser.param_groups[0]["lr"])
 
     def put(value: float) -> None:
+        _check_scheduled(inner, scheduler, based, label)  # one may have come since
         now = get()
         factor = value / now if now else 1.0  # a rate that has been brought to 0 stays there
         for group in optimiser.param_groups:  # which are others once a state has been loaded
@@ -197,11 +215,29 @@ def learning_rate(
             f"{label} is turned by factors, and 0 stays 0 under any: give the optimiser a rate above 0, or "
             "scheduler=... where one brings it up"
         )
-    return Actuator(label, get, put, low, high, "log", largest, (id(getattr(optimiser, "optimizer", optimiser)), "lr"))
+    return Actuator(label, get, put, low, high, "log", largest, (id(inner), "lr"))
+
+
+def _unwrapped(optimiser: Any) -> Any:
+    """The optimiser in Accelerate's and Lightning's wrappers."""
+    return getattr(optimiser, "optimizer", optimiser)
+
+
+def _check_scheduled(optimiser: Any, scheduler: Any, based: list[Any], label: str) -> None:
+    """Refuse a rate that a scheduler sets which is not handed over, or is another optimiser's."""
+    step = getattr(optimiser, "step", None)
+    if scheduler is None and hasattr(step, "_wrapped_by_lr_sched"):
+        raise InputError(
+            f"a scheduler sets {label} too, and may undo every move: hand it over, "
+            "learning_rate(optimiser, low, high, scheduler=...)"
+        )
+    if any(_unwrapped(getattr(one, "optimizer", optimiser)) is not optimiser for one in based):
+        raise InputError(f"the scheduler handed over for {label} is another optimiser's: hand over the one of this")
 
 
 def _based(scheduler: Any) -> list[Any]:
     """The schedulers that hold base rates; one that lowers the rate from where it stands needs nothing turned."""
+    scheduler = getattr(scheduler, "scheduler", scheduler)  # in Accelerate's wrapper
     if scheduler is None or type(scheduler).__name__ == "ReduceLROnPlateau":
         return []
     inner = getattr(scheduler, "_schedulers", None)  # of SequentialLR and ChainedScheduler

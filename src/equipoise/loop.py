@@ -104,11 +104,12 @@ class Loop:
             return []
         moved = self.actuator.move(move, act)
         why, handed = f"since {self.signal} is {reading:.3g} and {self.target:.3g} is aimed at", ""
-        if moved.before == moved.after:
+        if moved.before == moved.after or not math.isfinite(moved.before):
             way = 1 if move > 0 else -1
             if self.exhausted == way:
                 return []  # which has been said
-            self.exhausted, why = way, f"{why}, but there is nothing left to give"
+            lost = "" if math.isfinite(moved.before) else f"it stands at {moved.before}, from where nothing leads back"
+            self.exhausted, why = way, f"{why}, but {lost or 'there is nothing left to give'}"
         else:
             self.exhausted, handed = 0, self._handing_over(moved.name, move)
         said = self._telling(moved, act) or bool(handed)

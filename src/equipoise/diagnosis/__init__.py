@@ -137,7 +137,7 @@ def _findings(history: History, rules: Sequence[Rule]) -> list[Finding]:
     if lost is None:
         return [one for rule in rules if (one := rule(history)) is not None]
     after = History({"nonfinite": [point for point in history.signals["nonfinite"] if point[0] >= lost]}, history.facts)
-    found = {one.name: one for rule in rules if (one := rule(history.before(lost))) is not None}
+    found = {one.name: one for rule in rules if (one := rule(history.cut(lost))) is not None}
     found = {name: one for name, one in found.items() if one.severity >= Severity.WARNING}
     return list((found | {one.name: one for rule in rules if (one := rule(after)) is not None}).values())
 

@@ -69,10 +69,12 @@ class History:
         points = self.signals.get(name, [])
         return History({name: points[: bisect_right(points, (kimg, math.inf))]}, self.facts)
 
-    def before(self, kimg: float) -> History:
+    def cut(self, kimg: float) -> History:
         """What was known until just before a moment."""
-        cut = ({n: p[: bisect_left(p, (kimg, -math.inf))] for n, p in of.items()} for of in (self.signals, self.dials))
-        signals, dials = ({name: points for name, points in of.items() if points} for of in cut)
+        signals, dials = (
+            {name: points[: bisect_left(points, (kimg, -math.inf))] for name, points in of.items()}
+            for of in (self.signals, self.dials)
+        )
         return History(signals, self.facts, dials)
 
     def players(self) -> list[str]:

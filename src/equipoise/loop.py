@@ -92,7 +92,7 @@ class Loop:
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """One step of the loop at the newest reading."""
         points = history.signals.get(self.signal, [])
-        dt = kimg - history.before(kimg)
+        dt = kimg - history.last(kimg)
         if kimg < self.begin_kimg:
             return []
         if not points or points[-1][0] < kimg:

@@ -40,7 +40,7 @@ class History:
         """The latest moment that anything is known of; 0 where nothing is."""
         return max((points[-1][0] for points in self.signals.values() if points), default=0.0)
 
-    def before(self, kimg: float) -> float:
+    def last(self, kimg: float) -> float:
         """The look before the one at `kimg`, the latest; 0 where there was none."""
         return max((k for points in self.signals.values() for k, _ in points[-2:] if k < kimg), default=0.0)
 

@@ -54,7 +54,10 @@ def oscillation(history: History) -> Finding | None:
 
 @finding("gradient-vanishes", claim="what G learns from has all but gone", treats="VG")
 def vanishes(history: History) -> Finding | None:
-    """The pull on G has fallen to a hundredth of its own past, or its share beside other losses has."""
+    """The pull on G has fallen to a hundredth of its own past, or its share beside other losses has.
+
+    Where the adversarial loss is weighted by its own gradient, G does not miss what the pull lost: that is a note.
+    """
     gone = some(
         *(against_past(history, name, "below", VANISHED) for name in ("pull", "gradient_G", "adversarial_share"))
     )
@@ -62,6 +65,15 @@ def vanishes(history: History) -> Finding | None:
         return None
     saturated = held(history, "loss_D", "below", squared(history, SATURATED))
     saturating = history.facts.get("loss") == "minimax"
+    if history.facts.get("adaptive") and {one.signal for one in gone} == {"pull"}:
+        return Finding(
+            "gradient-vanishes",
+            Severity.NOTE,
+            "D's gradient has all but gone, and the adaptive weight makes up for it: G follows what is left",
+            gone,
+            ("look at D's logits: if they are the same for real and generated samples, D has to learn faster",
+             "limit the weight, so that it does not blow up noise"),
+        )  # fmt: skip
     return Finding(
         "gradient-vanishes",
         Severity.ALARM if harm(history) or saturated else Severity.WARNING,
@@ -89,8 +101,9 @@ def explodes(history: History) -> Finding | None:
     """
     lost = first(held(history, "skipped", "above", SKIPS), held(history, "nonfinite", "above", SKIPS))
     gone = lost if held(history, "nonfinite", "above", GONE) else None
+    pull = () if history.facts.get("adaptive") else ("pull",)  # a weight that is the smaller for it takes it back
     grown = some(
-        *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", "pull")),
+        *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", *pull)),
         *(against_past(history, name, "above", DOUBLED) for name in ("spectrum_G", "spectrum_D")),
     )
     bad = harm(history)
@@ -160,12 +173,12 @@ def _never_moved(history: History, found: tuple[Evidence, ...]) -> list[str]:
 
 
 def _still(history: History) -> Evidence | None:
-    """D's loss has been the same number in the last 30 % of the looks, five at least.
+    """D's loss has been the same number in the last 30 % of the looks, five at least, and between them.
 
     Where another loss holds G, a D that is far ahead or waits is no sign that the run is dead. And a loss that stays at
     0, to the decimals that a log has, is that of a D which has won: see discriminator-overpowers.
     """
-    if history.facts.get("anchored"):
+    if history.facts.get("anchored") or "loss_D" in history.facts.get("moves", ()):
         return None
     values = history.values("loss_D")
     last = values[-max(5, round(0.3 * len(values))) :]

@@ -18,10 +18,11 @@ class History:
 
     `facts` hold what does not change: `loss`, `total_kimg`, `batch`, `count` (training samples), `duplicates` (how
     many of them are copies of others), `labelled`, `anchored` (G is held by a reconstruction loss too, so that a D far
-    ahead is normal), `augmented`, `signless` (an undecided D does not say 0, so that the signs of logits say nothing),
-    `waiting` (the adversarial loss shown has not reached G yet), `metric` (features in which snapshots were measured),
-    `unit` (of time, where that is not kimg), and `source` (where the numbers come from). A fact that is missing is not
-    known.
+    ahead is normal), `adaptive` (the adversarial loss is weighted by its own gradient), `augmented`, `signless` (an
+    undecided D does not say 0, so that the signs of logits say nothing), `moves` (what changes between looks
+    that are medians of many entries), `waiting` (the adversarial loss shown has
+    not reached G yet), `metric` (features in which snapshots were measured), `unit` (of time, where that is not kimg),
+    and `source` (where the numbers come from). A fact that is missing is not known.
     """
 
     signals: dict[str, list[Point]] = field(default_factory=dict)
@@ -85,7 +86,8 @@ class History:
         """The history as one of several discriminators has it: its own signals in place of the means over all."""
         own = {name.partition("/")[2]: points for name, points in self.signals.items() if name.startswith(f"{player}/")}
         shared = {name: points for name, points in self.signals.items() if "/" not in name}
-        return History({**shared, **own}, self.facts, self.dials)
+        moves = [name.partition("/")[2] for name in self.facts.get("moves", ()) if name.startswith(f"{player}/")]
+        return History({**shared, **own}, self.facts | {"moves": moves}, self.dials)
 
     def has(self, *names: str) -> bool:
         """Whether all these signals are told."""

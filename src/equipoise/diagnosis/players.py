@@ -7,6 +7,7 @@ well with one far ahead. So these are warnings only where the samples say so too
 from __future__ import annotations
 
 from equipoise.diagnosis import Finding, Severity, finding
+from equipoise.diagnosis.data import FEW
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import (
     AHEAD,
@@ -67,7 +68,7 @@ def blind(history: History) -> Finding | None:
         Severity.WARNING if bad else Severity.NOTE,
         "the discriminator does not see what is wrong with the samples, so its loss looks ideal"
         if bad
-        else "the discriminator errs more often than one that guesses",
+        else "the discriminator's loss is above that of one that guesses: it errs more often, or more is added to it",
         some(guessing, bad, held(history, "slope_fake", "below", FLAT)),
         (
             "raise D's learning rate (D.lr), up to twice at a time",
@@ -120,10 +121,13 @@ def _why_blind(history: History) -> str:
 
 
 def _weaken(history: History, sharp: bool) -> tuple[str, ...]:
-    """What to do about it, the likeliest first."""
+    """What to do about it, the likeliest first. Where few data may be known by heart, that comes before."""
     penalty = "strengthen D's gradient penalty (r1.gamma), at generated samples too (r2.gamma)"
     rate = "lower D's learning rate (D.lr), or let it follow the gap (rate gap-aware, arXiv:2302.00089)"
     steps = "give D fewer steps for each of G (D.steps)"
     if "its learning rate is too low" in _why_ahead(history, sharp):
         return "raise G's learning rate (G.lr)", rate, steps
-    return (penalty, rate, steps) if sharp else (rate, steps, penalty)
+    chosen = (penalty, rate, steps) if sharp else (rate, steps, penalty)
+    few = history.facts.get("count", FEW) < FEW and not history.has("memory")
+    before = f"{history.facts.get('count')} samples may be known by heart, which what follows does not cure: ada"
+    return (before, *chosen) if few else chosen

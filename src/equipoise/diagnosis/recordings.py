@@ -23,6 +23,7 @@ VOTERS = 5  # recordings, the most alike ones
 ALIKE = 1.0  # mean distance, in spreads, up to which two runs are called alike
 MOMENTS = (0.33, 0.67, 1.0)  # shares of what is compared at which it is
 # Signals that mean the same for other networks and data; those above 0 of many sizes are compared as logarithms.
+SEEN = ("energy", "diversity", "coverage", "recall")  # they tell of the samples: one at least has to be shared
 LEVELS = ("win_rate", "auc", "sign_real", "memory", "swing", "swing_size", "coverage", "recall", "precision", "nearest")
 RATIOS = ("loss_D", "loss_G", "step_D", "step_G", "slope_real", "slope_fake", "diversity", "energy")
 
@@ -82,9 +83,10 @@ def most_like(history: History, recordings: Iterable[Recording] | None = None) -
 
     Of those most alike the majority says whether it is a healthy one that is named or a sick one: the nearest alone is
     sick for a quarter of the healthy runs of another task, the majority for three in a hundred. No recorded generator
-    is held by another loss, so what is anchored resembles none.
+    is held by another loss, so what is anchored resembles none; nor does what logits and losses alone tell,
+    since "healthy" would be said of what they do not show.
     """
-    if history.facts.get("anchored"):
+    if history.facts.get("anchored") or not any(history.has(name) for name in SEEN):
         return ""
     found = nearest(history, shipped() if recordings is None else recordings)
     if not found:

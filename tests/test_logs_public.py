@@ -233,8 +233,8 @@ def test_text_with_other_names_can_be_mapped(tmp_path):
 )  # fmt: skip
 def test_a_number_in_text_is_read_whole_or_not_at_all(tmp_path, value, read):
     path = tmp_path / "train.log"
-    path.write_text(f"step: 1 energy: 0.5 win_rate: {value}\n")
-    assert open_log(path).signals.get("win_rate") == (None if read is None else [(1.0, read)])
+    path.write_text(f"step: 1 energy: 0.5 churn: {value}\n")
+    assert open_log(path).signals.get("churn") == (None if read is None else [(1.0, read)])
 
 
 @pytest.mark.parametrize("value", ["NaN", "nan", "-Inf", "Infinity"])
@@ -376,7 +376,7 @@ def test_a_loss_that_stands_in_no_relation_is_said_so(tmp_path):
         "Loss_D tells nothing: the ideal value of wasserstein" in text for text in open_log(path, told).facts["remarks"]
     )
     path.write_text("Epoch,Loss_D\n1,1.0\n2,1.0\n")
-    with pytest.raises(InputError, match=r"nothing that was mapped tells a signal\. .*Loss_D tells nothing"):
+    with pytest.raises(InputError, match=r"nothing that was mapped in .* tells a signal\. .*Loss_D tells nothing"):
         open_log(path, told)
 
 

@@ -59,10 +59,19 @@ class Logged:
                 return found[0]
         return None
 
+    def remark(self, text: str) -> None:
+        """Say something of what is taken for granted, or left open."""
+        self.facts.setdefault("remarks", []).append(text)
+
     def series(self, name: str) -> Series:
         """What was logged under a name; empty where nothing was."""
         full = self.name(name)
         self.used |= {full} if full else set()
+        return self.logged(name)
+
+    def logged(self, name: str) -> Series:
+        """The same, which does not count as used."""
+        full = self.name(name)
         return self.table.series[full] if full else []
 
     def spread(self, name: str) -> dict[float, float]:
@@ -86,26 +95,40 @@ def same(*names: str) -> Convert:
     return lambda log: next((found for name in names if (found := log.series(name))), [])
 
 
-def added(*names: str) -> Convert:
-    """The sum of several, where all were logged."""
+def only(name: str) -> Convert:
+    """As it was logged under exactly this name."""
 
     def convert(log: Logged) -> Series:
-        parts = [dict(log.series(name)) for name in names]
-        steps = sorted(set.intersection(*map(set, parts)))
-        return [(step, sum(part[step] for part in parts)) for step in steps]
+        log.used |= {name} & log.table.series.keys()
+        return log.table.series.get(name, [])
 
     return convert
 
 
-def mean(*parts: Convert) -> Convert:
-    """The mean of several, where all are told."""
+def total(*parts: Convert) -> Convert:
+    """The sum of several, where all are told."""
 
     def convert(log: Logged) -> Series:
         found = [dict(part(log)) for part in parts]
         steps = sorted(set.intersection(*map(set, found)))
-        return [(step, sum(one[step] for one in found) / len(found)) for step in steps]
+        return [(step, sum(one[step] for one in found)) for step in steps]
 
     return convert
+
+
+def added(*names: str) -> Convert:
+    """The sum of several, where all were logged."""
+    return total(*map(same, names))
+
+
+def scaled(factor: float, raw: Convert) -> Convert:
+    """So many times it."""
+    return lambda log: [(step, factor * value) for step, value in raw(log)]
+
+
+def mean(*parts: Convert) -> Convert:
+    """The mean of several, where all are told."""
+    return scaled(1 / len(parts), total(*parts))
 
 
 def over_ideal(
@@ -114,7 +137,7 @@ def over_ideal(
     unhalved: tuple[str, ...] = (),  # losses that this family writes without the factor 1/2 of ours
     factor: Callable[[Logged], float] = lambda log: 1.0,  # by which it is larger for other reasons
 ) -> Convert:
-    """A loss over its ideal value; empty where the loss is not known or its ideal value is 0."""
+    """A loss over its ideal value; empty where the loss is not known or its ideal value, or the factor, is 0."""
 
     def convert(log: Logged) -> Series:
         loss = log.facts.get("loss")
@@ -122,7 +145,7 @@ def over_ideal(
         if not ideal:
             return []
         ideal *= (2.0 if loss in unhalved else 1.0) * factor(log)
-        return [(step, value / ideal) for step, value in raw(log)]
+        return [(step, value / ideal) for step, value in raw(log)] if ideal else []
 
     return convert
 

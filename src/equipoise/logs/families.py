@@ -6,41 +6,14 @@ nothing of a hinge, and a loss is put in relation only where it is known which o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from equipoise.logs.convert import added, gap, inverse, over_first, over_ideal, same, where
+from equipoise.logs.family import Family
+from equipoise.logs.speech import SPEECH
 
-from equipoise.logs.convert import Convert, Logged, added, gap, inverse, over_first, over_ideal, same, where
-
-
-@dataclass(frozen=True)
-class Family:
-    """Programs that log under the same names."""
-
-    name: str
-    marks: tuple[str, ...]  # names that are found together in no other family's logs
-    signals: Mapping[str, Convert]
-    sources: tuple[str, ...]  # the files that write these names, repository first
-    facts: Mapping[str, Any] = field(default_factory=dict)  # what is true of all its runs, or usual
-    usual: tuple[str, ...] = ()  # facts that the user's options may correct
-    clock: str = "step"  # what the steps of its event files are
-    remarks: tuple[str, ...] = ()  # what its numbers leave open
-
-
-def _heads(log: Logged) -> float:
-    """How many discriminators were added up, each with a loss of its own name."""
-    return float(len(log.numbered("loss/d_r/")))
-
-
-def _counted(log: Logged) -> list[tuple[float, float]]:
-    """The discriminators' total, where it is told how many there are."""
-    return log.series("loss/d/total") if _heads(log) else []
-
-
-def _adversarial(log: Logged) -> list[tuple[float, float]]:
-    return added(*log.numbered("loss/g/"))(log) if log.numbered("loss/g/") else []
-
-
+STUDIOGAN = (
+    "the losses have class terms and penalties in them, so that they read too high; and of runs with acml_steps they "
+    "are divided by that, so that they read too low",
+)
 FAMILIES = (
     Family(
         "stylegan",
@@ -57,11 +30,13 @@ FAMILIES = (
             "NVlabs/stylegan2-ada-pytorch: training/loss.py (names), training/training_loop.py (stats.jsonl, events)",
             "NVlabs/stylegan2-ada-pytorch: torch_utils/training_stats.py (num, mean, std)",
             "NVlabs/stylegan2-ada-pytorch: metrics/metric_main.py (metric-*.jsonl)",
-            "NVlabs/stylegan3: training/loss.py",
+            "NVlabs/stylegan3: training/loss.py, train.py (loss_kwargs in training_options.json)",
+            "autonomousvision/projected-gan: training/loss.py (hinge, under the same names)",
         ),
         facts={"loss": "non-saturating"},
         usual=("loss",),
         clock="kimg",
+        positive=("Loss/G/loss", "Loss/D/loss"),
         remarks=("the loss is taken to be the non-saturating one, which StyleGAN2 and 3 have; say --loss if not",),
     ),
     Family(
@@ -75,7 +50,19 @@ FAMILIES = (
             "frechet": same("FID score"),
         },
         sources=("POSTECH-CVLab/PyTorch-StudioGAN: src/worker.py (log_train_statistics, evaluate)",),
-        remarks=("dis_loss and gen_loss have class terms and penalties in them, so the losses read too high",),
+        remarks=STUDIOGAN,
+    ),
+    Family(
+        "studiogan-text",
+        marks=("Gen_loss", "Dis_loss"),
+        signals={
+            "loss_D": over_ideal("D", same("Dis_loss")),
+            "loss_G": over_ideal("G", same("Gen_loss")),
+            "augmentation": same("aa_p"),
+            "frechet": same("moments"),  # "FID score (Step: 2000, Using train moments): 40.1"
+        },
+        sources=("POSTECH-CVLab/PyTorch-StudioGAN: src/worker.py (LOG_FORMAT, evaluate: the text log)",),
+        remarks=STUDIOGAN,
     ),
     Family(
         "studiogan-2020",
@@ -86,7 +73,7 @@ FAMILIES = (
             "augmentation": same("ada_p"),
         },
         sources=("POSTECH-CVLab/PyTorch-StudioGAN: src/train_eval.py (add_scalars, a folder for each)",),
-        remarks=("the losses have class terms and penalties in them, so they read too high",),
+        remarks=STUDIOGAN,
     ),
     Family(
         "mimicry",
@@ -118,11 +105,13 @@ FAMILIES = (
             "CompVis/taming-transformers: taming/models/vqgan.py (Lightning's log_dict, by step and epoch)",
             "CompVis/stable-diffusion: ldm/modules/losses/contperceptual.py (latent diffusion's, the same names)",
         ),
-        facts={"loss": "hinge", "anchored": True},
+        facts={"loss": "hinge", "anchored": True, "adaptive": True},
         usual=("loss",),
+        switch="train/disc_factor",
         remarks=(
             "the loss is taken to be the hinge, the default there; say --loss non-saturating for disc_loss=vanilla",
-            "pull is read from d_weight: the adversarial gradient at G's last layer beside that of the reconstruction",
+            "pull is read from d_weight: the adversarial gradient at G's last layer beside that of the reconstruction, "
+            "before d_weight makes up for it",
         ),
     ),
     Family(
@@ -158,9 +147,11 @@ FAMILIES = (
         sources=(
             "junyanz/pytorch-CycleGAN-and-pix2pix: models/cycle_gan_model.py (names, losses)",
             "junyanz/pytorch-CycleGAN-and-pix2pix: util/visualizer.py (loss_log.txt)",
+            "junyanz/pytorch-CycleGAN-and-pix2pix: options/base_options.py (gan_mode in train_opt.txt)",
         ),
         facts={"loss": "least-squares"},
         usual=("loss",),
+        positive=("D_A", "D_B", "G_A", "G_B"),
         remarks=(
             "the loss is taken to be least squares, the default there; say --loss non-saturating for gan_mode=vanilla",
             "the cycle holds G to its input, not to the other domain: a discriminator far ahead counts here",
@@ -177,46 +168,12 @@ FAMILIES = (
         sources=("junyanz/pytorch-CycleGAN-and-pix2pix: models/pix2pix_model.py (names, losses)",),
         facts={"loss": "non-saturating", "anchored": True},
         usual=("loss",),
+        positive=("D_real", "D_fake", "G_GAN"),
         remarks=(
             "the loss is taken to be the non-saturating one, the default there; say --loss if gan_mode differs",
             "L1 holds G, so that a discriminator far ahead is normal; its authors call losses of D below 0.01 too "
             "small, https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix/issues/1334",
         ),
     ),
-    Family(
-        "rvc",
-        marks=("loss_disc", "loss_gen", "loss_mel"),
-        signals={"reconstruction": over_first(same("loss_mel"))},
-        sources=("RVC-Project/Retrieval-based-Voice-Conversion-WebUI: infer/modules/train/train.py (train.log)",),
-        facts={"loss": "least-squares", "anchored": True},
-        remarks=("train.log does not say how many discriminators loss_disc adds up; the event files beside it do",),
-    ),
-    Family(
-        "vits",
-        marks=("loss/d/total", "loss/g/total", "loss/g/mel"),
-        signals={
-            "loss_D": over_ideal("D", _counted, unhalved=("least-squares",), factor=_heads),
-            "loss_G": over_ideal("G", _adversarial, unhalved=("least-squares",), factor=_heads),
-            "gradient_D": same("grad_norm_d"),
-            "gradient_G": same("grad_norm_g"),
-            "reconstruction": over_first(same("loss/g/mel")),
-        },
-        sources=(
-            "jaywalnut310/vits: train.py (names), losses.py (least squares, added over the discriminators)",
-            "RVC-Project/Retrieval-based-Voice-Conversion-WebUI: infer/modules/train/train.py (RVC)",
-            "svc-develop-team/so-vits-svc: train.py (without the discriminators one by one)",
-        ),
-        facts={"loss": "least-squares", "anchored": True},
-        remarks=(
-            "without loss/d_r/0, 1, ... (so-vits-svc) it is not told how many discriminators loss/d/total adds up",
-        ),
-    ),
-    Family(
-        "hifi-gan",
-        marks=("training/gen_loss_total", "training/mel_spec_error"),
-        signals={"reconstruction": over_first(same("training/mel_spec_error"))},
-        sources=("jik876/hifi-gan: train.py",),
-        facts={"loss": "least-squares", "anchored": True},
-        remarks=("gen_loss_total adds everything up and the discriminators are not logged: of them nothing is told",),
-    ),
+    *SPEECH,
 )

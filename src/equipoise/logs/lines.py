@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.errors import InputError
-from equipoise.logs.tables import Table, standing, tabulated, text_of
+from equipoise.logs.tables import Table, clock_of, standing, tabulated, text_of
 
 NUMBER = (  # also 107,200, but neither 0,693 nor a part of 0.75s, 1.2.3 or 2024-01-02
     r"[-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf(?:inity)?)"
 )
-NAME = r"(?:\b[DG] )?\b(?<!(?i:best ))[^\W\d][\w./()-]*+"  # `D loss`; the best epoch is not the one that is told of
+WORD = r"\b(?!(?:DEBUG|INFO|WARNING|ERROR) )[^\W\d]\w*+ (?=(?i:loss)\b)"  # before it: `Disc Loss`
+NAME = rf"(?:\b[DG] |{WORD})?\b(?<!(?i:best ))[^\W\d][\w./()-]*+"  # `D real`; the best epoch is not the one told of
 PAIR = re.compile(rf"({NAME})\s*[:=]\s*({NUMBER})(?![\w:]|[.,]\d|-\d+-\d)")  # `D loss: 0.7`, not 4:07:35
 COUNT = re.compile(  # `Epoch 3/200`, `[Batch 3/200]`, `step 3:`
     r"\b(?<!best )(epoch|step|iter|iteration|batch)\s+\[?(\d+)(?=\s*(?:[/:,|\]]|$))", re.IGNORECASE
 )
 STEP = re.compile(r"\[(\d+), [\d.e-]+\]\s*$")  # RVC's line before the losses: step and learning rate
 EPOCH = re.compile(r"[\W\d]*(?:INFO\W+)?epoch\W+(\d+)", re.IGNORECASE)  # `[Epoch 3]`, perhaps behind a time
+MODE = re.compile(r"^ *gan_mode: *(\w+)", re.MULTILINE)
+MODES = {"lsgan": "least-squares", "vanilla": "non-saturating", "wgangp": "wasserstein"}
 COUNTS = (("epoch",), ("iters", "iter", "batch"))  # names of an epoch, and of a count within it
 
 
@@ -42,10 +45,36 @@ def from_lines(path: Path, clock: str | None = None) -> Table:
         )
     places = list(_places(rows))
     stand = standing(places)
-    table = tabulated([rows[index] for index in stand], path, clock)
+    table = tabulated(list(_dated([rows[index] for index in stand], clock)), path, clock)
+    table.facts |= _options(path)
     back = any(after < before for (before, _), (after, _) in itertools.pairwise(places))
     table.again = table.again or (back and len(stand) < len(rows))
     return table
+
+
+def _dated(rows: list[dict[str, float]], clock: str | None) -> Iterator[dict[str, float]]:
+    """Rows as they are; to those without the time it is added, for names that never stand beside it.
+
+    A name that does stand beside it has other values elsewhere, as those of a validation.
+    """
+    time = clock if clock is not None else clock_of(rows, dict.fromkeys(name for row in rows for name in row))
+    beside = {name for row in rows if time in row for name in row}
+    at = next((row[time] for row in rows if time in row), None) if time else None
+    for row in rows:
+        if time is None or at is None or time in row:
+            at = row.get(time, at) if time else None
+            yield row
+        else:
+            yield {time: at} | {name: value for name, value in row.items() if name not in beside}
+
+
+def _options(log: Path) -> dict[str, Any]:
+    """Which loss it is, as the options beside a loss_log.txt of CycleGAN or pix2pix say; nothing where they do not."""
+    found = [file for name in ("train_opt.txt", "opt.txt") if (file := log.parent / name).is_file()]
+    if log.name != "loss_log.txt" or not found:
+        return {}
+    mode = MODE.search(text_of(found[0]))
+    return {"loss": MODES.get(mode[1])} if mode else {}
 
 
 def _rows(path: Path) -> list[dict[str, float]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from equipoise.logs.tables import Table, is_moment, json_lines
 
+LOSSES = {"StyleGAN2Loss": "non-saturating", "ProjectedGANLoss": "hinge"}  # by the class in loss_kwargs
 FOREVER = 25_000  # kimg: the length there where none was asked for, which tells nothing: most stop long before
 
 
@@ -34,12 +35,24 @@ def from_stats(path: Path) -> Table:
 
 
 def options(path: Path) -> dict[str, Any]:
-    """Facts from training_options.json, numbers only; none where it cannot be read."""
+    """Facts from training_options.json: numbers, and which loss it is; none where it cannot be read."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         found = {"batch": told.get("batch_size"), "count": told["training_set_kwargs"].get("max_size"),
                  "total_kimg": None if told.get("total_kimg") == FOREVER else told.get("total_kimg"),
                  "augmented": "augment_kwargs" in told}  # fmt: skip
-        return {name: value for name, value in found.items() if is_moment(value)}
+        return {name: value for name, value in found.items() if is_moment(value)} | _loss(told.get("loss_kwargs"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
+
+
+def _loss(told: Any) -> dict[str, Any]:
+    """Which loss it is; None where the class is another one.
+
+    StyleGAN-XL's is called as that of projected GANs, and adds up an unknown number of discriminators.
+    """
+    if not isinstance(told, dict) or "class_name" not in told:
+        return {}
+    name = str(told["class_name"]).rpartition(".")[2]
+    added = name == "ProjectedGANLoss" and "pl_weight" in told
+    return {"loss": None if added else LOSSES.get(name)}

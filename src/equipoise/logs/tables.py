@@ -20,6 +20,7 @@ LOOKS = 60  # to which a series is thinned that has more than twice as many entr
 SNIFFED = 4096  # bytes by which a format is told
 DEEPEST = 20  # objects within objects; what lies below is left out
 DELIMITERS = ",;\t"
+PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")  # how they begin
 MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at the beginning of a text that is no UTF-8
 CLOCKS = ("kimg", "step", "steps", "_step", "global_step", "iteration", "iter", "niter", "epoch")  # names of time
 
@@ -97,6 +98,12 @@ def thinned(series: Series) -> Series:
     return [(part[-1][0], statistics.median(value for _, value in part)) for part in parts]
 
 
+def moves(series: Series) -> bool:
+    """Whether a long series has changed from entry to entry lately: medians of many rounded ones may all be alike."""
+    last = {value for _, value in series[len(series) * 7 // 10 :]}
+    return len(series) > 2 * LOOKS and len(last) > 2
+
+
 def from_events(folder: Path) -> Table:
     """All event files below a folder, or one file. A sub-folder's tags carry its name: `errD/loss`."""
     files = [folder] if folder.is_file() else sorted(folder.rglob(events.PATTERN))
@@ -130,7 +137,7 @@ def tabulated(rows: list[Mapping[str, Any]], path: Path, clock: str | None = Non
     W&B's exported charts put the run's name before the column's, `run - loss`, and add `__MIN` and `__MAX`.
     """
     names = dict.fromkeys(name for row in rows for name in row)
-    time = clock if clock is not None else _clock(rows, names)
+    time = clock if clock is not None else clock_of(rows, names)
     if time is not None and time not in names:
         raise InputError(f"{path} has no column {time!r} to tell the time by; it has {', '.join(names) or 'none'}")
     if clock is not None and _restarts(rows, clock, names):
@@ -148,13 +155,13 @@ def tabulated(rows: list[Mapping[str, Any]], path: Path, clock: str | None = Non
     return table.sorted()
 
 
-def _clock(rows: list[Mapping[str, Any]], names: Iterable[str]) -> str | None:
+def clock_of(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> str | None:
     """The column that tells the time: the first known one, but none that begins anew in each epoch."""
     known = (name for clock in CLOCKS for name in names if name.lower() == clock)
     return next((name for name in known if not _restarts(rows, name, names)), None)
 
 
-def _restarts(rows: list[Mapping[str, Any]], name: str, names: Iterable[str]) -> bool:
+def _restarts(rows: Sequence[Mapping[str, Any]], name: str, names: Iterable[str]) -> bool:
     """Whether a count falls where the epoch rises."""
     epoch = next((one for one in names if one.lower() == "epoch"), name)
     pairs = [(row[epoch], row[name]) for row in rows if is_moment(row.get(epoch)) and is_moment(row.get(name))]
@@ -207,6 +214,10 @@ def text_of(path: Path, most: int = -1) -> str:
             raw = file.read(most)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror})") from None
+    if raw.startswith(PACKED):
+        raise InputError(f"{path} is packed, as archives and checkpoints are; unpack it, and name the log in it")
+    if b"\0" in raw[:SNIFFED].rstrip(b"\0") and raw[:2] not in MARKS:
+        raise InputError(f"{path} is no text; name an event file of TensorBoard, a table, or a text log")
     return raw.decode(MARKS.get(raw[:2], "utf-8-sig"), errors="replace")
 
 

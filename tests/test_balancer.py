@@ -1,5 +1,6 @@
 """Loops and the balancer: signs, cascades, freezing, exhaustion said once, refusals, and going on from plain data."""
 
+import itertools
 import json
 import math
 
@@ -222,6 +223,70 @@ def test_it_goes_on_from_plain_data_as_if_it_had_not_stopped():
     for i, value in enumerate(readings[3:], start=3):
         second.decide(1000 * (i + 1), {"x": value})
     assert again.value == whole.value and second.history == balancer.history
+
+
+def test_a_hand_over_goes_back_to_where_it_began_though_the_loop_was_stopped():
+    """Made anew, its actuators stand where they were left, and not where they began."""
+
+    def fresh(at, its):
+        (a, p), (b, q) = made(at, label="a"), made(its, label="b")
+        return a, b, Balancer(Loop("x", 1.0, Sign(0.1), Handover(p, q)), mode="act")
+
+    one, two, balancer = fresh(0.95, 0.2)
+    run(balancer, [2.0] * 4)
+    a, b, again = fresh(one.value, two.value)
+    again.load_state_dict(json.loads(json.dumps(balancer.state_dict())))
+    for samples in range(5000, 10_000, 1000):
+        back = [each.decide(samples, {"x": 0.0}).moves for each in (balancer, again)]
+        assert back[0] == back[1]
+    assert (one.value, two.value) == (a.value, b.value) == (pytest.approx(0.8), pytest.approx(0.2))
+
+
+def test_the_state_of_another_loop_is_refused_and_nothing_is_changed():
+    _, p = made(0.5, 0.1, 0.9, scale="log")
+    known = [loops.ada, loops.gap_aware, loops.steps_by_gap, loops.rates_by_wins]
+    for one, other in itertools.product(known, known):
+        if one is other:
+            one(p).load_state_dict(other(p).state_dict())
+            continue
+        with pytest.raises(InputError, match="the state of another loop than"):
+            one(p).load_state_dict(other(p).state_dict())
+    with pytest.raises(
+        InputError, match=r"than steps-by-gap: its law is Sign on 1 actuators, and here it is Hold\(Lim"
+    ):
+        loops.steps_by_gap(p).load_state_dict(loops.ada(p).state_dict())
+    first, second = loops.ada(p), loops.gap_aware(made(0.5, 0.1, 0.9, scale="log")[1])
+    memory = {"ada": {**first.state_dict(), "frozen": True}, "gap-aware": {"weight": 1.0}}
+    with pytest.raises(InputError, match="no state of the loop gap-aware, since law, state"):
+        Balancer(first, second).remember(memory)
+    assert not first.frozen
+    with pytest.raises(InputError, match="no state of a balancer, since history, steering"):
+        Balancer(first).load_state_dict({})
+
+
+def test_a_target_that_is_asked_for_anew_goes_before_the_one_there_was():
+    _, p = made()
+    before = loops.ada(p, target=0.6)
+    before.target = 0.7  # an outer loop's doing
+    same, anew = loops.ada(p, target=0.6), loops.ada(p, target=0.4)
+    for one in (same, anew):
+        one.load_state_dict(before.state_dict())
+    assert (same.target, anew.target) == (0.7, 0.4)
+
+
+def test_whose_reading_a_loop_follows():
+    owner, p = made(0.2)
+    loop = loops.ada(p).of("msd").of("mpd")
+    balancer = Balancer(loop, mode="act", rules=())
+    (move,) = balancer.decide(1000, {"sign_real": 0.0, "msd/sign_real": 0.0, "mpd/sign_real": 0.9}).moves
+    assert move.loop == "ada of mpd" and "since mpd/sign_real is 0.9" in move.why and owner.value > 0.2
+    alone = loops.ada(made(0.2)[1]).of("D")
+    assert Balancer(alone, mode="act", rules=()).decide(1000, {"sign_real": 0.9}).moves  # D is the only one
+    unseen = loops.ada(made(0.2)[1]).of("mdp")
+    (said,) = unseen.unread(1.0, balancer.history, act=True)
+    assert "no reading of mdp's sign_real has come (mpd and msd were observed)" in said.why
+    with pytest.raises(InputError, match="give the name under which"):
+        loops.ada(p).of("")
 
 
 @pytest.mark.parametrize("wrong", [{"acting": 2}, {"target": math.nan}, {"target": "x"}, {"target": 0.0, "log": True}])

@@ -74,11 +74,15 @@ def test_samples_that_never_repeat_need_no_held_out_ones():
 
 def test_one_of_several_discriminators():
     signals = {"gap": 0.0, "logit_scale": 1.0, "memory": 0.0, "mpd/gap": 2.0}
-    assert fed(Readiness(player="mpd"), *[signals] * 3)[0][-1] > 0
+    assert fed(Readiness().of("mpd"), *[signals] * 3)[0][-1] > 0
     assert fed(Readiness(), *[signals] * 3)[0][-1] == 0
-    weights, _, balancer = fed(Readiness(player="msd"), *[READY | signals | {"mpd/memory": 0.0}] * 4)
+    weights, _, balancer = fed(Readiness().of("msd"), *[READY | signals | {"mpd/memory": 0.0}] * 4)
     assert weights[-1] == 0 and "not observed under the name msd, but mpd were" in balancer.finish()[0].why
-    assert fed(Readiness(player="D"), *[READY] * 3)[0][-1] > 0  # the only one, whose signals have no name before them
+    weights, _, balancer = fed(Readiness().of("msd"), *[READY] * 4)
+    assert weights[-1] == 0 and "not observed under the name msd, but D were" in balancer.finish()[0].why
+    with pytest.raises(InputError, match="give the name under which a discriminator is observed"):
+        Readiness().of("mpd/gap")
+    assert fed(Readiness().of("D"), *[READY] * 3)[0][-1] > 0  # the only one, whose signals have no name before them
 
 
 def test_watching_leaves_the_weight_alone():
@@ -165,7 +169,34 @@ def test_the_weight_is_0_before_the_first_use_of_it():
     assert "no heldout_logits" in monitor.finish()[0].why or "no finite" in monitor.finish()[0].why
 
 
+def test_one_that_joins_a_run_in_the_middle_starts_alone_too():
+    """Its weight stood at 1 until D was ready, and fell to the first step of the fade then."""
+    running = Monitor(mode="act")
+    running.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+    running.step(4)
+    start = Readiness()
+    joined = Monitor(start, mode="act")
+    joined.load_state_dict(running.state_dict())
+    for _ in range(10):
+        joined.observe("D", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+        decision = joined.step(4)
+    assert float(start.weight) == 0.0 and "D starts alone" in decision.moves[0].why
+
+
+def test_what_is_no_state_of_it_is_refused():
+    with pytest.raises(InputError, match="no state of a Readiness, since weight, phase"):
+        Readiness().load_state_dict({"target": 0.6})
+    monitor = Monitor(Readiness())
+    state = Monitor(Readiness()).state_dict() | {"samples": 900}
+    state["balancer"]["steering"]["readiness"].pop("phase")
+    with pytest.raises(InputError, match="since phase is missing"):
+        monitor.load_state_dict(state)
+    assert monitor.samples == 0
+
+
 def test_what_cannot_be():
+    with pytest.raises(InputError, match="looks be a whole number"):
+        Readiness(looks=1.5)
     with pytest.raises(InputError, match="between 0 and 1"):
         Readiness(advantage=1.0)
     with pytest.raises(InputError, match="both turn adversarial weight"):

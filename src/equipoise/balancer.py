@@ -37,6 +37,24 @@ class Move:
         return f"{self.kimg:g} kimg: {self.actuator} {verb}{self.before:.4g} -> {self.after:.4g}, {self.why}"
 
 
+def named(player: str) -> str:
+    """Refuse what cannot be a discriminator's name."""
+    if not isinstance(player, str) or not player or "/" in player:
+        raise InputError(f'of({player!r}): give the name under which a discriminator is observed, such as "mpd"')
+    return player
+
+
+def whole(what: str, state: Any, *keys: str) -> Mapping[str, Any]:
+    """Refuse what is no state of it."""
+    missing = [key for key in keys if key not in state] if isinstance(state, Mapping) else keys
+    if missing:
+        raise InputError(
+            f"this is no state of {what}, since {', '.join(missing)} is missing: hand over what its state_dict() gave"
+        )
+    kept: Mapping[str, Any] = state
+    return kept
+
+
 class Steering(Protocol):
     """Whatever decides on moves: a loop, or the autopilot."""
 
@@ -134,10 +152,16 @@ class Balancer:
         return {one.name: one.state_dict() for one in self.steering}
 
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Restore what `memory` gave; loops that are not in it start anew."""
-        for one in self.steering:
-            if one.name in memory:
+        """Restore what `memory` gave; loops that are not in it start anew, and all stay as they are if one refuses."""
+        known = [one for one in self.steering if one.name in memory]
+        before = [one.state_dict() for one in known]
+        try:
+            for one in known:
                 one.load_state_dict(memory[one.name])
+        except InputError:
+            for one, state in zip(known, before, strict=True):
+                one.load_state_dict(state)
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, as plain data."""
@@ -147,11 +171,11 @@ class Balancer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave; what is known of the run by now goes before what was."""
-        kept = state["history"]
+        kept = whole("a balancer", state, "history", "steering")["history"]
+        self.remember(state["steering"])
         points = {key: {n: [(float(k), float(v)) for k, v in p] for n, p in kept[key].items()}
                   for key in ("signals", "dials")}  # fmt: skip
         self.history = History(points["signals"], {**kept["facts"], **self.history.facts}, points["dials"])
-        self.remember(state["steering"])
 
 
 def _check_apart(steering: Sequence[Steering]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from equipoise.actuators import Moved, Turnable
-from equipoise.balancer import Move
+from equipoise.balancer import Move, named, whole
 from equipoise.controllers import Controller
 from equipoise.diagnosis import History
 from equipoise.errors import InputError
@@ -49,6 +49,8 @@ class Loop:
                 "such as Sign(1 / 500)"
             )
         self.signal, self.target, self.controller, self.actuator = signal, float(target), controller, actuator
+        self.asked = self.target  # which an outer loop leaves
+        self.player = ""  # one of several discriminators; their mean otherwise
         self.acting, self.log, self.begin_kimg = acting, log, begin_kimg
         self.name = name or f"{signal} by {actuator.name}"
         self.frozen = False  # readings are taken and nothing is turned
@@ -60,7 +62,8 @@ class Loop:
 
     def of(self, player: str) -> Loop:
         """This loop, reading one of several discriminators; by itself it reads their mean."""
-        self.signal, self.name = f"{player}/{self.signal}", f"{self.name} of {player}"
+        self.name = f"{self.name.removesuffix(f' of {self.player}')} of {named(player)}"
+        self.player = player
         return self
 
     def actuators(self) -> Sequence[Turnable]:
@@ -84,14 +87,17 @@ class Loop:
 
     def unread(self, kimg: float, history: History, act: bool) -> list[Move]:
         """That its reading has never come, if so: in anybody's loop nothing else would say it."""
-        if history.has(self.signal):
+        if history.told(self.signal, self.player):
             return []
-        now, why = self.actuator.read(), f"since no reading of {self.signal} has come, and without one nothing moves"
+        whose, others = f"{self.player}'s " if self.player else "", " and ".join(history.players())
+        seen = f" ({others} were observed)" if self.player and self.player not in history.players() and others else ""
+        why = f"since no reading of {whose}{self.signal} has come{seen}, and without one nothing moves"
+        now = self.actuator.read()
         return [Move(kimg, self.name, self.actuator.name, now, now, why, act)]
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """One step of the loop at the newest reading."""
-        points = history.signals.get(self.signal, [])
+        points = history.told(self.signal, self.player)
         dt = kimg - history.last(kimg)
         if kimg < self.begin_kimg:
             return []
@@ -102,8 +108,8 @@ class Loop:
         move, self.state = self.controller.update(self.error(reading), self.state, dt)
         if not move or self.frozen:
             return []
-        moved = self.actuator.move(move, act)
-        why, handed = f"since {self.signal} is {reading:.3g} and {self.target:.3g} is aimed at", ""
+        moved, whose = self.actuator.move(move, act), f"{self.player}/" if self.player else ""
+        why, handed = f"since {whose}{self.signal} is {reading:.3g} and {self.target:.3g} is aimed at", ""
         if moved.before == moved.after or not math.isfinite(moved.before):
             way = 1 if move > 0 else -1
             if self.exhausted == way:
@@ -138,16 +144,30 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """Memory as plain data; the position is the actuator's own."""
-        return {"state": self.state, "target": self.target, "frozen": self.frozen,
-                "exhausted": self.exhausted, "told": self.told, "turned": self.turned,
-                "withheld": self.withheld}  # fmt: skip
+        return {"law": _law(self.controller), "state": self.state, "target": self.target, "asked": self.asked,
+                "frozen": self.frozen, "exhausted": self.exhausted, "told": self.told, "turned": self.turned,
+                "withheld": self.withheld, "start": list(getattr(self.actuator, "start", ()))}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        self.state = _tuples(state["state"])
-        self.target, self.frozen = float(state["target"]), bool(state["frozen"])
+        """Restore what `state_dict` gave; a target that was asked for anew goes before the one there was."""
+        state, start = whole(f"the loop {self.name}", state, *self.state_dict()), getattr(self.actuator, "start", [])
+        if state["law"] != _law(self.controller) or len(state["start"]) != len(start):
+            raise InputError(
+                f"this is the state of another loop than {self.name}: its law is {state['law']} on "
+                f"{max(1, len(state['start']))} actuators, and here it is {_law(self.controller)} on "
+                f"{max(1, len(start))}: hand over that loop's, or give this one another name, so that it starts anew"
+            )
+        self.state, start[:] = _tuples(state["state"]), state["start"]
+        self.target = float(state["target"]) if state["asked"] == self.asked else self.asked
+        self.frozen = bool(state["frozen"])
         self.exhausted, self.told = int(state["exhausted"]), state["told"]
         self.turned, self.withheld = str(state["turned"]), float(state["withheld"])
+
+
+def _law(controller: Any) -> str:
+    """A law and its wrappers by kind; their numbers may change from run to run."""
+    inner = getattr(controller, "law", None)
+    return type(controller).__name__ + (f"({_law(inner)})" if inner is not None else "")
 
 
 def _check(signal: str, target: float, acting: int, log: bool) -> None:

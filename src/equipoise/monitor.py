@@ -244,12 +244,12 @@ class Monitor:
                 "over what its state_dict() gave, as it stands in your checkpoint"
             )
         self.observer.check_state(state)
+        self.balancer.load_state_dict(state["balancer"])  # first, since it may refuse
         self.samples, self.ticks, self.next_tick = (int(state[name]) for name in ("samples", "ticks", "next_tick"))
         for player, kept in state["anchors"].items():
             self.anchors.setdefault(player, Anchor()).load_state_dict(kept)
         if self.log is not None:
             self.log.begun = self.samples
         self.observer.load_state_dict(state)
-        self.balancer.load_state_dict(state["balancer"])
         if self.ticks and self.balancer.mode != "off":
             self.verdict = diagnose(self.history, self.balancer.rules)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from equipoise.actuators import Actuator, Turnable
-from equipoise.balancer import Move
+from equipoise.balancer import Move, named, whole
 from equipoise.diagnosis import History
 from equipoise.errors import InputError
 
@@ -41,17 +41,19 @@ class Readiness:
         fade_kimg: float = 10.0,  # thousands of real samples from weight 0 to 1
         patience_kimg: float = 50.0,  # after which it is said that D is not ready, and again at each doubling
         heldout: bool = True,  # False where samples never repeat: then training samples will do
-        player: str = "",  # the name of one of several discriminators; their mean otherwise
         device: torch.device | str = "cpu",  # of the weight
     ) -> None:
-        if not 0 < advantage < 1 or not scale > 0 or looks < 1 or not fade_kimg > 0 or not patience_kimg > 0:
+        whole_looks = looks >= 1 and looks % 1 == 0
+        if not 0 < advantage < 1 or not scale > 0 or not whole_looks or not fade_kimg > 0 or not patience_kimg > 0:
             raise InputError(
                 f"readiness at advantage={advantage}, scale={scale}, looks={looks}, fade_kimg={fade_kimg} and "
-                f"patience_kimg={patience_kimg} cannot work: advantage must lie between 0 and 1, the rest above 0"
+                f"patience_kimg={patience_kimg} cannot work: advantage must lie between 0 and 1, looks be a whole "
+                "number above 0, and the rest above 0"
             )
         self.advantage, self.scale, self.looks, self.fade_kimg = advantage, scale, looks, fade_kimg
-        self.heldout, self.player = heldout, player
-        self.name = f"readiness of {player}" if player else "readiness"
+        self.heldout = heldout
+        self.name, self.player = "readiness", ""  # one of several discriminators; their mean otherwise
+        self.begun = False  # whether it has said that D starts alone
         self.weight = torch.ones([], device=device)  # of the adversarial loss in G's
         self.phase, self.position, self.good = "alone", 0.0, 0
         self.last, self.complain = 0.0, patience_kimg
@@ -60,32 +62,40 @@ class Readiness:
         self.others: list[str] = []  # who was observed where the player was not
         self._actuator = Actuator("adversarial weight", lambda: self.position, lambda x: None, 0.0, 1.0)
 
+    def of(self, player: str) -> Readiness:
+        """This, judging one of several discriminators; by itself it judges their mean."""
+        self.name, self.player = f"readiness of {named(player)}", player
+        return self
+
     def actuators(self) -> Sequence[Turnable]:
         """The weight."""
         return (self._actuator,)
 
     def begin(self, act: bool) -> list[Move]:
         """D alone."""
+        self.begun = True
         return [self._moved(0.0, 1.0, 0.0, "since D starts alone", act)]
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """Judge D while it is alone; afterwards raise the weight."""
         dt, self.last = kimg - self.last, kimg
+        joined = [] if self.begun else self.begin(act)  # in the middle of a run
         if self.phase == "on":
             return []
         why = "since D is ready"
         if self.phase == "alone":
             own = history.of(self.player) if self.player else history
-            self.others = [] if not self.player or self.player in history.players() else history.players()
+            seen = history.players() or ["D"]
+            self.others = [] if not self.player or self.player in seen else seen
             if not self._ready(kimg, own):
-                return self._complaint(kimg, act)
+                return joined + self._complaint(kimg, act)
             self.phase, self.on_kimg = "fading", kimg
             whose, found = "held-out" if self.heldout else "real", self.judged(kimg, own)
             why = f"since D has an advantage of {found:.2f} on {whose} samples"
         before, began = self.position, self.position == 0
         after = min(1.0, before + min(LARGEST, dt / self.fade_kimg))
         self.phase = "on" if after == 1.0 else "fading"
-        return [self._moved(kimg, before, after, why, act, said=began or after == 1.0)]
+        return [*joined, self._moved(kimg, before, after, why, act, said=began or after == 1.0)]
 
     def finish(self, kimg: float, history: History, act: bool) -> list[Move]:
         """Say so if D never was ready."""
@@ -142,7 +152,8 @@ class Readiness:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.weight.fill_(state["weight"])
+        self.weight.fill_(whole("a Readiness", state, "weight", *KEPT)["weight"])
+        self.begun = True
         for name in KEPT:
             setattr(self, name, state[name])
 

@@ -82,6 +82,11 @@ class History:
         """Discriminators with signals of their own, `mpd/win_rate`."""
         return sorted({name.partition("/")[0] for name in self.signals if "/" in name})
 
+    def told(self, signal: str, player: str = "") -> list[Point]:
+        """A signal as one discriminator has it, or all in the mean; D's own has no name before it where it is alone."""
+        alone = player == "D" and not self.players()
+        return self.signals.get(signal if alone or not player else f"{player}/{signal}", [])
+
     def of(self, player: str) -> History:
         """The history as one of several discriminators has it: its own signals in place of the means over all."""
         own = {name.partition("/")[2]: points for name, points in self.signals.items() if name.startswith(f"{player}/")}

@@ -31,9 +31,9 @@ def _per(kimg: float) -> float:
 def _by_factors(turned: Turnable) -> Turnable:
     """Refuse what is not turned by factors: on a linear scale one move of a quarter leads from limit to limit."""
     for one in getattr(turned, "actuators", (turned,)):
-        if getattr(one, "scale", "log") != "log":
+        if (scale := getattr(one, "scale", "log")) != "log":
             raise InputError(
-                f"{one.name} is turned by factors here, and its actuator is on a {one.scale} scale: give it "
+                f"{one.name} is turned by factors here, and its actuator is on a {scale} scale: give it "
                 'scale="log" and a lower limit above 0'
             )
     return turned

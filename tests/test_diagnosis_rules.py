@@ -125,6 +125,30 @@ def test_what_is_graver_of_one_discriminator_is_told_besides_that_of_their_mean(
     assert [(one.player, one.severity) for one in alike] == [("", Severity.NOTE)]
 
 
+@pytest.mark.parametrize("name", ["discriminator-overpowers", "collapse", "gradient-explodes", "not-converging"])
+def test_where_g_crawls_beside_d_no_finding_says_to_slow_it_further(name):
+    """As in a loop with a three-hundredth of a fit learning rate: D is sure, its slope grows, G stays where it is."""
+    crawl = {"step_G": 2e-5, "step_D": 0.001}
+    for signs in (SICK[name], {**SICK["discriminator-overpowers"], **SICK["gradient-explodes"], "diversity": 0.1}):
+        verdict = diagnose(history(HEALTHY | signs | crawl))
+        found = {one.name: one for one in verdict.findings if one.severity >= Severity.WARNING}
+        told = found.get(name)
+        assert told is None or ("raise G's" in " ".join(told.advice) and told.cause.startswith("G moves too little"))
+        said = " ".join(text for one in found.values() for text in one.advice)
+        assert "lower G's" not in said and "lower the learning" not in said and "lower both" not in said
+    assert name in names(diagnose(history(HEALTHY | SICK[name] | crawl)))
+    refused = diagnose(history(HEALTHY | SICK[name] | crawl | {"skipped": 0.5}))
+    assert "raise G's" not in refused.text()  # updates that are not done are no small steps
+
+
+def test_a_hinge_that_is_won_leaves_d_no_step_which_neither_kills_the_run_nor_makes_g_fast():
+    sure = {"loss_D": (0.2, 0.0), "win_rate": 1.0, "energy": 1.0, "diversity": 0.1, "step_D": [0.005] * 4 + [0.0] * 16}
+    for step, cause in ((5e-5, "G moves too little beside D"), (0.01, "")):
+        found = {one.name: one for one in diagnose(history(HEALTHY | sure | {"step_G": step}, loss="hinge")).findings}
+        assert "dead-run" not in found and found["collapse"].cause.partition(":")[0] == cause
+    assert "dead-run" in names(diagnose(history(HEALTHY | {"step_D": [0.005] * 4 + [0.0] * 16})))
+
+
 def test_too_little_data_is_no_matter_of_learning_rates():
     sick = HEALTHY | {"loss_D": (0.8, 0.3), "win_rate": 0.98, "memory": 0.9, "energy": (0.03, 0.12)}
     verdict = diagnose(history(sick, count=100))

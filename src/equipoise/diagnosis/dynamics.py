@@ -23,7 +23,19 @@ from equipoise.diagnosis.limits import (
     VANISHED,
     Limit,
 )
-from equipoise.diagnosis.signs import against_past, first, harm, held, seen, some, squared
+from equipoise.diagnosis.signs import (
+    CRAWLS,
+    FASTER,
+    against_past,
+    crawling,
+    first,
+    harm,
+    held,
+    seen,
+    some,
+    squared,
+    won,
+)
 
 
 @finding("oscillation", claim="the losses come and go with a period: the two chase each other", treats="OSC")
@@ -63,7 +75,7 @@ def vanishes(history: History) -> Finding | None:
     )
     if not gone:
         return None
-    saturated = held(history, "loss_D", "below", squared(history, SATURATED))
+    saturated = won(history)
     saturating = history.facts.get("loss") == "minimax"
     if history.facts.get("adaptive") and {one.signal for one in gone} == {"pull"}:
         return Finding(
@@ -106,7 +118,7 @@ def explodes(history: History) -> Finding | None:
         *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", *pull)),
         *(against_past(history, name, "above", DOUBLED) for name in ("spectrum_G", "spectrum_D")),
     )
-    bad = harm(history)
+    bad, slow = harm(history), crawling(history)
     adrift = some(held(history, "adversarial_share", "above", NEARLY) if history.facts.get("anchored") else None)
     if lost is None and not grown:
         return None
@@ -123,19 +135,23 @@ def explodes(history: History) -> Finding | None:
         (*some(lost), *grown, *bad, *adrift),
         (
             *(f"stop, and start again from a snapshot from before {one.since:g} {history.unit}" for one in some(gone)),
-            "lower the learning rates, and clip gradients (G.clip, D.clip)",
+            FASTER if slow else "lower the learning rates, and clip gradients (G.clip, D.clip)",
             "or penalise D's slope at generated samples too (r2.gamma), where it explodes first",
             "in half precision, keep logits and penalties in full",
         ),
+        f"{CRAWLS}, so that D gets ever further ahead" if slow else "",
     )
 
 
 @finding("dead-run", claim="nothing moves any more", treats="")
 def dead(history: History) -> Finding | None:
-    """All updates are refused, a player's steps are 0, or D's loss no longer moves at all."""
+    """All updates are refused, a player's steps are 0, or D's loss no longer moves at all.
+
+    Steps of 0 of a D whose loss is 0 are not meant: it has won, see discriminator-overpowers.
+    """
     found = some(
         held(history, "skipped", "above", ALL),
-        *(held(history, f"step_{role}", "below", NO_STEP) for role in "DG"),
+        *(held(history, f"step_{role}", "below", NO_STEP) for role in ("G" if won(history) else "DG")),
         _still(history),
     )
     if not found:

@@ -7,7 +7,22 @@ import math
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, Limit
-from equipoise.diagnosis.signs import DISTANCES, beginning, harm, held, lasting, narrow, some, stray, stuck, worse
+from equipoise.diagnosis.signs import (
+    CRAWLS,
+    DISTANCES,
+    FASTER,
+    beginning,
+    crawling,
+    harm,
+    held,
+    lasting,
+    narrow,
+    some,
+    stray,
+    stuck,
+    won,
+    worse,
+)
 from equipoise.registry import entries
 
 CAUSES = ("discriminator-overpowers", "discriminator-blind", "discriminator-memorises", "oscillation",
@@ -32,13 +47,17 @@ def collapse(history: History) -> Finding | None:
         Severity.ALARM if gone or (few and lost) else Severity.WARNING,
         "the generator makes hardly more than one thing" if gone else "the generator leaves out part of the data",
         some(few, *lost),
-        (
-            "go back to a snapshot from before it began" if lost else "start anew: what was never covered seldom comes",
-            "pair real and generated samples (loss=rpgan with r1 and r2), or pack them (packing)",
-            "or lower G's learning rate, and set beta1 to 0",
-        ),
+        _restore(lost, crawling(history)),
         _why(history, lost),
     )
+
+
+def _restore(lost: tuple[Evidence, ...], slow: bool) -> tuple[str, ...]:
+    back = "go back to a snapshot from before it began" if lost else "start anew: what was never covered seldom comes"
+    pair = "pair real and generated samples (loss=rpgan with r1 and r2), or pack them (packing)"
+    if slow:
+        return (FASTER, back, pair) if lost else (FASTER, pair)
+    return back, pair, "or lower G's learning rate, and set beta1 to 0"
 
 
 @finding("not-converging", claim="samples stay far from the data, and no reading says why", treats="")
@@ -57,9 +76,10 @@ def not_converging(history: History) -> Finding | None:
             _keep(history, f"keep the snapshot of {history.best(bad[0].signal)[0]:g} kimg")
             if past
             else "compare with a known recipe",
-            "lower both learning rates, or let them decay",
+            FASTER if crawling(history) else "lower both learning rates, or let them decay",
             "try loss=rpgan with r1 and r2 and beta1 0, which is harmless where it does not help",
         ),
+        CRAWLS if crawling(history) else "",
     )
 
 
@@ -139,7 +159,9 @@ def _fallen(history: History, signal: str) -> Evidence | None:
 
 
 def _why(history: History, lost: tuple[Evidence, ...]) -> str:
-    if history.now("step_G") > 3 * history.now("step_D"):
+    if crawling(history):
+        return CRAWLS
+    if history.now("step_G") > 3 * history.now("step_D") and not won(history):
         return "G moves much faster than D can follow"
     if lost and history.now("precision") > history.early("precision"):
         return "precision rose while coverage fell: G keeps to what D likes best"

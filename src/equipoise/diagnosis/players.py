@@ -18,14 +18,27 @@ from equipoise.diagnosis.limits import (
     FOOLED,
     LONG,
     MEMORY,
-    SATURATED,
     SHARP,
     SLOW,
     STRAIGHT,
 )
-from equipoise.diagnosis.signs import EARLY, beginning, first, harm, held, seen, some, squared, stuck
+from equipoise.diagnosis.signs import (
+    CRAWLS,
+    EARLY,
+    FASTER,
+    MOST,
+    beginning,
+    crawling,
+    first,
+    harm,
+    held,
+    seen,
+    some,
+    squared,
+    stuck,
+    won,
+)
 
-MOST = 0.8  # of the looks: what steps were like before the learning rates fell
 LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
 
 
@@ -34,7 +47,7 @@ def overpowers(history: History) -> Finding | None:
     """D's loss lies far below its ideal, or it is hardly ever wrong. Silent where G is anchored, or D memorises."""
     if history.facts.get("anchored") or held(history, "memory", "above", MEMORY, LONG):
         return None
-    saturated = held(history, "loss_D", "below", squared(history, SATURATED))
+    saturated = won(history)
     ahead = some(
         first(saturated, held(history, "loss_D", "below", squared(history, AHEAD))),
         first(held(history, "win_rate", "above", CERTAIN), held(history, "auc", "above", CERTAIN)),
@@ -104,10 +117,9 @@ def crawls(history: History) -> Finding | None:
 
 
 def _why_ahead(history: History, sharp: bool) -> str:
-    step_d, step_g = history.now("step_D", MOST), history.now("step_G", MOST)
-    if step_g < SLOW.value and step_g < step_d / 3:
-        return "G moves too little beside D: its learning rate is too low"
-    if step_d > FAST.value:
+    if crawling(history):
+        return CRAWLS
+    if history.now("step_D", MOST) > FAST.value:
         return "D's steps are large: its learning rate is too high"
     if sharp:
         return "nothing limits D's slope: its gradient penalty is missing or too weak"
@@ -125,8 +137,8 @@ def _weaken(history: History, sharp: bool) -> tuple[str, ...]:
     penalty = "strengthen D's gradient penalty (r1.gamma), at generated samples too (r2.gamma)"
     rate = "lower D's learning rate (D.lr), or let it follow the gap (rate gap-aware, arXiv:2302.00089)"
     steps = "give D fewer steps for each of G (D.steps)"
-    if "its learning rate is too low" in _why_ahead(history, sharp):
-        return "raise G's learning rate (G.lr)", rate, steps
+    if crawling(history):
+        return FASTER, rate, steps
     chosen = (penalty, rate, steps) if sharp else (rate, steps, penalty)
     few = history.facts.get("count", FEW) < FEW and not history.has("memory")
     before = f"{history.facts.get('count')} samples may be known by heart, which what follows does not cure: ada"

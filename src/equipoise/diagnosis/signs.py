@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec
 
 from equipoise.diagnosis import Evidence, evidence
 from equipoise.diagnosis.history import History, median
-from equipoise.diagnosis.limits import FAR, NARROW, SPREADS, STRAY, WORSE, Limit
+from equipoise.diagnosis.limits import FAR, NARROW, SATURATED, SKIPS, SLOW, SPREADS, STRAY, WORSE, Limit
 
 OUTCOMES = ("energy", "frechet", "diversity", "coverage", "recall")  # they see the samples; logits do not
 DISTANCES = ("frechet", "energy")  # of samples to real ones, the better known first
@@ -18,7 +18,9 @@ EARLY, LATE = 0.4, 0.85  # shares of a run before which samples may be bad, and 
 YOUNG = 200  # updates in which all may be bad, whatever the length of the run
 BEFORE = 0.9  # of what has been seen: what is bad must have been so then already
 MANY = 500  # data from which the balls round them say something
+MOST = 0.8  # of the looks: what steps were like before the learning rates fell
 FEWEST = 8  # looks before samples are called bad for good
+CRAWLS, FASTER = "G moves too little beside D: its learning rate is too low", "raise G's learning rate (G.lr)"
 P = ParamSpec("P")
 Sign = Callable[Concatenate[History, P], Evidence | None]
 
@@ -43,6 +45,11 @@ def squared(history: History, limit: Limit) -> Limit:
     if history.facts.get("loss") not in ("least-squares", "relativistic-least-squares"):
         return limit
     return Limit(round(limit.value**2, 4), f"the square of {limit.value:g}, for least squares; {limit.source}")
+
+
+def won(history: History) -> Evidence | None:
+    """D hardly errs any more."""
+    return held(history, "loss_D", "below", squared(history, SATURATED))
 
 
 def seen(history: History) -> bool:
@@ -127,6 +134,16 @@ def spreading(history: History) -> bool:
         return False
     earlier, latest = median(values[third : 2 * third]), median(values[-third:])
     return latest > SPREADS.value * earlier and max(values[-min(3, third) :]) == max(values)
+
+
+def crawling(history: History) -> bool:
+    """Whether G's steps are too small to follow, and far below D's; for a D that has won, below those it began with.
+
+    A loss that is 0 leaves D nothing to move by. Updates that are refused are no steps.
+    """
+    step_g = history.now("step_G", MOST)
+    step_d = history.early("step_D") if won(history) else history.now("step_D", MOST)
+    return step_g < SLOW.value and step_g < step_d / 3 and held(history, "skipped", "above", SKIPS) is None
 
 
 def stray(history: History) -> Evidence | None:

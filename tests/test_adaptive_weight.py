@@ -51,6 +51,14 @@ def test_what_is_not_finite_is_left_out(layer):
     assert float(adaptive(*losses(layer, float("inf"), 2.0), layer.weight)) == pytest.approx(3.0)
 
 
+def test_an_adversarial_loss_that_sets_in_later_gets_no_larger_weight(layer):
+    """Zeros in its average made it twenty times as large at first."""
+    adaptive = AdaptiveWeight(delta=0.0)
+    for _ in range(50):
+        assert float(adaptive(*losses(layer, 6.0, 0.0), layer.weight)) == 100.0
+    assert float(adaptive(*losses(layer, 6.0, 2.0), layer.weight)) == pytest.approx(3.0)
+
+
 def test_the_averages_are_saved_with_it(layer):
     first, second = AdaptiveWeight(), AdaptiveWeight()
     first(*losses(layer, 6.0, 2.0), layer.weight)
@@ -61,8 +69,9 @@ def test_the_averages_are_saved_with_it(layer):
 
 
 def test_what_cannot_be():
-    with pytest.raises(InputError, match="decay must"):
-        AdaptiveWeight(decay=1.0)
+    for wrong in ({"decay": 1.0}, {"scale": float("inf")}, {"delta": -1.0}, {"delta": float("nan")}):
+        with pytest.raises(InputError, match="decay must"):
+            AdaptiveWeight(**wrong)
     layer = nn.Linear(2, 1, bias=False)
     held, other = losses(layer, 1.0, 1.0)
     for losses_and_at, text in (

@@ -57,7 +57,27 @@ def test_a_dead_loss_stays_dead_and_what_is_not_finite_is_left_out():
     assert shares.norms[0] / shares.mass[0] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("way", ["backward", "weighted"])
+def test_a_loss_that_sets_in_later_starts_with_its_share(way):
+    """Zeros in its average gave it three hundred times its share at its first step, and all of the sum."""
+    shares = GradientShares({"adversarial": 1.0, "l1": 1.0})
+    for b in [0.0] * 100 + [3.0]:
+        weight, output, losses = made(2.0, b)
+        if way == "backward":
+            shares.backward(losses, output)
+        else:
+            sum(shares(losses, output).values()).backward()
+        l1, adversarial = weight.grad[0].tolist()
+        assert l1 == pytest.approx({"backward": 0.5, "weighted": 3.0 if b else 2.0}[way])
+        assert adversarial == pytest.approx(l1 if b else 0.0)
+
+
 def test_what_cannot_be():
+    for wrong in ({"l1": float("inf")}, {"l1": float("nan")}, {"l1": "1"}, {}, ["l1"]):
+        with pytest.raises(InputError, match="share above 0"):
+            GradientShares(wrong)
+    with pytest.raises(InputError, match="a total above 0"):
+        GradientShares({"l1": 1.0}, total=float("inf"))
     with pytest.raises(InputError, match="share above 0"):
         GradientShares({"l1": 0.0})
     _, output, losses = made()

@@ -6,6 +6,8 @@ generator's last layer. Published per step; here both norms are averaged first, 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,8 @@ class AdaptiveWeight(nn.Module):
     The weight is a 0-d tensor without a graph. The published clamp, [0, 1e4], lets the gradient of a dead discriminator
     be blown up until its noise weighs as much as the reconstruction, and hides its death. Ours stops at 100: beyond,
     the adversarial share falls, and that is seen. A reconstruction summed over pixels, and not averaged, wants more.
-    Norms that are not finite are left out. The averages are buffers and are saved with the module.
+    Norms that are not finite are left out, and an adversarial one of exactly 0, as before a start: averaged in, it
+    would make the first weights after it too large. The averages are buffers and are saved with the module.
     """
 
     scale: Tensor
@@ -36,27 +39,28 @@ class AdaptiveWeight(nn.Module):
         delta: float = 1e-6,  # added to the adversarial norm, the paper's
     ) -> None:
         super().__init__()
-        if not 0 <= decay < 1 or not 0 <= low < high or not scale >= 0:
+        if not 0 <= decay < 1 or not 0 <= low < high or not 0 <= scale < math.inf or not 0 <= delta < math.inf:
             raise InputError(
-                f"an adaptive weight with decay={decay}, low={low}, high={high}, scale={scale} cannot work: decay must "
-                "lie in [0, 1), low below high, and scale must be 0 or more"
+                f"an adaptive weight with decay={decay}, low={low}, high={high}, scale={scale}, delta={delta} cannot "
+                "work: decay must lie in [0, 1), low below high, and scale and delta must be 0 or more"
             )
         self.decay, self.low, self.high, self.delta = decay, low, high, delta
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("norms", torch.zeros(2))  # averages: reconstruction, adversarial
-        self.register_buffer("mass", torch.zeros([]))  # how much of them is filled: debiases the start
+        self.register_buffer("mass", torch.zeros(2))  # how much of each is filled: debiases the start
 
     def forward(
         self,
         reconstruction: Tensor,  # a single number, as is the next; before its backward
-        adversarial: Tensor,
+        adversarial: Tensor,  # without the weight that it will get: a start-up's comes behind
         at: Tensor,  # where both gradients are taken: the weight of G's last layer, or G's output
     ) -> Tensor:
         named = {"the reconstruction": reconstruction, "the adversarial loss": adversarial}
         found = [gradient_at(loss, at, what) for what, loss in named.items()]
         norms = distributed.average_(torch.stack([torch.linalg.vector_norm(g.float()) for g in found]))
         finite = torch.isfinite(norms).all()
-        share = torch.where(finite, 1 - self.decay, 0.0)
+        counts = finite & torch.stack([finite, norms[1] > 0])
+        share = torch.where(counts, 1 - self.decay, 0.0)
         self.norms.lerp_(torch.where(finite, norms, 0.0), share)
         self.mass.lerp_(torch.ones_like(self.mass), share)
         kept, pulled = self.norms / self.mass.clamp_min(1e-12)

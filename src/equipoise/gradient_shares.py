@@ -2,12 +2,16 @@
 
 The loss balancer of EnCodec (Defossez et al. 2022, arXiv:2210.13438, section 3.4): with g_i the gradient of loss i at
 the generator's output and <|g_i|> the moving average of its norm, the generator receives
-`R * sum_i share_i / sum_j share_j * g_i / <|g_i|>`.
+`R * sum_i share_i / sum_j share_j * g_i / <|g_i|>`. The norm is that of the whole batch, as in the paper; AudioCraft's
+code averages the samples' norms unless it is told not to, so that its R counts a sample.
 """
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +26,9 @@ class GradientShares(nn.Module):
 
     Losses that do not pass through `output` (a commitment loss, a weight penalty) cannot take part: call their
     `backward(retain_graph=True)` first. A share is held even while its loss has almost nothing to say, so that a fading
-    gradient is blown up; only one that is exactly 0 stays 0. The averages are buffers and are saved with the module.
+    gradient is blown up; only one that is exactly 0 stays 0, and is left out of its average, so that a loss that sets
+    in later starts with its share and no more. A factor on a loss is made up for: to fade one in, put the factor on
+    what `shares(losses, output)` returns. The averages are buffers and are saved with the module.
     """
 
     wanted: Tensor
@@ -36,9 +42,10 @@ class GradientShares(nn.Module):
         decay: float = 0.999,  # of the averages of the norms, per call, the paper's
     ) -> None:
         super().__init__()
-        if not shares or not all(share > 0 for share in shares.values()) or not total > 0 or not 0 <= decay < 1:
+        known = isinstance(shares, Mapping) and len(shares) > 0 and all(map(_above_0, shares.values()))
+        if not known or not _above_0(total) or not 0 <= decay < 1:
             raise InputError(
-                f"gradient shares {dict(shares)} with total={total} and decay={decay} cannot work: give each loss a "
+                f"gradient shares {shares} with total={total} and decay={decay} cannot work: give each loss by name a "
                 "share above 0, a total above 0 and a decay in [0, 1)"
             )
         self.names, self.decay = list(shares), decay
@@ -52,7 +59,10 @@ class GradientShares(nn.Module):
         losses: Mapping[str, Tensor],  # a single number each, unweighted
         output: Tensor,  # what the generator made and the losses judge
     ) -> None:
-        """Send each loss's share into the generator; no other network receives a gradient."""
+        """Send each loss's share into the generator; no other network receives a gradient.
+
+        A `GradScaler` knows nothing of this backward: with one, take what `shares(losses, output)` returns.
+        """
         gradients = self._gradients(losses, output)
         factors = self._factors(gradients)
         parts = [factor * g.float() for factor, g in zip(factors, gradients, strict=True)]
@@ -61,11 +71,12 @@ class GradientShares(nn.Module):
     def forward(self, losses: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
         """The losses, weighted so that the gradient of their sum is shared so; for loops that call backward themselves.
 
-        The loss named first keeps its own scale, and `total` has no say. Dearer by a second backward pass from the
-        losses to the output.
+        The loss named first keeps its own scale, or the first that has had a gradient, and `total` has no say. Dearer
+        by a second backward pass from the losses to the output.
         """
         factors = self._factors(self._gradients(losses, output))
-        weights = factors / factors[0]
+        first = factors.index_select(0, (factors > 0).int().argmax().reshape(1))
+        weights = torch.where(first > 0, factors / first, 1.0)
         return {name: weight * losses[name] for name, weight in zip(self.names, weights, strict=True)}
 
     def _gradients(self, losses: Mapping[str, Tensor], output: Tensor) -> list[Tensor]:
@@ -76,10 +87,14 @@ class GradientShares(nn.Module):
         return [gradient_at(losses[name], output, f"the loss {name!r}") for name in self.names]
 
     def _factors(self, gradients: list[Tensor]) -> Tensor:
-        """What each loss is multiplied by; norms that are not finite are left out of the averages."""
+        """What each loss is multiplied by; norms that are 0 or not finite are left out of the averages."""
         norms = distributed.average_(torch.stack([torch.linalg.vector_norm(g.float()) for g in gradients]))
-        finite = torch.isfinite(norms)
-        share = torch.where(finite, 1 - self.decay, 0.0)
-        self.norms.lerp_(torch.where(finite, norms, 0.0), share)
+        known = torch.isfinite(norms) & (norms > 0)
+        share = torch.where(known, 1 - self.decay, 0.0)
+        self.norms.lerp_(torch.where(known, norms, 0.0), share)
         self.mass.lerp_(torch.ones_like(self.mass), share)
         return self.wanted * self.mass / self.norms.clamp_min(1e-12)
+
+
+def _above_0(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and 0 < value < math.inf

@@ -115,7 +115,7 @@ class Loop:
             if self.exhausted == way:
                 return []  # which has been said
             lost = "" if math.isfinite(moved.before) else f"it stands at {moved.before}, from where nothing leads back"
-            self.exhausted, why = way, f"{why}, but {lost or 'there is nothing left to give'}"
+            self.exhausted, why = way, f"{why}, but {lost or 'it is at its limit'}"
         else:
             self.exhausted, handed = 0, self._handing_over(moved.name, move)
         said = self._telling(moved, act) or bool(handed)

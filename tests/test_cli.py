@@ -55,6 +55,27 @@ def test_train_writes_what_it_says(equipoise, tmp_path):
     assert events == ["tick"] * (len(events) - 1) + ["verdict"]
 
 
+@pytest.mark.parametrize("arguments", [
+    ("train", "nowhere"), ("train", "ring", "--set", "no.such=1"), ("train", "ring", "--recipe", "none"),
+    ("train", "ring", "--kimg", "-1"), ("train", "ring", "--metric", "none"), ("train", "ring", "--from", "nowhere"),
+    ("train", "ring", "--balance", "maybe"), ("train", "ring", "--device", "abacus"), ("train", "ring", "--only", "G"),
+    ("compare", "nowhere", "--vary", "loss=hinge,rpgan"), ("compare", "ring", "--vary", "no.such=1,2"),
+    ("compare", "ring", "--vary", "loss=hinge,none"), ("compare", "ring", "--vary", "loss=hinge,rpgan", "--kimg", "-1"),
+    ("bench", "balance", "--tasks", "none"), ("bench", "balance", "--arms", "none"),
+    ("bench", "balance", "--jobs", "0"), ("bench", "balance", "--tasks", "conv16"),
+    ("bench", "balance", "--references", "--tasks", "conv16"),
+    ("recognise", "nowhere"), ("recognise", "ring"), ("recognise", "digits", "--set", "no.such=1"),
+    ("augment", "nowhere"), ("augment", "ring"), ("augment", "digits", "--set", "no.such=1"),
+    ("augment", "digits", "--recipe", "none"), ("augment", "digits", "--device", "abacus"),
+    ("generate", "nowhere"), ("export", "nowhere"), ("walk", "nowhere"),
+], ids=" ".join)  # fmt: skip
+def test_what_is_refused_leaves_no_folder_behind(equipoise, tmp_path, monkeypatch, arguments):
+    monkeypatch.delenv("EQUIPOISE_DATA", raising=False)
+    code, _, err = equipoise(*arguments, "--out", "deep/new")
+    assert code == 2 and err.splitlines()[-1].startswith("equipoise: "), err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_quiet_prints_nothing_and_a_name_is_found(equipoise, tmp_path):
     for number in range(2):
         assert equipoise("train", "ring", "--kimg", 0.1, "--quiet", *SMALL) == (0, "", "")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -29,6 +29,29 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     sync_directory(path.parent)
 
 
+def missing_folders(path: str | Path) -> list[Path]:
+    """Of a folder and those that it lies in, the ones that are not there, the innermost first."""
+    return [one for one in (Path(path), *Path(path).parents) if not os.path.exists(one)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders one after the other, up to the first that is not empty."""
+    with contextlib.suppress(OSError):
+        for one in folders:
+            one.rmdir()
+
+
+@contextlib.contextmanager
+def no_empty_folders(path: str | Path) -> Iterator[None]:
+    """Where the block fails, a folder and those that it lies in go again, if it made them and left them empty."""
+    missing = missing_folders(path)
+    try:
+        yield
+    except BaseException:
+        remove_empty(missing)
+        raise
+
+
 @contextlib.contextmanager
 def atomic_dir(path: str | Path) -> Iterator[Path]:
     """Yield a fresh folder beside `path` that takes its place when the block ends without an error.
@@ -37,6 +60,11 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
     under the name `.<name>.old`, which whoever reads the folder may fall back on.
     """
     path = Path(path)
+    with no_empty_folders(path.parent):
+        yield from _new_dir(path)
+
+
+def _new_dir(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     old = path.parent / f".{path.name}.old"

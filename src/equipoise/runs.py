@@ -19,6 +19,7 @@ from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError, Interrupted
+from equipoise.files import missing_folders, no_empty_folders, remove_empty
 from equipoise.ticks import Watcher
 from equipoise.train import Outcome, measure_speed, train
 
@@ -31,9 +32,10 @@ def begin(
     networks: tuple[nn.Module, nn.Module] | None = None,  # the recipe's, with weights to begin with; None: drawn anew
 ) -> Outcome:
     """Make the run folder and train. A folder that holds anything is refused."""
-    make_folder(out)
-    settled = settle(planned.config, planned.dataset, watcher, networks)
-    return train(settled, planned.dataset, out, networks=networks, watcher=watcher, stop=stop)
+    with no_empty_folders(out):
+        make_folder(out)
+        settled = settle(planned.config, planned.dataset, watcher, networks)
+        return train(settled, planned.dataset, out, networks=networks, watcher=watcher, stop=stop)
 
 
 def settle(
@@ -126,6 +128,13 @@ def load_average(run: Path, width: float, at: str | None = None) -> tuple[nn.Mod
         raise InputError(f"{run / 'ema'} holds averages of another network ({detail}); use the run's own") from None
     recalibrate(network, settings.classes)
     return network.eval(), settings
+
+
+def check_folder(out: Path) -> None:
+    """Refuse what `make_folder` refuses, before anything long is done, and leave no folder."""
+    missing = missing_folders(out)
+    make_folder(out)
+    remove_empty(missing)
 
 
 def make_folder(out: Path) -> None:

@@ -61,7 +61,7 @@ def train(
 
     line = ProgressLine(quiet=quiet)
     if out is not None and not dry_run:
-        runs.make_folder(out)
+        runs.check_folder(out)
     asked = plan.Request(
         source, recipe, settings or (), {}, kimg, budget, seed, resolution, batch, labels, device, balance,
         controller, workers, deterministic, snapshot_kimg, metric, metric_kimg, metric_weights,

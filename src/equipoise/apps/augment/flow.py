@@ -23,7 +23,7 @@ from equipoise.apps.augment.verdict import Verdict, decide
 from equipoise.data import open_dataset
 from equipoise.data.holdout import SCARCE
 from equipoise.errors import InputError, Interrupted
-from equipoise.files import atomic_write
+from equipoise.files import atomic_write, no_empty_folders
 from equipoise.ticks import Watcher
 
 FACTORS, MOST = (1, 3, 10), 2_000  # amounts tried: the largest class's images so many times; never more of a class
@@ -64,10 +64,11 @@ def augment(
     _check(asked, out)
     material = prepare(asked.source, asked.test, asked.resolution, asked.labels, asked.seed)
     amounts = tuple(sorted(set(asked.amounts))) or default_amounts(material.training)
-    _claim(asked, out, material)
     if material.repeated:
         watcher.say(f"{material.repeated:,} test images repeat labelled ones and are left out.")
-    _train(asked, out, material.training, watcher, stop)
+    with no_empty_folders(out):
+        _claim(asked, out, material)
+        _train(asked, out, material.training, watcher, stop)
     pool = generated(out / GAN, material, max(amounts), asked.seed)
     watcher.say(f"{pool.candidates:,} candidates; {pool.copies:,} copy a training image and are left out.")
     pages.save_picture(out, material.training, pool.part, len(material.classes))
@@ -113,7 +114,13 @@ def _train(asked: Asked, out: Path, training: Part, watcher: Watcher, stop: Call
         buffer = io.BytesIO()
         np.savez(buffer, images=training.images, labels=training.labels)
         atomic_write(out / TRAINING, buffer.getvalue())
-        outcome = runs.begin(planned(asked, out / TRAINING), out / GAN, watcher, stop)
+        try:
+            made = planned(asked, out / TRAINING)
+        except InputError:  # so that the folder does not wait for the same command again
+            for name in (TRAINING, NOTE):
+                (out / name).unlink()
+            raise
+        outcome = runs.begin(made, out / GAN, watcher, stop)
     if outcome is not None and outcome.interrupted:
         raise Interrupted(f"stopped while the GAN trained ({outcome.samples / 1000:g} kimg); the same command goes on")
 

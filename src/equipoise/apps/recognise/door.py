@@ -10,7 +10,7 @@ from equipoise.apps.judge.witnesses import gather
 from equipoise.apps.recognise.comparison import compare
 from equipoise.data import open_dataset
 from equipoise.errors import InputError
-from equipoise.files import atomic_write
+from equipoise.files import atomic_write, no_empty_folders
 from equipoise.report.console import ProgressLine
 
 
@@ -44,13 +44,14 @@ def recognise(
         )
     name = "-".join(Path(target).parts[-2:]).replace(":", "-")
     folder = out or runs.free_folder(f"{name}-recognise")
-    if not (folder / "rows.jsonl").is_file() and not (folder / "run" / "config.json").is_file():
-        runs.make_folder(folder)
-    line.say(f"Folder: {folder}")
-    run = Path(target) if is_run else _trained(target, folder / "run", training, line)
-    known = gather(run, against, whole=True)
-    made = compare(known, numbers, draws=draws, arms=chosen, updates=updates, out=folder, say=line.say)
-    atomic_write(folder / "table.md", made.text() + "\n")
+    with no_empty_folders(folder):
+        if not (folder / "rows.jsonl").is_file() and not (folder / "run" / "config.json").is_file():
+            runs.make_folder(folder)
+        line.say(f"Folder: {folder}")
+        run = Path(target) if is_run else _trained(target, folder / "run", training, line)
+        known = gather(run, against, whole=True)
+        made = compare(known, numbers, draws=draws, arms=chosen, updates=updates, out=folder, say=line.say)
+        atomic_write(folder / "table.md", made.text() + "\n")
     return f"{made.text()}\n\nWritten: {folder / 'table.md'}, {folder / 'rows.jsonl'}"
 
 

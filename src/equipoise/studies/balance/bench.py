@@ -209,16 +209,16 @@ def bench(
     """Run the cells that have no row yet, and return the rows of all that are wanted and done."""
     if jobs < 1:
         raise InputError(f"--jobs {jobs} runs nothing; give a whole number from 1")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be a folder for rows ({error.strerror}); give --out another") from None
     rows = read(out / ROWS)
-    atomic_write(out / ROWS, "".join(json.dumps(asdict(row)) + "\n" for row in rows))  # without a cut-off line
     known = {row.cell: row for row in rows if row.holds}
     missing = [cell for cell in wanted if cell not in known]
     for task in {cell.task for cell in missing}:
         TASKS[task].ready()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be a folder for rows ({error.strerror}); give --out another") from None
+    atomic_write(out / ROWS, "".join(json.dumps(asdict(row)) + "\n" for row in rows))  # without a cut-off line
     outdated = len({row.cell for row in rows if not row.holds} & set(missing))
     again = f" ({outdated} of them again, since the autopilot's rules have changed)" if outdated else ""
     say(f"{len(wanted)} cells, {len(missing)} to run{again}, {jobs} at a time; rows: {out / ROWS}")

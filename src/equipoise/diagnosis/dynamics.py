@@ -8,6 +8,7 @@ from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import (
     ALL,
+    BURST,
     DOUBLED,
     EXPLODED,
     GONE,
@@ -26,11 +27,14 @@ from equipoise.diagnosis.limits import (
 from equipoise.diagnosis.signs import (
     CRAWLS,
     FASTER,
+    NOISY,
     against_past,
+    beginning,
     crawling,
     first,
     harm,
     held,
+    noise,
     seen,
     some,
     squared,
@@ -109,6 +113,8 @@ def vanishes(history: History) -> Finding | None:
 def explodes(history: History) -> Finding | None:
     """A gradient of ten times its own past, singular values as well, or updates refused since they were not finite.
 
+    A loss of D of a hundred times its ideal is no error of D's any more: it grows as the logits do.
+
     Where another loss holds G, one that has next to no part in its gradient by then does not hold it any more.
     """
     lost = first(held(history, "skipped", "above", SKIPS), held(history, "nonfinite", "above", SKIPS))
@@ -117,20 +123,23 @@ def explodes(history: History) -> Finding | None:
     grown = some(
         *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", *pull)),
         *(against_past(history, name, "above", DOUBLED) for name in ("spectrum_G", "spectrum_D")),
+        burst := None if beginning(history) else held(history, "loss_D", "above", BURST),
     )
     bad, slow = harm(history), crawling(history)
     adrift = some(held(history, "adversarial_share", "above", NEARLY) if history.facts.get("anchored") else None)
     if lost is None and not grown:
         return None
-    if lost is None and not bad and not adrift and seen(history):
+    if lost is None and not bad and not adrift and not burst and seen(history):
         return None  # gradients grow in good runs too, as networks sharpen
     return Finding(
         "gradient-explodes",
-        Severity.ALARM if lost is not None or bad else Severity.WARNING if adrift else Severity.NOTE,
+        Severity.ALARM if lost is not None or bad else Severity.WARNING if adrift or burst else Severity.NOTE,
         "values are not finite any more: going on is for nothing"
         if gone
         else "updates are lost since values are not finite"
         if lost
+        else "the discriminator's loss, and so its logits, are out of all proportion"
+        if burst
         else "gradients have grown out of all proportion",
         (*some(lost), *grown, *bad, *adrift),
         (
@@ -226,9 +235,10 @@ def anchor_lost(history: History) -> Finding | None:
 
 
 def _risen(history: History) -> Evidence | None:
-    """The reconstruction has been above its own best, three looks in a row."""
+    """The reconstruction has been above its own best, three looks in a row, by more than it varies anyway."""
     best = history.best("reconstruction")[1]
-    if not best > 0 or not history.persists("reconstruction", lambda value: value > RISES.value * best):
+    limit = best * max(RISES.value, 1 + NOISY * noise(history, "reconstruction"))
+    if not best > 0 or not history.persists("reconstruction", lambda value: value > limit):
         return None
-    source = f"{RISES.value} of its own best; {RISES.source}"
-    return held(history, "reconstruction", "above", Limit(round(RISES.value * best, 4), source))
+    source = f"{limit / best:.3g} of its own best; {RISES.source}"
+    return held(history, "reconstruction", "above", Limit(round(limit, 4), source))

@@ -28,6 +28,7 @@ COLLAPSED = Limit(0.4, TRIED)  # diversity below: hardly any is left
 FULL = (Limit(0.8, TRIED), Limit(1.25, TRIED))  # diversity of samples that are well spread
 LOST = Limit(0.5, CHOSEN)  # coverage or recall below this share of its own best
 WORSE = Limit(1.05, CHOSEN)  # a distance over its own best, three looks in a row
+SAME = Limit(0.9, CHOSEN)  # the best frechet over that of the beginning: samples have come no nearer
 IDLE = Limit(0.3, CHOSEN)  # share of the run without a new best
 
 # --- the two players
@@ -36,6 +37,7 @@ SATURATED = Limit(0.1, TRIED)  # loss_D below: D hardly errs, and G learns from 
 CERTAIN = Limit(0.95, CHOSEN)  # win_rate or auc above: D is hardly ever wrong
 BLIND = Limit(0.9, TRIED)  # loss_D above, with bad samples: D does not see what is wrong
 FOOLED = Limit(1.15, SMALL)  # loss_D above: D errs more than one that guesses
+BURST = Limit(100.0, CHOSEN)  # loss_D above: no error of D's, its logits have run away
 FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
 FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers

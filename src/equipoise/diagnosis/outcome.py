@@ -6,7 +6,7 @@ import math
 
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, Limit
+from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, SAME, Limit
 from equipoise.diagnosis.signs import (
     CRAWLS,
     DISTANCES,
@@ -64,8 +64,10 @@ def _restore(lost: tuple[Evidence, ...], slow: bool) -> tuple[str, ...]:
 def not_converging(history: History) -> Finding | None:
     """The samples are bad and no other rule has found a reason."""
     bad = some(stuck(history), stray(history), *(worse(history, name) for name in DISTANCES))
-    if not bad or any(_found(history, name) >= Severity.WARNING for name in CAUSES):
+    if any(_found(history, name) >= Severity.WARNING for name in CAUSES):
         return None
+    if not bad:
+        return _unchanged(history)
     past = stuck(history) is None and stray(history) is None
     return Finding(
         "not-converging",
@@ -83,6 +85,22 @@ def not_converging(history: History) -> Finding | None:
     )
 
 
+def _unchanged(history: History) -> Finding | None:
+    """The distance has hardly come lower than at the beginning, which says nothing where that was a trained network."""
+    limit = round(SAME.value * history.early("frechet"), 4) if history.has("frechet") else 0.0
+    best = history.best("frechet")[1]
+    if len(history.signals.get("frechet", [])) < 2 * FEWEST or not best > limit > 0:
+        return None
+    source = f"{SAME.value} of its beginning; {SAME.source}"
+    return Finding(
+        "not-converging",
+        Severity.NOTE,
+        "the samples are no nearer to the data than at first: it began from a trained network, or learns nothing",
+        (Evidence("frechet", best, "at best above", limit, source),),
+        ("look at samples: they decide which it is",),
+    )
+
+
 @finding("nothing-more-to-gain", claim="no better samples for a third of the run: stop, and take the best snapshot")
 def finished(history: History) -> Finding | None:
     """The distance to the data has had no new best for 30 % of what was trained; quiet where the run is bad."""
@@ -91,7 +109,7 @@ def finished(history: History) -> Finding | None:
         return None
     at, best = history.best(signal)
     idle = (history.kimg - at) / history.kimg if history.kimg > 0 else 0.0
-    if idle < IDLE.value or (signal == "energy" and best > NEAR.value):
+    if idle < IDLE.value or (signal == "energy" and best > NEAR.value) or _unchanged(history):
         return None
     rising = (history.best(name, max)[0] for name in ("precision", "coverage", "recall") if history.has(name))
     if any((history.kimg - latest) / history.kimg < IDLE.value for latest in rising):

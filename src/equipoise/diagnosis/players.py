@@ -12,6 +12,7 @@ from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import (
     AHEAD,
     BLIND,
+    BURST,
     CERTAIN,
     FAST,
     FLAT,
@@ -39,6 +40,7 @@ from equipoise.diagnosis.signs import (
     won,
 )
 
+FEWEST = 5  # looks before a loss alone is believed
 LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
 
 
@@ -55,7 +57,8 @@ def overpowers(history: History) -> Finding | None:
     if not ahead:
         return None
     bad, sharp = harm(history), held(history, "slope_fake", "above", SHARP)
-    grave = bool(bad) or (saturated is not None and not seen(history) and not beginning(history))
+    known = len(history.signals.get("loss_D", ())) >= FEWEST and not beginning(history)
+    grave = bool(bad) or (saturated is not None and not seen(history) and known)
     return Finding(
         "discriminator-overpowers",
         Severity.WARNING if grave else Severity.NOTE,
@@ -72,6 +75,8 @@ def blind(history: History) -> Finding | None:
     """D's loss is near its ideal or above it, and the samples are far from the data and not coming nearer."""
     if history.facts.get("anchored"):
         return None
+    if held(history, "loss_D", "above", BURST):
+        return None  # see gradient-explodes
     fooled = held(history, "loss_D", "above", FOOLED)
     guessing, bad = held(history, "loss_D", "above", BLIND), stuck(history)
     if guessing is None or (bad is None and (fooled is None or seen(history))):

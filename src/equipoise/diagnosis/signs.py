@@ -19,6 +19,7 @@ YOUNG = 200  # updates in which all may be bad, whatever the length of the run
 BEFORE = 0.9  # of what has been seen: what is bad must have been so then already
 MANY = 500  # data from which the balls round them say something
 MOST = 0.8  # of the looks: what steps were like before the learning rates fell
+NOISY = 3.0  # times a signal's own noise: the best of many looks is as lucky as the last three may be unlucky
 FEWEST = 8  # looks before samples are called bad for good
 CRAWLS, FASTER = "G moves too little beside D: its learning rate is too low", "raise G's learning rate (G.lr)"
 P = ParamSpec("P")
@@ -158,12 +159,18 @@ def worse(history: History, signal: str) -> Evidence | None:
     best = history.best(signal)[1]
     if not best > 0 or len(history.signals[signal]) < 5 or beginning(history, START):
         return None
-    limit = best * WORSE.value
-    if signal == "energy":
-        limit = max(limit, best + 0.03)  # its own noise at 256 samples
+    own = 0.03 if signal == "energy" else NOISY * noise(history, signal) * best  # energy's noise at 256 samples
+    limit = max(best * WORSE.value, best + own)
     if not history.persists(signal, lambda value: value > limit):
         return None
-    return evidence(history, signal, "above", round(limit, 4), f"{WORSE.value} of its own best; {WORSE.source}")
+    return evidence(history, signal, "above", round(limit, 4), f"{limit / best:.3g} of its own best; {WORSE.source}")
+
+
+def noise(history: History, signal: str) -> float:
+    """The standard deviation of a positive signal about its course, as a part of it: told by each look's neighbours."""
+    logs = [math.log(value) for value in history.values(signal) if value > 0]
+    bends = [abs(a - 2 * b + c) for a, b, c in zip(logs, logs[1:], logs[2:], strict=False)]
+    return 1.4826 * median(bends) / math.sqrt(6) if len(bends) >= FEWEST else 0.0
 
 
 def against_past(history: History, signal: str, relation: str, limit: Limit) -> Evidence | None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import random
 
 import pytest
 from tensorboardX import SummaryWriter
@@ -230,6 +231,49 @@ def test_losses_in_lines_of_their_own_have_the_time_of_the_line_before(tmp_path)
     assert [at for at, _ in history.signals["loss_D"]] == [100.0 * n for n in range(1, 9)]
     assert history.values("loss_D") == pytest.approx([0.498] * 8)
     assert history.signals["churn"] == [(100.0 * n, n) for n in range(1, 10)]
+
+
+def test_a_loss_of_the_discriminator_that_runs_away_is_no_blind_one():
+    """Its advice would be to raise D's rate."""
+    grown = History({"loss_D": [(float(n), 1.0 + n % 3 / 10 if n < 20 else 10.0 ** (n / 8)) for n in range(40)]})
+    assert {one.name: one.severity for one in diagnose(grown).findings} == {"gradient-explodes": Severity.WARNING}
+    assert "logits, are out of all proportion" in diagnose(grown).findings[0].summary
+
+
+def test_a_handful_of_looks_is_no_ground_for_a_warning():
+    """As of the first ticks of a run whose batch is not known."""
+    for looks, severity in ((4, Severity.NOTE), (5, Severity.WARNING)):
+        ahead = History({"loss_D": [(4.0 * n, 0.05 - n / 1000) for n in range(looks)]})
+        assert {one.name: one.severity for one in diagnose(ahead).findings} == {"discriminator-overpowers": severity}
+
+
+@pytest.mark.parametrize(
+    ("distances", "found"),
+    [
+        ([300.0 + n % 3 for n in range(20)], {"not-converging": Severity.NOTE}),
+        ([200 - 15 * n if n < 12 else 20 + n % 3 for n in range(40)],
+         {"nothing-more-to-gain": Severity.NOTE, "healthy": Severity.GOOD}),
+        ([300.0 + n % 3 for n in range(9)], {}),
+    ],
+)  # fmt: skip
+def test_a_distance_that_never_fell_has_nothing_gained(distances, found):
+    """Flat at 300 from the beginning on was called its end, with the advice to keep a snapshot."""
+    history = History({"frechet": [(40.0 * n, float(value)) for n, value in enumerate(distances)]})
+    assert {one.name: one.severity for one in diagnose(history).findings} == found
+
+
+def noisy(sigma, seed, looks=60):
+    draw = random.Random(seed)
+    return [(float(n), math.exp(draw.gauss(0.0, sigma))) for n in range(looks)]
+
+
+def test_single_batches_that_vary_are_not_called_worse_than_their_best():
+    """The best of sixty looks is a lucky one; a fifth of such logs were warned of."""
+    for signal, sigma, facts in (("reconstruction", 0.2, {"anchored": True}), ("frechet", 0.05, {})):
+        found = [diagnose(History({signal: noisy(sigma, seed)}, facts)) for seed in range(50)]
+        assert sum(verdict.severity >= Severity.WARNING for verdict in found) <= 2
+        worse = noisy(sigma, 0)[:42] + [(at, 2 * value) for at, value in noisy(sigma, 0)[42:]]
+        assert diagnose(History({signal: worse}, facts)).severity == Severity.WARNING
 
 
 def losses(path, value, entries=20_000):

@@ -94,6 +94,36 @@ def test_a_loss_below_0_is_not_the_one_that_was_told(tmp_path):
     assert last(path, "loss_G", loss="minimax", columns={"d_loss": "loss_G"}) > 0  # there it may
 
 
+def test_a_discriminator_that_waits_is_not_ahead(tmp_path):
+    path = table(
+        tmp_path / "log.csv", late=lambda step: 0.0 if step < 4 else 1.3, off=0.0, won=lambda step: 0.1 / (step + 1)
+    )
+    told = Told(loss="hinge", columns={"late": "loss_D"})
+    assert [at for at, _ in open_log(path, told).signals["loss_D"]] == [4, 5, 6, 7, 8, 9]
+    assert any(one.startswith("late is 0 at first") for one in open_log(path, told).facts["remarks"])
+    with pytest.raises(InputError, match="off is 0 throughout, and tells nothing"):
+        open_log(path, Told(loss="hinge", columns={"off": "loss_D"}))
+    (found,) = judge(path, Told(loss="hinge", columns={"won": "loss_D"})).verdict.findings
+    assert found.name == "discriminator-overpowers"
+
+
+def test_a_table_without_a_head_asks_for_one(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("0,0.69,1.1\n1,0.7,1.2\n")
+    with pytest.raises(InputError, match=r"log\.csv begins with numbers; write a line of names on top"):
+        open_log(path)
+
+
+def test_an_object_of_lists_is_a_table(tmp_path):
+    """As `json.dump(history.history)` of Keras writes it."""
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps({"d_loss": [0.7, 0.6, 0.65], "g_loss": [0.8, 0.9]}))
+    history = open_log(path, Told(loss="hinge", columns={"2*d_loss": "loss_D"}))
+    assert history.values("loss_D") == pytest.approx([0.7, 0.6, 0.65]) and history.facts["unused"] == ["g_loss"]
+    path.write_text(json.dumps({"churn": 0.5, "sizes": [1, 2]}))
+    assert open_log(path).signals == {"churn": [(0.0, 0.5)]}
+
+
 @pytest.mark.parametrize("moments", [1, 4, 5])
 def test_few_moments_are_called_few(tmp_path, moments):
     path = tmp_path / "log.csv"

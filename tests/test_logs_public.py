@@ -7,11 +7,11 @@ import pytest
 
 from equipoise.diagnosis import Severity
 from equipoise.errors import InputError
-from equipoise.logs import Told, open_log, tables
+from equipoise.logs import Told, open_log, texts
 from equipoise.logs.judge import judge
 from equipoise.logs.lines import PAIR
 from equipoise.logs.nvidia import options
-from equipoise.logs.tables import flat
+from equipoise.logs.texts import flat
 
 CYCLE = "(epoch: {}, iters: {}, time: 0.480, data: 0.002) D_A: {:.3f} G_A: 0.843 cycle_A: {:.3f} idt_A: 0.505 " \
         "D_B: {:.3f} G_B: 0.294 cycle_B: {:.3f} idt_B: 0.984 \n"  # fmt: skip
@@ -381,9 +381,9 @@ def test_a_loss_that_stands_in_no_relation_is_said_so(tmp_path):
 
 
 def test_a_file_is_read_once(tmp_path, monkeypatch):
-    path, asked, read = tmp_path / "log", [], tables.text_of
+    path, asked, read = tmp_path / "log", [], texts.text_of
     path.write_text("\n" * 9 + '{"step": 1, "win_rate": 0.5}\n' * 9)
-    monkeypatch.setattr(tables, "text_of", lambda path, most=-1: [asked.append(most), read(path, most)][1])
+    monkeypatch.setattr(texts, "text_of", lambda path, most=-1: [asked.append(most), read(path, most)][1])
     assert open_log(path).signals == {"win_rate": [(1.0, 0.5)]} and asked == [4096, -1]
     assert read(path, 11) == "\n" * 9 + '{"'
 

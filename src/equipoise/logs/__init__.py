@@ -10,7 +10,7 @@ from pathlib import Path
 
 from equipoise.diagnosis.history import History
 from equipoise.errors import InputError
-from equipoise.logs import events, lines, mapping, nvidia, run, tables
+from equipoise.logs import events, lines, mapping, nvidia, run, tables, texts
 from equipoise.logs.convert import SIGNLESS, Logged, possible
 from equipoise.logs.families import FAMILIES
 from equipoise.logs.family import TAKEN, Family
@@ -19,7 +19,7 @@ from equipoise.logs.told import Told as Told
 
 # Names of logs in a folder: the first kind of which there is a file. A .json may be settings beside a log in text.
 TABLES = ("*.csv", "*.tsv", "*.jsonl", "*.ndjson")
-TEXTS = ("loss_log.txt", "*.log")
+TEXTS = ("loss_log.txt", "log.txt", "*.log")
 OBJECTS = ("*.json",)
 PACKED = (".gz", ".zip", ".tgz", ".xz", ".bz2", ".zst", ".7z")
 ROWS = tuple(pattern[1:] for pattern in (*TABLES, *OBJECTS))
@@ -68,7 +68,7 @@ def columns_from(path: Path) -> dict[str, str]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no TOML file that could be read ({error})") from None
+        raise InputError(f"{path} is neither NAME=SIGNAL nor a TOML file that could be read ({error})") from None
     columns: dict[str, str] = found.get("columns", found)
     if not columns or not all(isinstance(value, str) for value in columns.values()):
         raise InputError(f'{path} maps no columns; write lines like "d_loss" = "loss_D"')
@@ -99,7 +99,7 @@ def _table(path: Path, told: Told) -> tables.Table:
         return nvidia.from_stats(path)
     if "tfevents" in path.name:
         return tables.from_events(path)
-    is_rows = path.suffix in ROWS or tables.are_objects(tables.text_of(path, tables.SNIFFED))
+    is_rows = path.suffix in ROWS or texts.are_objects(texts.text_of(path, texts.SNIFFED))
     made = tables.from_rows(path, clock) if is_rows else lines.from_lines(path, clock)
     made.clock = told.columns.get(clock, made.clock) if clock else made.clock
     return made

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.errors import InputError
-from equipoise.logs.tables import Table, clock_of, standing, tabulated, text_of
+from equipoise.logs import texts
+from equipoise.logs.tables import Table, clock_of, standing, tabulated
 
 NUMBER = (  # also 107,200, but neither 0,693 nor a part of 0.75s, 1.2.3 or 2024-01-02
     r"[-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?i:nan|inf(?:inity)?)"
@@ -73,7 +74,7 @@ def _options(log: Path) -> dict[str, Any]:
     found = [file for name in ("train_opt.txt", "opt.txt") if (file := log.parent / name).is_file()]
     if log.name != "loss_log.txt" or not found:
         return {}
-    mode = MODE.search(text_of(found[0]))
+    mode = MODE.search(texts.text_of(found[0]))
     return {"loss": MODES.get(mode[1])} if mode else {}
 
 
@@ -86,7 +87,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
     step: dict[str, float] = {}
     epoch: dict[str, float] = {}
     first: dict[str, float] = {}
-    for line in text_of(path).splitlines():
+    for line in texts.text_of(path).splitlines():
         if found := STEP.search(line):
             step = {"step": float(found[1])}
         pairs = [*COUNT.findall(line), *PAIR.findall(line)]

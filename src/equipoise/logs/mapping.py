@@ -17,6 +17,8 @@ UNRELATED = (
     "{} tells nothing: the ideal value of {} for {} is 0 or none, so that nothing can be put in relation to it; log "
     "win_rate or gap, of D's logits, or how far samples are from the data (energy, frechet)"
 )
+IDLE = "{} is 0 throughout, and tells nothing: the discriminator has not started, is weighted by 0, or has won"
+WAITED = "{} is 0 at first: the discriminator is taken to start after that"
 NEGATIVE = "{} tells nothing: it goes below 0, which {} never does for {}; say by --loss which loss it is"
 BELOW = "{} tells nothing: it begins at 0 or goes below, so that a ratio to its beginning says nothing"
 HELD = (
@@ -100,9 +102,20 @@ def _loss(name: str, signal: str, raw: Convert, told: Told, log: Logged) -> Conv
     elif ideal > 0 and min((value for _, value in raw(log)), default=0.0) < 0:
         log.remark(NEGATIVE.format(name, told.loss, role))
         return lambda log: []
-    elif role == "D" and log.name(name) is not None:
-        log.remark(HELD.format(name, ideal, told.loss, signal))
+    elif role == "D":
+        raw = _started(name, raw, log)
+        if log.name(name) is not None and raw(log):
+            log.remark(HELD.format(name, ideal, told.loss, signal))
     return over_ideal(role, raw)
+
+
+def _started(name: str, raw: Convert, log: Logged) -> Convert:
+    """D's loss from where it is no longer exactly 0: a discriminator that waits is not one that is ahead."""
+    found = raw(log)
+    begun = next((place for place, (_, value) in enumerate(found) if value != 0), len(found))
+    if begun:
+        log.remark((IDLE if begun == len(found) else WAITED).format(name))
+    return lambda log: found[begun:]
 
 
 def _is_number(text: str) -> bool:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from equipoise.logs.tables import Table, is_moment, json_lines
+from equipoise.logs.tables import Table, is_moment
+from equipoise.logs.texts import json_lines
 
 LOSSES = {"StyleGAN2Loss": "non-saturating", "ProjectedGANLoss": "hinge"}  # by the class in loss_kwargs
 FOREVER = 25_000  # kimg: the length there where none was asked for, which tells nothing: most stop long before

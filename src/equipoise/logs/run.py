@@ -8,7 +8,8 @@ from typing import Any
 
 from equipoise.diagnosis.history import History
 from equipoise.logs.convert import SIGNLESS
-from equipoise.logs.tables import Table, is_moment, json_lines
+from equipoise.logs.tables import Table, is_moment
+from equipoise.logs.texts import json_lines
 
 
 def from_journal(path: Path) -> History:

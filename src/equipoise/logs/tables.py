@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,15 +12,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from equipoise.errors import InputError
-from equipoise.logs import events
+from equipoise.logs import events, texts
 
 Series = list[tuple[float, float]]  # step, value
 LOOKS = 60  # to which a series is thinned that has more than twice as many entries
-SNIFFED = 4096  # bytes by which a format is told
-DEEPEST = 20  # objects within objects; what lies below is left out
-DELIMITERS = ",;\t"
-PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")  # how they begin
-MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}  # at the beginning of a text that is no UTF-8
 CLOCKS = ("kimg", "step", "steps", "_step", "global_step", "iteration", "iter", "niter", "epoch")  # names of time
 
 
@@ -118,17 +112,12 @@ def from_events(folder: Path) -> Table:
 
 def from_rows(path: Path, clock: str | None = None) -> Table:
     """CSV with a head, or JSON lines of plain numbers; `clock` names the column that holds the time."""
-    text = text_of(path)
+    text = texts.text_of(path)
     try:
-        rows = list(map(flat, objects(text)) if are_objects(text[:SNIFFED]) else csv_rows(text))
+        rows = list(texts.object_rows(text) if texts.are_objects(text[: texts.SNIFFED]) else texts.csv_rows(text))
     except csv.Error as error:
         raise InputError(f"{path} is no table that can be read ({error}); a quotation mark may be left open") from None
     return tabulated(rows, path, clock)
-
-
-def are_objects(text: str) -> bool:
-    """Whether a text begins as lines of JSON, or as a list of objects."""
-    return text.replace("[", "", 1).lstrip().startswith("{")
 
 
 def tabulated(rows: list[Mapping[str, Any]], path: Path, clock: str | None = None) -> Table:
@@ -138,6 +127,8 @@ def tabulated(rows: list[Mapping[str, Any]], path: Path, clock: str | None = Non
     """
     names = dict.fromkeys(name for row in rows for name in row)
     time = clock if clock is not None else clock_of(rows, names)
+    if names and all(texts.number(name) is not name for name in names):
+        raise InputError(f"{path} begins with numbers; write a line of names on top, such as step,d_loss,g_loss")
     if time is not None and time not in names:
         raise InputError(f"{path} has no column {time!r} to tell the time by; it has {', '.join(names) or 'none'}")
     if clock is not None and _restarts(rows, clock, names):
@@ -177,66 +168,3 @@ def spread_out(moments: Sequence[float]) -> list[float]:
     """Moments of which several in a row are the same, as of an epoch's batches, spread evenly up to the next."""
     groups = [(moment, len(list(group))) for moment, group in itertools.groupby(moments)]
     return [moment + index / size for moment, size in groups for index in range(size)]
-
-
-def json_lines(path: Path) -> Iterable[dict[str, Any]]:
-    """The objects of a JSON-lines file, or of one list."""
-    return objects(text_of(path))
-
-
-def objects(text: str) -> Iterable[dict[str, Any]]:
-    """The objects of lines of JSON, or of one list; lines that are none, as one that was cut off, are left out."""
-    for line in [text] if text.startswith("[") else text.splitlines():
-        try:
-            found = json.loads(line, parse_int=_whole)
-        except (ValueError, RecursionError):
-            continue
-        yield from (one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict))
-
-
-def _whole(digits: str) -> float:
-    """A whole number of JSON; of more digits than floats go to, an infinite one."""
-    return int(digits) if len(digits) < 300 else float(digits)
-
-
-def csv_rows(text: str) -> Iterable[Mapping[str, Any]]:
-    """The rows of a CSV file, numbers as such; between columns stands what its head has most of: comma, ; or tab."""
-    lines = text.splitlines()
-    mark = max(DELIMITERS, key=lines[0].count) if lines else ","
-    for row in csv.DictReader(lines, delimiter=mark):
-        yield {name.strip(): _number(value, mark == ";") for name, value in row.items() if name and value}
-
-
-def text_of(path: Path, most: int = -1) -> str:
-    """A file's text, or its first bytes: UTF-8, or UTF-16 where it begins as such; what is neither is replaced."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(most)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from None
-    if raw.startswith(PACKED):
-        raise InputError(f"{path} is packed, as archives and checkpoints are; unpack it, and name the log in it")
-    if b"\0" in raw[:SNIFFED].rstrip(b"\0") and raw[:2] not in MARKS:
-        raise InputError(f"{path} is no text; name an event file of TensorBoard, a table, or a text log")
-    return raw.decode(MARKS.get(raw[:2], "utf-8-sig"), errors="replace")
-
-
-def flat(row: Mapping[str, Any], before: str = "", depth: int = 0) -> dict[str, Any]:
-    """An object with objects in it as one: `{"loss": {"d": 1}}` has `loss/d`. Numbers in quotes are numbers."""
-    found: dict[str, Any] = {}
-    for name, value in row.items():
-        if not isinstance(value, Mapping):
-            found[before + name] = _number(value)
-        elif depth < DEEPEST:
-            found |= flat(value, f"{before}{name}/", depth + 1)
-    return found
-
-
-def _number(text: Any, comma: bool = False) -> Any:
-    """A text as a number, where it is one; `comma`: that of decimals."""
-    if not isinstance(text, str):
-        return text
-    try:
-        return float(text.replace(",", ".") if comma else text)
-    except ValueError:
-        return text

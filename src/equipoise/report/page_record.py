@@ -15,7 +15,7 @@ from equipoise.diagnosis import History, Verdict
 from equipoise.errors import InputError
 from equipoise.logs import Told, run
 from equipoise.logs.judge import judge
-from equipoise.logs.tables import json_lines
+from equipoise.logs.texts import json_lines
 
 Line = Mapping[str, Any]  # of run.jsonl
 

@@ -97,4 +97,4 @@ class GradientShares(nn.Module):
 
 
 def _above_0(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and 0 < value < math.inf
+    return isinstance(value, numbers.Real) and 0 < float(value) < math.inf

@@ -123,7 +123,10 @@ def steps_by_gap(
     steps: Turnable,  # discriminator moves per generator move, on a log scale
     target: float = 1.5,  # logit gap in pooled standard deviations
 ) -> Loop:
-    """Fewer moves of D while it is far ahead (as the accuracy gate of arXiv:1610.07584 is, but gradual)."""
+    """Fewer moves of D while it is far ahead (as the accuracy gate of arXiv:1610.07584 is, but gradual).
+
+    More while it is not: a D that is blind, and one at the optimum, see no gap, and get all that the actuator gives.
+    """
     law = Hold(Limit(DeadBand(Ratio(0.5), math.log(1.5)), largest=math.log(1.5)), kimg=4.0)
     return Loop("gap", target, law, _by_factors(steps), -1, name="steps-by-gap", log=True)
 

@@ -35,7 +35,9 @@ def test_the_memory_of_a_device_is_no_memory_of_the_data(tmp_path):
 
 def test_columns_called_as_our_losses_are_plain_losses(tmp_path):
     path = table(tmp_path / "log.csv", loss_D=1.9, loss_G=0.8)
-    with pytest.raises(InputError, match="loss_D is taken to be a plain loss, and tells nothing until --loss says wh"):
+    with pytest.raises(
+        InputError, match=r"log\.csv: loss_D is taken to be a plain loss, and tells nothing until --loss says which"
+    ):
         open_log(path)
     assert last(path, loss="hinge") == pytest.approx(0.95)
     assert last(path, "loss_G", loss="non-saturating") == pytest.approx(0.8 / 0.6931471806)

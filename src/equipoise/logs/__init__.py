@@ -165,7 +165,7 @@ def _nothing(path: Path, log: Logged, told: Told) -> str:
     if set(told.columns.values()) - set(tables.CLOCKS):
         return f"nothing that was mapped in {path} tells a signal. {silent}"
     if silent:
-        return f"{path} is a log of {source}: {silent}"
+        return f"{path}: {silent}" if source == "a table" else f"{path} is a log of {source}: {silent}"
     return (
         f"no name in {path} is known; it has {', '.join(sorted(table.series)[:20])}. Say what they are: "
         "--map NAME=SIGNAL (docs/parts.md has the signals), with losses as loss_D and loss_G together with --loss"

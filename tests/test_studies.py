@@ -87,6 +87,20 @@ def test_failures_are_counted_and_named_and_one_seed_says_nothing():
     ET.fromstring(engine.chart.draw(table.tabulate(small("x"), [])))
 
 
+def test_an_interval_of_two_seeds_leaves_the_dots_apart_and_says_that_it_goes_on():
+    """Student's t of one degree of freedom is 12.7: on an axis that held its interval whole, all dots are one."""
+    for values, cut in (({"base": [0.5, 0.6], "hinge": [0.7, 0.65]}, 3), ({"base": [0.5, 0.6, 0.7, 0.55, 0.65]}, 0)):
+        made = table.tabulate(small("x", seeds=len(values["base"])), results(values))
+        drawn = engine.chart.draw(made)
+        shapes = [one for one in ET.fromstring(drawn).iter() if one.get("class") in ("seed", "mean", "bar")]
+        assert sum(one.tag.endswith("path") for one in shapes) == cut == drawn.count("95 % interval: ")
+        assert (engine.chart.CUT in drawn) == bool(cut)
+        dots = [float(one.get("cx")) for one in shapes if one.get("r") == "3"]
+        assert max(dots) - min(dots) > 0.25 * engine.chart.PLOT
+    two = engine.chart.draw(table.tabulate(small("x"), results({"base": [0.5, 0.6]})))
+    assert "95 % interval: -0.08531 to 1.185" in two
+
+
 def test_columns_in_the_terminal_and_every_score_on_the_page():
     made = table.tabulate(small("x", seeds=3), results({"base": [0.5, 0.6, 0.7], "hinge": [0.61, 0.72, 0.80]}))
     lines = made.text().splitlines()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from html import escape
 
 from equipoise.studies.table import Row, Table
 
 PLOT, RIGHT, LINE, HEAD, FOOT = 500, 30, 26, 46, 34  # pixels
+BEYOND = 1.0  # spans of the dots that the axis goes on beyond them for an interval; two seeds' is 13 spans wide
 BELOW = 7  # pixels from the mean's bar to the dots of its seeds
 LETTER, LONGEST = 7, 60  # width of a letter in pixels at most, and letters of a name that are shown
+CUT = "An arrow: the interval goes on beyond the axis; its ends are in the table, and more seeds bring them nearer."
 STYLE = """
   svg { font: 13px system-ui, sans-serif; } text { fill: #222; } .faint { fill: #666; font-size: 11px; }
   .rule { stroke: #ddd; } .bar { stroke: #2a6fdb; stroke-width: 3; } .mean { fill: #2a6fdb; }
@@ -42,11 +45,22 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(step * number, 12) for number in range(first, last + 1)]
 
 
+def reach(rows: list[Row]) -> tuple[float, float]:
+    """What the axis has to show: all dots, and of intervals what lies no further beyond them than they lie apart."""
+    dots = [v for row in rows for v in (*row.values.values(), row.mean.mean) if math.isfinite(v)]
+    if not dots:
+        return 0.0, 1.0
+    low, high = min(dots), max(dots)
+    room = BEYOND * (high - low)
+    ends = [v for row in rows for v in (row.mean.low, row.mean.high) if math.isfinite(v)]
+    return max(min((low, *ends)), low - room), min(max((high, *ends)), high + room)
+
+
 def _panel(rows: list[Row], left: int, top: int) -> list[str]:
-    numbers = [v for row in rows for v in (*row.values.values(), row.mean.low, row.mean.high) if math.isfinite(v)]
-    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
-    margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
-    low, high = low - margin, high + margin
+    numbers = [v for row in rows for v in row.values.values() if math.isfinite(v)]
+    ends = reach(rows)
+    margin = 0.05 * (ends[1] - ends[0]) or 0.05 * abs(ends[1]) or 0.5
+    low, high = ends[0] - margin, ends[1] + margin
 
     def x(value: float) -> float:
         return round(left + (value - low) / (high - low) * PLOT, 1)
@@ -64,11 +78,23 @@ def _panel(rows: list[Row], left: int, top: int) -> list[str]:
         y = top + HEAD + LINE * number
         parts.append(_text(left - 12, y + 4, _label(row), 'text-anchor="end"', row.setting))
         if math.isfinite(row.mean.low):
-            parts.append(_line("bar", x(row.mean.low), x(row.mean.high), y, y))
+            parts += _bar(row, ends, x, y)
         if math.isfinite(row.mean.mean):
             parts.append(_dot("mean", x(row.mean.mean), y, 5))
         parts += [_dot("seed", x(v), y + BELOW, 3, f"seed {seed}: {v:.4g}") for seed, v in row.values.items()]
+    if any(row.mean.low < ends[0] or row.mean.high > ends[1] for row in rows):
+        parts.append(_text(left, bottom + 30, CUT, 'class="faint"'))
     return parts
+
+
+def _bar(row: Row, ends: tuple[float, float], x: Callable[[float], float], y: int) -> list[str]:
+    """The interval, with an arrow where it goes on beyond the axis."""
+    low, high = max(row.mean.low, ends[0]), min(row.mean.high, ends[1])
+    hint = f"95 % interval: {row.mean.low:.4g} to {row.mean.high:.4g}"
+    arrows = [_arrow(x(low), -1, y, hint)] * (low > row.mean.low) + [_arrow(x(high), 1, y, hint)] * (
+        high < row.mean.high
+    )
+    return [_line("bar", x(low), x(high), y, y), *arrows]
 
 
 def _legend(left: int) -> list[str]:
@@ -86,6 +112,10 @@ def _label(row: Row) -> str:
 
 def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1}" x2="{x2}" y1="{y1}" y2="{y2}"/>'
+
+
+def _arrow(x: float, way: int, y: float, hint: str) -> str:
+    return f'<path class="mean" d="M {x} {y - 6} L {x + 11 * way} {y} L {x} {y + 6} Z">{_hint(hint)}</path>'
 
 
 def _dot(kind: str, x: float, y: float, radius: int, hint: str = "") -> str:

@@ -19,6 +19,7 @@ from equipoise.errors import InputError
 from equipoise.recipe import Player
 from equipoise.registry import entries
 from equipoise.wires import Fact, Miswired
+from equipoise.wires.fact import aligned
 from loops_broken import BROKEN as FIRST
 from loops_broken_later import BROKEN as LATER
 from loops_broken_odd import BROKEN as LAST
@@ -75,6 +76,13 @@ def test_a_broken_loop_is_found_and_the_fault_named(case: Broken) -> None:
     assert check.exit_code == 1
     with pytest.raises(Miswired, match=case.fact):
         check.raise_for_errors()
+
+
+def test_columns_stand_below_one_another_however_long_a_name_is() -> None:
+    facts = [Fact("step", "discriminator", "holds", "one"), Fact("a long name of a fact", "G", "note", "two")]
+    first, second = aligned(facts)
+    assert first.index("one") == second.index("two") and first.index("discriminator") == second.index(" G ") + 1
+    assert str(Fact("step", "D", "holds", "one")) == "holds   step         D    one"
 
 
 def test_a_direction_names_both_backward_passes_as_either_may_be_wrong() -> None:

@@ -12,7 +12,7 @@ from equipoise.errors import EquipoiseError
 from equipoise.wires import clipping, directions, gradients, holding, judging, steps, terms, values
 from equipoise.wires.averages import Average
 from equipoise.wires.events import Outside
-from equipoise.wires.fact import Fact
+from equipoise.wires.fact import Fact, aligned
 from equipoise.wires.listening import listening
 from equipoise.wires.players import Networks, sides_of, weights_of
 from equipoise.wires.record import Record
@@ -103,9 +103,9 @@ class Wiring:
     def raise_for_errors(self) -> None:
         """Raise `Miswired`, with all findings in its message, if there are any."""
         if self.findings:
-            raise Miswired("\n".join(str(fact) for fact in self.findings))
+            raise Miswired("\n".join(aligned(self.findings)))
 
     def __str__(self) -> str:
         seen = ", ".join(f"{len(self._record.steps(side))} of {side.called}" for side in self.sides)
-        lines = [str(fact) for fact in self.facts] or ["nothing to tell: the loop has not run to its end"]
+        lines = aligned(self.facts) or ["nothing to tell: the loop has not run to its end"]
         return "\n".join([f"steps seen: {seen}", *lines])

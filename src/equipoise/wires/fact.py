@@ -22,7 +22,14 @@ class Fact:
     places: tuple[Place, ...] = ()  # lines of the loop that it names
 
     def __str__(self) -> str:
-        return f"{self.state:6}  {self.name:11}  {self.side:3}  {self.text}"
+        return aligned([self])[0]
+
+
+def aligned(facts: list[Fact]) -> list[str]:
+    """A line for each fact, with the columns of all one below the other however long a player's name is."""
+    name, side = (max([least, *map(len, words)]) for least, words in (
+        (11, [one.name for one in facts]), (3, [one.side for one in facts])))  # fmt: skip
+    return [f"{one.state:6}  {one.name:{name}}  {one.side:{side}}  {one.text}" for one in facts]
 
 
 def named(weights: set[Weight] | list[Weight]) -> str:

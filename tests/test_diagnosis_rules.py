@@ -209,6 +209,8 @@ def test_signs_of_real_logits_are_a_note_and_none_where_logits_have_no_zero():
     assert diagnose(history(told)).severity == Severity.NOTE
     assert names(diagnose(history(told, signless=True))) == set()
     assert names(diagnose(history(told | {"memory": 0.1}))) == set()  # held-out data decide
+    assert names(diagnose(history(told, total_kimg=4000.0))) == set()  # at the beginning any D is ahead
+    assert names(diagnose(history(told | {"memory": 0.9}, total_kimg=4000.0))) == {"discriminator-memorises"}
 
 
 def test_a_run_that_is_still_coming_nearer_is_left_alone():

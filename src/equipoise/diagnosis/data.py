@@ -16,9 +16,9 @@ def memorises(history: History) -> Finding | None:
     """Held-out samples lose the half of what training samples have over generated ones, or samples are copies.
 
     A gap that stays is common in good runs; it is one that goes with worse samples that costs. Signs alone (r_t) cannot
-    tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored. ADA turns
-    its strength until r_t is 0.6: there they tell that it has not got there, or no longer can. Samples that are all
-    alike lie near some dull training image and are no copies of it.
+    tell memory from a D that is merely ahead, so they are no more than a note, and none where G is anchored, or while
+    the run is so young that any D is ahead. ADA turns its strength until r_t is 0.6: there they tell that it has not
+    got there, or no longer can. Samples that are all alike lie near some dull training image and are no copies of it.
     """
     memory, copies = held(history, "memory", "above", MEMORY, LONG), held(history, "nearest", "below", COPIES)
     if held(history, "diversity", "below", NARROW):
@@ -28,10 +28,11 @@ def memorises(history: History) -> Finding | None:
     signs = None if unfit else held(history, "sign_real", "above", HELD if adapts else SIGNS)
     if memory is None and copies is None and (signs is None or history.has("memory")):
         return None
-    known = memory is not None or copies is not None
+    known, early = memory is not None or copies is not None, beginning(history, EARLY)
+    if early and not known:
+        return None
     bad = harm(history) if known else ()
     grave = bad or copies or held(history, "memory", "above", HEAVY, LONG)
-    early = beginning(history, EARLY)
     return Finding(
         "discriminator-memorises",
         (Severity.ALARM if copies and memory else Severity.WARNING) if grave and not early else Severity.NOTE,

@@ -19,10 +19,10 @@ class History:
     `facts` hold what does not change: `loss`, `total_kimg`, `batch`, `count` (training samples), `duplicates` (how
     many of them are copies of others), `labelled`, `anchored` (G is held by a reconstruction loss too, so that a D far
     ahead is normal), `adaptive` (the adversarial loss is weighted by its own gradient), `augmented`, `signless` (an
-    undecided D does not say 0, so that the signs of logits say nothing), `moves` (what changes between looks
-    that are medians of many entries), `waiting` (the adversarial loss shown has
-    not reached G yet), `metric` (features in which snapshots were measured), `unit` (of time, where that is not kimg),
-    and `source` (where the numbers come from). A fact that is missing is not known.
+    undecided D does not say 0, so that the signs of logits say nothing), `moves` (what changes between looks that are
+    medians of many entries), `waiting` (the adversarial loss shown has not reached G yet), `metric` (features in which
+    snapshots were measured), `unit` (of time, where that is not kimg), and `source` (where the numbers come from). A
+    fact that is missing is not known.
     """
 
     signals: dict[str, list[Point]] = field(default_factory=dict)

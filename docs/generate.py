@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 if TYPE_CHECKING:
     from equipoise.recipe import Recipe
 
+sys.path.insert(0, str(Path(__file__).parent))  # for those who load this page by its path
+import balance_tables
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
     "README.md", "docs/recipes.md", "docs/parts.md", "docs/commands.md", "docs/diagnose.md", "docs/steering.md",
@@ -51,12 +54,7 @@ def filled(page: str) -> str:
 
 def made(name: str) -> str:
     """A table by its name."""
-    if name.startswith("balance-"):
-        sys.path.insert(0, str(Path(__file__).parent))
-        import balance_tables
-
-        return balance_tables.TABLES[name]()
-    return TABLES[name]()
+    return balance_tables.TABLES[name]() if name in balance_tables.TABLES else TABLES[name]()
 
 
 # ------------------------------------------------------------------------------------------------ tables

@@ -12,7 +12,7 @@ PLOT, RIGHT, LINE, HEAD, FOOT = 500, 30, 26, 46, 34  # pixels
 BEYOND = 1.0  # spans of the dots that the axis goes on beyond them for an interval; two seeds' is 13 spans wide
 BELOW = 7  # pixels from the mean's bar to the dots of its seeds
 LETTER, LONGEST = 7, 60  # width of a letter in pixels at most, and letters of a name that are shown
-CUT = "An arrow: the interval goes on beyond the axis; its ends are in the table, and more seeds bring them nearer."
+CUT = "An arrow: the interval goes on beyond the axis; its ends are in the table."
 STYLE = """
   svg { font: 13px system-ui, sans-serif; } text { fill: #222; } .faint { fill: #666; font-size: 11px; }
   .rule { stroke: #ddd; } .bar { stroke: #2a6fdb; stroke-width: 3; } .mean { fill: #2a6fdb; }

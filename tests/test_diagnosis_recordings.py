@@ -63,6 +63,13 @@ def test_too_little_in_common_or_nothing_alike_is_not_likened():
     assert most_like(run(loss_D=0.5), []) == ""
 
 
+def test_what_tells_nothing_of_the_samples_is_likened_to_none():
+    levels = {"loss_D": 0.9, "loss_G": 1.1, "win_rate": 0.6, "step_D": 0.01, "step_G": 0.01}
+    known = [recording("healthy", 1.0, **levels, coverage=0.9)]
+    assert most_like(run(**levels), known) == ""
+    assert "healthy (hinge)" in most_like(run(**levels, coverage=0.9), known)
+
+
 def test_runs_are_compared_at_the_same_share():
     half = vector(run(6, share=0.5, loss_D=0.9))
     whole = vector(KNOWN[0].history(0.5))

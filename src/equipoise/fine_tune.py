@@ -20,7 +20,6 @@ from equipoise.recipe import Recipe
 from equipoise.schedules import Schedule
 
 WARM_UP = 5.0  # kimg over which G's rate rises beside a new D
-ORIGIN = "the run it begins from"
 
 
 def ask(request: Request, run: Path) -> Request:

@@ -134,11 +134,6 @@ class History:
         last = [value for _, value in self.signals.get(name, [])[-looks:]]
         return len(last) == looks and all(map(holds, last))
 
-    def share_of_looks(self, name: str, holds: Callable[[float], bool], window: float = 0.3) -> float:
-        """In what share of the looks in the last `window` a condition held; nan where the signal is not told."""
-        last = self._last(name, window)
-        return sum(map(holds, last)) / len(last) if last else math.nan
-
     def _last(self, name: str, window: float) -> list[float]:
         points = self.signals.get(name, [])
         return [value for _, value in points[len(points) - _looks(points, window) :]]

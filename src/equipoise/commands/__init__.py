@@ -14,5 +14,12 @@ Resolution = Annotated[
     int | None, typer.Option(help="Side in pixels, a power of two from 8 to 256; default: by the data")
 ]
 Labels = Annotated[str | None, typer.Option(help="'folders' (sub-folders are classes) or a CSV/JSON file")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps")]
+Network = Annotated[str, typer.Option("--network", help="G_ema (averaged) or G (as trained)")]
+Checkpoint = Annotated[str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")]
+Width = Annotated[
+    float | None,
+    typer.Option("--ema", help="Relative width of an average made afterwards, of what ema_widths kept: 0.08"),
+]
 
 INTERRUPTED = 130  # exit code, as shells have it after Ctrl-C

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.commands import Labels, Resolution, Source
+from equipoise.commands import Device, Labels, Resolution, Source
 from equipoise.errors import InputError
 
 
@@ -32,7 +32,7 @@ def augment(
     seed: Annotated[int, typer.Option(help="Seed of everything random")] = 0,
     resolution: Resolution = None,
     labels: Labels = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    device: Device = "auto",
     quiet: Annotated[bool, typer.Option(help="Print the verdict and errors only")] = False,
 ) -> None:
     """Make synthetic images for a small labelled set, and test whether a classifier gains by them."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equipoise.commands import Labels
+from equipoise.commands import Checkpoint, Device, Labels
 
 
 def evaluate(
@@ -28,10 +28,8 @@ def evaluate(
         int | None, typer.Option(help="Samples of a side; default: as many as are real, at most 10,000")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the samples, and of every choice among them")] = 0,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    checkpoint: Checkpoint = None,
+    device: Device = "auto",
     batch: Annotated[int, typer.Option(min=1, help="Images at a time in the feature network")] = 64,
     out: Annotated[
         Path | None, typer.Option(help="A .json file, with a picture beside it; default: evaluation.json in a run")

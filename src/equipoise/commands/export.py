@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.commands import Run
+from equipoise.commands import Checkpoint, Run
 
 
 def export(
@@ -17,9 +17,7 @@ def export(
         list[str] | None,
         typer.Option("--format", help="onnx, web or huggingface, besides torch, which is always there; repeatable"),
     ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
-    ] = None,
+    checkpoint: Checkpoint = None,
     ort: Annotated[
         Path | None, typer.Option(help="onnxruntime-web for the format web: its folder, or the file of `npm pack`")
     ] = None,

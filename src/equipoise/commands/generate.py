@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.commands import Run
+from equipoise.commands import Checkpoint, Network, Run, Width
 
 
 def generate(
@@ -18,13 +18,9 @@ def generate(
     truncation: Annotated[float, typer.Option(help="Scales latents: below 1 more typical, less diverse")] = 1.0,
     grid: Annotated[Path | None, typer.Option(help="One picture of all samples, a PNG file")] = None,
     out: Annotated[Path | None, typer.Option(help="A folder for PNG files, or a file ending in .npz")] = None,
-    which: Annotated[str, typer.Option("--network", help="G_ema (averaged) or G (as trained)")] = "G_ema",
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
-    ] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Relative width of an average made afterwards, of what ema_widths kept: 0.08")
-    ] = None,
+    which: Network = "G_ema",
+    checkpoint: Checkpoint = None,
+    ema: Width = None,
 ) -> None:
     """Generate samples from a run: the same seed gives the same sample."""
     from equipoise import generate as generating

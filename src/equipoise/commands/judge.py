@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.commands import Run
+from equipoise.commands import Checkpoint, Run
 
 
 def judge(
@@ -22,9 +22,7 @@ def judge(
     other: Annotated[
         str | None, typer.Option(help="Another source to try the discriminator on; default: digits")
     ] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
-    ] = None,
+    checkpoint: Checkpoint = None,
     grid: Annotated[Path | None, typer.Option(help="A PNG file: each image beside its neighbours")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from equipoise.commands import INTERRUPTED, Labels, Out, Resolution, Run, Source
+from equipoise.commands import INTERRUPTED, Device, Labels, Out, Resolution, Run, Source
 from equipoise.errors import InputError
 
 
@@ -25,7 +25,7 @@ def train(
     resolution: Resolution = None,
     batch: Annotated[int | None, typer.Option(help="Images per update")] = None,
     labels: Labels = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps")] = "auto",
+    device: Device = "auto",
     balance: Annotated[
         str, typer.Option(help="off, watch (read, judge, log), advise (say what to turn), act (turn it)")
     ] = "watch",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from equipoise.commands import Run
+from equipoise.commands import Checkpoint, Network, Run, Width
 
 
 def walk(
@@ -31,13 +31,9 @@ def walk(
     fps: Annotated[float, typer.Option(help="Frames a second, 1 to 50")] = 25.0,
     rows: Annotated[int | None, typer.Option(min=1, help="Walks one below the other")] = None,
     columns: Annotated[int | None, typer.Option(min=1, help="Walks side by side")] = None,
-    which: Annotated[str, typer.Option("--network", help="G_ema (averaged) or G (as trained)")] = "G_ema",
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Name of the checkpoint: 000200, or best; default: the newest")
-    ] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Relative width of an average made afterwards, of what ema_widths kept: 0.08")
-    ] = None,
+    which: Network = "G_ema",
+    checkpoint: Checkpoint = None,
+    ema: Width = None,
 ) -> None:
     """Walk through a run's latent space: between seeds, classes or truncations, as an animation or a picture."""
     from equipoise.apps import walk as walking

@@ -16,24 +16,9 @@ from torch import Tensor
 from equipoise.errors import InputError
 from equipoise.registry import register
 from equipoise.terms import Regulariser
+from equipoise.terms.losses import NO_LOG_ODDS
 
-OTHERS = (
-    "hinge",
-    "least-squares",
-    "wasserstein",
-    "rpgan",
-    "relativistic-average",
-    "relativistic-hinge",
-    "relativistic-least-squares",
-    "dual-contrastive",
-    "energy",
-    "multi-hinge",
-    "f-kl",
-    "f-reverse-kl",
-    "f-pearson",
-    "f-hellinger",
-    "f-jensen-shannon",  # whose loss is shifted: f-gan has the same gradients
-)
+OTHERS = (*NO_LOG_ODDS, "f-jensen-shannon")  # the last is shifted: f-gan has the same gradients
 REASON = "a label is the probability that an image is real, which only minimax, non-saturating and f-gan ask for"
 
 

@@ -14,6 +14,13 @@ from equipoise import distributed
 from equipoise.registry import add
 from equipoise.terms import Loss
 
+NO_LOG_ODDS = (  # losses whose logits are no log odds of an image being real: terms that read probabilities do not fit
+    *("hinge", "least-squares", "wasserstein"),
+    *("rpgan", "relativistic-average", "relativistic-hinge", "relativistic-least-squares", "dual-contrastive"),
+    *("energy", "multi-hinge"),
+    *("f-kl", "f-reverse-kl", "f-pearson", "f-hellinger"),
+)
+
 
 def minimax_d(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """-log sigmoid(real) - log(1 - sigmoid(fake)), by softplus so that nothing overflows."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from equipoise.registry import register
 from equipoise.terms import Regulariser
 from equipoise.terms.gradient_penalty import squared_norm
+from equipoise.terms.losses import NO_LOG_ODDS
 
 UNSURE = "its weights are the probabilities that a logistic loss gives to D's mistakes, which this loss does not"
 
@@ -22,25 +23,7 @@ UNSURE = "its weights are the probabilities that a logistic loss gives to D's mi
     formula="gamma/2 ((1 - sigmoid(r))² |∇D(x)|² + sigmoid(f)² |∇D(G(z))|²)",
     treats="VG OSC",
     cost="a double backward over reals and fakes",
-    cautions=dict.fromkeys(
-        (
-            "hinge",
-            "least-squares",
-            "wasserstein",
-            "rpgan",
-            "relativistic-average",
-            "relativistic-hinge",
-            "relativistic-least-squares",
-            "dual-contrastive",
-            "energy",
-            "multi-hinge",
-            "f-kl",
-            "f-reverse-kl",
-            "f-pearson",
-            "f-hellinger",
-        ),
-        UNSURE,
-    )
+    cautions=dict.fromkeys(NO_LOG_ODDS, UNSURE)
     | dict.fromkeys(("r1", "r2"), "both damp the same slope, and their strengths add up"),
 )
 class Roth(Regulariser):

@@ -6,37 +6,32 @@ Chromium is missing, these tests are skipped.
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import chromium
 from equipoise import images, samples
 from equipoise.apps.export import onnx_model, runtime, torch_files, web
 from equipoise.errors import InputError
 from exported import subject
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra: browser)")
 for package in onnx_model.NEEDED:
     pytest.importorskip(package, reason=f"{package} is not installed (extra: onnx)")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 try:
     RUNTIME = runtime.find(Path(os.environ["EQUIPOISE_ORT"]) if "EQUIPOISE_ORT" in os.environ else None)
 except InputError as missing:
     pytest.skip(str(missing), allow_module_level=True)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+pytestmark = chromium.needed
 PIXELS = "[...at('picture').getContext('2d').getImageData(0, 0, width, height).data]"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
-        flags = os.environ.get("EQUIPOISE_CHROMIUM_FLAGS", "").split()
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
+    with chromium.launched() as started:
+        yield started
 
 
 def written(folder, given):

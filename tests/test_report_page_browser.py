@@ -1,33 +1,25 @@
-"""The page in a real browser: Chromium through Playwright, where both are installed.
-
-As root in a container Chromium needs --no-sandbox, which EQUIPOISE_CHROMIUM_FLAGS hands to it.
-"""
+"""The page in a real browser: Chromium through Playwright, where both are installed."""
 
 import contextlib
 import json
-import os
 import shutil
 import threading
 
 import pytest
 
+import chromium
 from equipoise.report import page
 from equipoise.report.page_serve import Server
 from planted_runs import EVIL, move, plant
 
-playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra: browser)")
-expect = playwright.expect
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+expect = chromium.playwright.expect
+pytestmark = chromium.needed
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as started:
-        flags = os.environ.get("EQUIPOISE_CHROMIUM_FLAGS", "").split()
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield chromium
-        chromium.close()
+    with chromium.launched() as started:
+        yield started
 
 
 @contextlib.contextmanager

@@ -39,7 +39,9 @@ def test_bad_budgets(text):
         config.parse_budget(text)
 
 
-@pytest.mark.parametrize("change", ["{", "[]", "{}", None, {"later": 1}, {"recipe": {"later": 1}}, {"shape": 3}])
+@pytest.mark.parametrize("change", ["{", "[]", "{}", None, {"later": 1}, {"recipe": {"later": 1}}, {"shape": 3},
+    {"shape": [1, "a"]}, {"kimg": float("nan")}, {"kimg": "long"}, {"device": 3}, {"origin": []}, {"source": None},
+    {"recipe": {"batch": "x"}}, {"recipe": {"G": []}}, {"recipe": {"terms": {"r1": 3}}}])  # fmt: skip
 def test_what_cannot_be_read_is_one_sentence(change, tmp_path):
     Config("ring", Recipe(), (2,)).write(tmp_path)
     path = tmp_path / "config.json"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from equipoise import __version__
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
-from equipoise.recipe import Recipe
+from equipoise.recipe import Recipe, from_plain
 
 IN_MEMORY = "arrays in memory"  # the source of what GAN.fit was given
 
@@ -67,17 +67,15 @@ def read(run: Path) -> Config:
     """The configuration of a run folder."""
     path = run / "config.json"
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        data["recipe"] = Recipe.from_dict(data["recipe"])
-        data["shape"], data["class_names"] = tuple(data["shape"]), tuple(data["class_names"])
-        return Config(**data)
-    except FileNotFoundError:
+        settings = from_plain(Config, json.loads(path.read_text(encoding="utf-8")))
+        if not 0 <= settings.kimg < math.inf:
+            raise InputError(f"kimg is {settings.kimg}, which is no length")
+        return settings
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{run} is no run folder: it has no config.json; give the folder that `equipoise train --out` made"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); it must be as this program wrote it") from None
 
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 from equipoise.errors import InputError
 from equipoise.schedules import Schedule
+
+T = typing.TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Recipe:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Recipe:
         """The recipe that `as_dict` wrote."""
-        return typing.cast(Recipe, _build(Recipe, data))
+        return from_plain(Recipe, data)
 
     def values(self) -> dict[str, Any]:
         """Every setting by its path, for printing."""
@@ -119,18 +122,28 @@ def flatten(node: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def _build(kind: type, data: dict[str, Any]) -> Any:
-    """A dataclass from plain data, nested ones by their annotations."""
+def from_plain(kind: type[T], data: dict[str, Any]) -> T:
+    """A dataclass from what JSON made of it, nested ones by their annotations; InputError where a value fits none."""
     hints = typing.get_type_hints(kind)
     unknown = set(data) - set(hints)
     if unknown:
         raise InputError(
             f"{json.dumps(sorted(unknown))} is nothing a {kind.__name__.lower()} has; it was written by another version"
         )
-    values = {
-        name: _build(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
-        for name, value in data.items()
-    }
-    if kind is Recipe:
-        values["schedules"] = {name: _build(Schedule, value) for name, value in values.get("schedules", {}).items()}
-    return kind(**values)
+    return kind(**{name: _read(value, hints[name], name) for name, value in data.items()})
+
+
+def _read(value: Any, hint: Any, name: str) -> Any:
+    """A value as annotated: dataclasses and tuples made anew, any number passing for another."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return from_plain(typing.cast(type, hint), value)
+    if origin is dict and isinstance(value, dict):
+        return {key: _read(one, inner[1], f"{name}.{key}") for key, one in value.items()}
+    if origin in (tuple, list) and isinstance(value, list):
+        return origin(_read(one, inner[0], name) for one in value)
+    plain = inner if isinstance(hint, types.UnionType) else (hint,)
+    number = isinstance(value, (int, float)) and value == value and not {int, float, bool}.isdisjoint(plain)
+    if hint is Any or number or type(value) in plain:
+        return value
+    raise InputError(f"{name} is {value!r}, which it cannot be")

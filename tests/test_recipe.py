@@ -151,6 +151,8 @@ def test_a_misspelt_path_suggests_the_near_ones(path, near):
         ("r1.gamma", "big", "r1.gamma must be float"),
         ("r1.every", [1], "r1.every must be int"),
         ("r1", 0.5, "a term is switched on or off; its strength is set by r1.gamma"),
+        ("terms.r1", {"gama": 1.0}, "r1 has no setting called 'gama'; did you mean gamma"),
+        ("r1", {"gamma": "big"}, "r1.gamma='big' is a str, and r1.gamma must be float"),
         ("mixed", "yes", "mixed must be bool or none"),
         ("G", 1, "G is a group, not a value; set one of G.optimiser"),
         ("network", "mlp", "network is a group, not a value; set one of network.name"),
@@ -183,7 +185,6 @@ def test_what_cannot_be_is_said_in_one_sentence(path, value, says):
         ({"network.expansion": 2, "network.name": "mlp"}, "'mlp' has no option 'expansion'"),
         ({"schedules.r1.gamma": "cosine"}, "nothing called 'r1.gamma' to schedule"),
         ({"r1.gamma": -1.0}, "gamma must be 0 or more"),
-        ({"terms.r1": {"gama": 1.0}}, "r1 cannot be made with"),
         ({"D.beta2": 1.0}, "beta2 from 0 to below 1"),
         ({"network.init": "orthogonl"}, "did you mean orthogonal"),
         ({"ema_kimg": -1.0}, "both must be 0 or more"),
@@ -195,6 +196,18 @@ def test_what_only_the_parts_can_tell_is_said_when_they_are_made(changes, says):
         step = build.assemble(recipe, *build.players(recipe, (1, 8, 8), 0), torch.device("cpu"))
         build.dials(step, recipe)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_part_is_not_made_with_settings_that_it_does_not_have():
+    with pytest.raises(InputError, match="r1 cannot be made with"):
+        build.objective(Recipe(terms={"r1": {"gama": 1.0}}))
+
+
+def test_a_table_of_settings_is_the_settings_one_by_one():
+    table = Recipe().with_values({"r1": {"gamma": 1, "every": 4.0}})
+    assert table == Recipe().with_values({"r1.gamma": 1.0, "r1.every": 4})
+    assert [type(value) for value in table.terms["r1"].values()] == [float, int]
+    assert Recipe().with_values({"r1": {}}).terms["r1"] == Recipe().with_values({"r1": True}).terms["r1"]
 
 
 @pytest.mark.parametrize(

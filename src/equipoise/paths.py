@@ -33,7 +33,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """The changes that a TOML file asks for, by path; its tables are the paths' parts."""
     try:
         data = tomllib.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as TOML ({error}); write lines such as: G.lr = 2e-4") from None
     return {path: True if value == {} else value for path, value in flatten(data)}  # a bare [r1] switches it on
 
@@ -111,7 +111,9 @@ def _with_part(
             raise InputError(f"{name} has no setting called {setting!r}{suggest(setting, list(known))}")
         return {**parts, name: {**parts.get(name, {}), setting: _convert(value, known[setting], path)}}
     if isinstance(value, dict):
-        return {**parts, name: {**parts.get(name, {}), **value}}
+        for one, inner in value.items():
+            parts = _with_part(parts, kind, name, one, inner, f"{path}.{one}")
+        return {**parts, name: parts.get(name, {})}
     if not isinstance(value, (bool, type(None))):
         settings = ", ".join(f"{name}.{one}" for one in known)
         article = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

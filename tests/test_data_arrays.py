@@ -82,6 +82,7 @@ def test_the_fingerprint_follows_content_options_and_labels() -> None:
     [
         (np.full((20, 8, 8), np.nan), None, "NaN or infinity, first in sample 0"),
         (np.array([[1.0, np.inf], [0, 0]]), None, "NaN or infinity"),
+        (np.array([[1.0, 2.0], [0, 1e300]]), None, "as float32, holds NaN or infinity, first in sample 1"),
         (PIXELS * 1000.0, None, "fit no known range"),
         (np.zeros((2, 2, 2, 2, 2)), None, "neither images"),
         (np.zeros((0, 3, 8, 8)), None, "no samples"),

@@ -9,6 +9,7 @@ from torch import nn
 
 from equipoise import GAN, DiscriminatorAdapter, GeneratorAdapter, InputError, open_dataset
 from equipoise.registry import entries
+from equipoise.step import Step
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8)
@@ -123,6 +124,17 @@ def test_fit_can_leave_a_run_folder(tmp_path):
     assert (GAN.load(tmp_path / "run").sample(3) == gan.sample(3)).all()
     with pytest.raises(InputError, match="exists already"):
         gan.fit(IMAGES, kimg=0.1, out=tmp_path / "run")
+
+
+def test_a_folder_in_which_nothing_was_trained_is_free_again(tmp_path, monkeypatch):
+    def exhausted(self, *args):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Step, "move", exhausted)
+        with pytest.raises(InputError, match="needs more memory"):
+            GAN("digits", settings=SMALL).fit(IMAGES, kimg=0.1, out=tmp_path / "deep" / "run")
+    assert not (tmp_path / "deep").exists()
 
 
 def test_a_budget_will_do(capsys):

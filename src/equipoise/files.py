@@ -29,6 +29,11 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     sync_directory(path.parent)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with its `~` resolved; one of a user whom nobody knows stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
 def missing_folders(path: str | Path) -> list[Path]:
     """Of a folder and those that it lies in, the ones that are not there, the innermost first."""
     return [one for one in (Path(path), *Path(path).parents) if not os.path.exists(one)]
@@ -39,6 +44,15 @@ def remove_empty(folders: Iterable[Path]) -> None:
     with contextlib.suppress(OSError):
         for one in folders:
             one.rmdir()
+
+
+def clear(folder: Path) -> None:
+    """Remove what lies in a folder, though not the folder."""
+    for one in folder.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -97,12 +98,11 @@ class GAN:
         planned = self._for_own(plan.resolve(request, dataset).config, dataset)
         folder = None if out is None else Path(out)
         line = ProgressLine(quiet=not progress)
-        if folder is not None:
-            runs.make_folder(folder)
         own = copy.deepcopy(self._own)  # what was handed in stays as it was, and a second fit begins anew
-        settled = runs.settle(planned, dataset, line, own)
         try:
-            outcome = train(settled, dataset, folder, networks=own, watcher=line)
+            with contextlib.nullcontext() if folder is None else runs.fresh_folder(folder):
+                settled = runs.settle(planned, dataset, line, own)
+                outcome = train(settled, dataset, folder, networks=own, watcher=line)
         finally:
             line.close()
         if folder is not None:

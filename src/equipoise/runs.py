@@ -19,7 +19,7 @@ from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError, Interrupted
-from equipoise.files import missing_folders, no_empty_folders, remove_empty
+from equipoise.files import clear, missing_folders, no_empty_folders, remove_empty
 from equipoise.ticks import Watcher
 from equipoise.train import Outcome, measure_speed, train
 
@@ -32,8 +32,7 @@ def begin(
     networks: tuple[nn.Module, nn.Module] | None = None,  # the recipe's, with weights to begin with; None: drawn anew
 ) -> Outcome:
     """Make the run folder and train. A folder that holds anything is refused."""
-    with no_empty_folders(out):
-        make_folder(out)
+    with fresh_folder(out):
         settled = settle(planned.config, planned.dataset, watcher, networks)
         return train(settled, planned.dataset, out, networks=networks, watcher=watcher, stop=stop)
 
@@ -135,6 +134,19 @@ def check_folder(out: Path) -> None:
     missing = missing_folders(out)
     make_folder(out)
     remove_empty(missing)
+
+
+@contextmanager
+def fresh_folder(out: Path) -> Iterator[None]:
+    """Make a run folder for the block; where the input proves bad before anything is trained, no trace of it stays."""
+    with no_empty_folders(out):
+        make_folder(out)
+        try:
+            yield
+        except InputError:
+            if not (out / "checkpoints").exists():
+                clear(out)
+            raise
 
 
 def make_folder(out: Path) -> None:

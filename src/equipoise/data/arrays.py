@@ -67,7 +67,9 @@ def from_arrays(
         if resolution or channels:
             raise InputError(f"{name} holds vectors, which have neither resolution nor channels; leave the option out.")
         report = Report(name, modes={str(array.dtype): len(array)}, notes=notes)
-        vectors = np.ascontiguousarray(array, np.float32)
+        with np.errstate(over="ignore"):
+            vectors = np.ascontiguousarray(array, np.float32)
+        _sound(vectors, f"{name}, as float32,")
         return assemble(vectors, report, labels=numbers, classes=names, content=content, name=name)
     layout = find_layout(array, name)
     side, wanted = settle(layout, resolution, channels)

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from equipoise.data.dataset import Analysis, analyse
 from equipoise.errors import InputError
-from equipoise.files import atomic_dir, atomic_write
+from equipoise.files import atomic_dir, atomic_write, expanded
 
 if sys.platform != "win32":
     import fcntl
@@ -72,7 +72,7 @@ def cache_root(root: Path | None = None) -> Path:
     if root is not None:
         return Path(root)
     if os.environ.get("EQUIPOISE_CACHE"):
-        return Path(os.environ["EQUIPOISE_CACHE"]).expanduser()
+        return expanded(os.environ["EQUIPOISE_CACHE"])
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "equipoise" / "cache"
     if sys.platform == "darwin":

@@ -62,7 +62,7 @@ def from_json(text: str, source: str) -> dict[str, str] | None:
     """The labels in JSON: {name: label}, or StyleGAN's {"labels": [[name, label], ...]}; None where they are null."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is no valid JSON ({_reason(error)}); repair it or leave it out.") from None
     if isinstance(data, dict) and "labels" in data and not isinstance(data["labels"], (str, int)):
         data = data["labels"]

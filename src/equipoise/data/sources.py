@@ -22,6 +22,7 @@ from equipoise.data.sizes import check_channels, check_resolution, default_resol
 from equipoise.data.stacked import is_stacked, stacked
 from equipoise.data.survey import Progress, Survey, survey
 from equipoise.errors import InputError
+from equipoise.files import expanded
 from equipoise.registry import suggest
 
 Array = npt.NDArray[Any]
@@ -50,9 +51,11 @@ def open_dataset(
     if source.startswith("hf:"):
         box = huggingface.Rows(source)
         return _files(box, source, source, resolution, channels, labels, cache, progress)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists():
         raise InputError(f"there is no source {source!r}, neither built in nor a path{suggest(source, [*BUILTIN])}")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{source} is neither a file nor a folder, but a device or a pipe; save it to a file first.")
     if path.suffix.lower() in (".npy", ".npz") and path.is_file():
         return _array_file(path, resolution, channels, labels, cache)
     try:
@@ -191,7 +194,7 @@ def _labels(
     if labels == "folders":
         return *labelling.from_folders(names, source), ()
     if labels is not None:
-        return *labelling.from_file(names, Path(labels).expanduser()), ()
+        return *labelling.from_file(names, expanded(labels)), ()
     table = labelling.from_json(found.sidecar, "dataset.json") if found.sidecar else None
     if table is None:
         return None, (), ()

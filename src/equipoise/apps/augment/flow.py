@@ -23,7 +23,7 @@ from equipoise.apps.augment.verdict import Verdict, decide
 from equipoise.data import open_dataset
 from equipoise.data.holdout import SCARCE
 from equipoise.errors import InputError, Interrupted
-from equipoise.files import atomic_write, no_empty_folders
+from equipoise.files import atomic_write, expanded, no_empty_folders
 from equipoise.ticks import Watcher
 
 FACTORS, MOST = (1, 3, 10), 2_000  # amounts tried: the largest class's images so many times; never more of a class
@@ -149,7 +149,7 @@ def planned(asked: Asked, source: Path) -> plan.Plan:
 
 def _check(asked: Asked, out: Path) -> None:
     """Refuse what cannot work before anything is read."""
-    folder = Path(asked.source).expanduser().resolve()
+    folder = expanded(asked.source).resolve()
     if folder.is_dir() and out.resolve().is_relative_to(folder):
         raise InputError(
             f"--out {out} lies inside {asked.source}, and your images stay as they are; give a place beside it."

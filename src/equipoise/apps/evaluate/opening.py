@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from equipoise.data import Dataset, open_dataset
 from equipoise.errors import InputError
+from equipoise.files import expanded
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -65,7 +66,7 @@ def resized(dataset: Dataset) -> list[str]:
 
 def _labels_for(source: Source, labels: str | None) -> str | None:
     """Files of arrays and what is built in have labels of their own."""
-    path = Path(str(source)).expanduser()
+    path = expanded(str(source))
     return labels if path.exists() and path.suffix.lower() not in (".npy", ".npz") else None
 
 

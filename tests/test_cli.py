@@ -1,5 +1,6 @@
 """The command line: what it prints and where, what it writes, and how it ends for every kind of bad input."""
 
+import errno
 import json
 import os
 import re
@@ -178,6 +179,18 @@ BAD = {
     "run to resume": (["resume", "nowhere"], "no run folder"),
     "run to generate": (["generate", "nowhere"], "no run folder"),
     "data": (["data", "nowhere"], "neither built in nor a path"),
+    "data of somebody unknown": (["data", "~nobody-of-this-name/x"], "neither built in nor a path"),
+    "data from a device": (["data", os.devnull], "neither a file nor a folder"),
+    "data's long name": (["data", "a" * 300], "the system refuses"),
+    "place's long name": (["train", "ring", "--out", "a" * 300], "the system refuses"),
+    "empty recipe": (["train", "ring", "--recipe", ""], "no recipe called ''"),
+    "term's table": (["train", "ring", "--set", "r1={gama=1}"], "did you mean gamma"),
+    "term's table's type": (["train", "ring", "--set", "r1={gamma='x'}"], "r1.gamma='x' is a str"),
+    "metric's weights": (["train", "ring", "--metric", "pixels", "--metric-weights", "x"], "no option 'weights'"),
+    "memory": (["train", "digits", "--batch", str(10**12), "--out", "run"], "needs more memory than cpu has"),
+    "log from a device": (["diagnose", os.devnull], "neither a file nor a folder"),
+    "samples of a log": (["diagnose", "nowhere", "--count", "-5"], "count=-5 cannot be"),
+    "length of a log": (["diagnose", "nowhere", "--kimg", "nan"], "kimg=nan cannot be"),
 }
 
 
@@ -206,6 +219,36 @@ def test_a_folder_that_holds_anything_is_never_overwritten(equipoise, tmp_path):
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.txt"]
     (tmp_path / "file").write_text("")
     assert equipoise("train", "ring", "--out", "file")[0] == 2
+
+
+@pytest.mark.parametrize(("arguments", "file"), [
+    (("resume", "run"), "run/config.json"), (("compare", "--show", "run"), "run/study.json"),
+    (("train", "ring", "--recipe", "run/x.toml"), "run/x.toml"), (("compare", "--study", "run/x.toml"), "run/x.toml"),
+    (("diagnose", "run", "--map", "run/x.toml"), "run/x.toml"),
+], ids=lambda given: " ".join(given) if isinstance(given, tuple) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [b"\xff\xfe", b"a = " + b"[" * 100_000, b"[" * 100_000, b"[]"],
+    ids=("bytes", "deep TOML", "deep JSON", "list"),
+)
+def test_files_that_no_program_wrote_are_refused(equipoise, tmp_path, arguments, file, content):
+    (tmp_path / "run").mkdir()
+    (tmp_path / file).write_bytes(content)
+    code, _, err = equipoise(*arguments)
+    assert code == 2 and "Traceback" not in err and err.splitlines()[-1].startswith("equipoise: ")
+    assert [one.name for one in (tmp_path / "run").iterdir()] == [file.partition("/")[2]]
+
+
+def test_a_full_disk_under_the_output_is_no_fault_of_the_program(equipoise, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(data, "cache_list", full)
+    code, _, err = equipoise("cache", "list")
+    assert (
+        code == 2
+        and err == f"equipoise: the system refuses the output ({os.strerror(errno.ENOSPC)}); name another place\n"
+    )
 
 
 def test_labels_of_one_class_are_refused(equipoise, tmp_path):

@@ -47,8 +47,8 @@ def test_the_same_seed_is_the_same_image_in_every_file(trained, tmp_path):
     said = generate_files(trained, seeds="3-9", out=tmp_path / "some")
     assert said == [f"7 samples in {tmp_path / 'some'}"] or said == [f"7 files in {tmp_path / 'some'}"]
     assert {p.name for p in (tmp_path / "some").iterdir()} == {f"seed{n:06d}.png" for n in range(3, 10)}
-    generate_files(trained, count=8, out=tmp_path / "all.npz")
-    with np.load(tmp_path / "all.npz", allow_pickle=False) as stored:
+    generate_files(trained, count=8, out=tmp_path / "all.NPZ")
+    with np.load(tmp_path / "all.NPZ", allow_pickle=False) as stored:
         images, labels = stored["images"], stored["labels"]
     assert images.shape == (8, 8, 8, 1) and images.dtype == np.uint8 and labels.shape == (8,)
     for seed in range(3, 8):
@@ -71,6 +71,8 @@ def test_classes_by_name_and_number(trained, tmp_path):
     assert generate.parse_class("1", ("1", "0")) == 0  # a name comes before a number
     with pytest.raises(InputError, match="there are cat, dog"):
         generate.parse_class("bird", ("cat", "dog"))
+    with pytest.raises(InputError, match="no class '²'"):
+        generate.parse_class("²", ("cat", "dog"))
 
 
 def test_networks_and_checkpoints_can_be_chosen(trained, tmp_path):

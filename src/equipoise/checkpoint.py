@@ -184,7 +184,7 @@ def verify(path: Path) -> dict[str, Any]:
                     f"{path / name} is truncated or changed: {size} bytes were written; use another checkpoint"
                 )
         return state
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a whole checkpoint ({error}); use another one") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -27,7 +28,7 @@ from equipoise.commands.recognise import recognise
 from equipoise.commands.report import report, watch
 from equipoise.commands.train import resume, train
 from equipoise.commands.walk import walk
-from equipoise.errors import EquipoiseError
+from equipoise.errors import EquipoiseError, InputError
 
 app = typer.Typer(
     name="equipoise",
@@ -35,6 +36,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+)
+REFUSED = (  # by the system, where a path or a disk is the matter and not the program
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM),
+    *(errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
 )
 # In the order of `equipoise --help`.
 app.command()(train)
@@ -73,7 +78,11 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("equipoise: stopped at once; `equipoise resume` goes on from a run's last checkpoint", err=True)
         sys.exit(INTERRUPTED)
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in REFUSED:
+            what = "the output" if error.filename is None else repr(error.filename)
+            typer.echo(f"equipoise: the system refuses {what} ({error.strerror}); name another place", err=True)
+            sys.exit(InputError.exit_code)
         traceback.print_exc()
         typer.echo("equipoise: a fault of the program, not of your input; please report the lines above", err=True)
         sys.exit(1)

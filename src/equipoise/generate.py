@@ -47,7 +47,7 @@ def generate_files(
             grid.parent.mkdir(parents=True, exist_ok=True)
             images.save_png(grid, images.picture(bytes_, reference(config)))
             written.append(f"{len(chosen)} samples in {grid}")
-        if out is not None and out.suffix == ".npz":
+        if out is not None and out.suffix.lower() == ".npz":
             _save_npz(out, bytes_, made_labels)
             written.append(f"{len(chosen)} samples in {out}")
         elif out is not None:
@@ -105,7 +105,7 @@ def parse_class(label: str | None, names: tuple[str, ...]) -> int | None:
         return None
     if label in names:
         return names.index(label)
-    if label.isdigit() and int(label) < max(len(names), 1):
+    if label.isdecimal() and int(label) < max(len(names), 1):
         return int(label)
     known = f"there are {', '.join(names[:20])}" if names else "the run was trained without labels: train with --labels"
     raise InputError(f"there is no class {label!r}; {known}")
@@ -114,9 +114,9 @@ def parse_class(label: str | None, names: tuple[str, ...]) -> int | None:
 def _check_targets(grid: Path | None, out: Path | None) -> None:
     if grid is not None and grid.suffix.lower() != ".png":
         raise InputError(f"--grid {grid} must end in .png, for it is one picture")
-    if out is not None and out.suffix == ".npz" and out.exists():
+    if out is not None and out.suffix.lower() == ".npz" and out.exists():
         raise InputError(f"{out} exists already, and nothing is overwritten; give another name")
-    if out is not None and out.suffix != ".npz" and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out is not None and out.suffix.lower() != ".npz" and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists already and is not empty, and nothing is overwritten; give another folder")
 
 

@@ -20,6 +20,7 @@ from equipoise.balancer import MODES
 from equipoise.config import Config
 from equipoise.data import Dataset
 from equipoise.errors import InputError
+from equipoise.metrics.features import check_options
 from equipoise.paths import parse_assignment, read_toml
 from equipoise.plant import WITHOUT
 from equipoise.recipe import Recipe
@@ -156,7 +157,7 @@ def _recipe(request: Request, dataset: Dataset, device: str, remarks: list[str])
     if isinstance(chosen, Recipe):
         base = chosen
     else:
-        name, why = (chosen, "") if chosen else recipes.suggested(dataset.shape, len(dataset))
+        name, why = (chosen, "") if chosen is not None else recipes.suggested(dataset.shape, len(dataset))
         base = find("recipe", name).part(dataset.shape, len(dataset), device)
         if why:
             remarks.append(f"Recipe {name}, for {why}.")
@@ -221,7 +222,7 @@ def _check(request: Request) -> None:
     if not 0 <= request.metric_kimg < math.inf:
         raise InputError(f"--metric-kimg {request.metric_kimg} is no distance; give 0 (every snapshot) or more")
     if request.metric is not None:
-        find("features", request.metric)
+        check_options(request.metric, ["weights"] if request.metric_weights else [])
     elif request.metric_kimg or request.metric_weights:
         raise InputError("--metric-kimg and --metric-weights belong to a feature network; name it, --metric lite0")
     if request.budget is not None:

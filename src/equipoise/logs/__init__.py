@@ -67,7 +67,7 @@ def columns_from(path: Path) -> dict[str, str]:
     """A mapping of columns from a TOML file: lines `"logged name" = "signal"`, in a table [columns] or in none."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is neither NAME=SIGNAL nor a TOML file that could be read ({error})") from None
     columns: dict[str, str] = found.get("columns", found)
     if not columns or not all(isinstance(value, str) for value in columns.values()):
@@ -79,6 +79,8 @@ def _table(path: Path, told: Told) -> tables.Table:
     """What lies at a path."""
     if not path.exists():
         raise InputError(f"there is nothing at {path}")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder, but a device or a pipe; save the log to a file first")
     clock = next((name for name, signal in told.columns.items() if signal in tables.CLOCKS), None)
     if path.is_dir():
         if (path / "stats.jsonl").is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,13 +29,14 @@ class Told:
     def __post_init__(self) -> None:
         if self.loss is not None and self.loss not in IDEAL:
             raise InputError(f"there is no known loss called {self.loss!r}{suggest(self.loss, list(IDEAL))}")
-        if (self.batch is not None and self.batch < 1) or (self.kimg is not None and not self.kimg > 0):
-            raise InputError(f"batch={self.batch} and kimg={self.kimg} cannot be: both must be above 0")
+        for told in ("batch", "kimg", "count"):
+            if (value := getattr(self, told)) is not None and not 0 < value < math.inf:
+                raise InputError(f"{told}={value} cannot be: give a number above 0, or leave it out")
         first: dict[str, str] = {}
         for name, signal in self.columns.items():
             player, _, own = signal.rpartition("/")
             if (own not in SIGNALS and signal not in tables.CLOCKS) or "/" in player:
-                raise InputError(f"{name} is mapped to {signal!r}, which is no signal{suggest(own, list(SIGNALS))}")
+                raise InputError(f"{name!r} is mapped to {signal!r}, which is no signal{suggest(own, list(SIGNALS))}")
             if (other := first.setdefault(signal, name)) != name:
                 raise InputError(
                     f"{other} and {name} are both mapped to {signal}; map those of two discriminators to A/{own} and "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from equipoise.errors import InputError
-from equipoise.registry import find, register
+from equipoise.registry import find, register, suggest
 
 Progress = Callable[[int, int], None]  # called with (samples done, samples in all)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of each channel, of values in [0, 1]
@@ -34,12 +34,19 @@ def extract(
     Raises:
         InputError: features of an unknown name, images that are not uint8 [N, C, H, W], no images, a missing package.
     """
-    part = find("features", name).part
-    batch = max(1, batch)
+    check_options(name, options)
+    part, batch = find("features", name).part, max(1, batch)
     rows = [
         features.cpu().numpy() for features in part(_Batches(images, batch, torch.device(device), progress), **options)
     ]
     return np.concatenate(rows).astype(np.float32)
+
+
+def check_options(name: str, options: Collection[str]) -> None:
+    """Refuse options that these features do not have."""
+    known = [*inspect.signature(find("features", name).part).parameters][1:]
+    for option in sorted(set(options) - set(known)):
+        raise InputError(f"the features {name!r} have no option {option!r}{suggest(option, known)}")
 
 
 def label(name: str, **options: Any) -> str:

@@ -125,7 +125,7 @@ def show(out: Path) -> table.Table:
     path = out / "study.json"
     if not path.is_file():
         raise InputError(f"{out} holds no study; give the folder that `equipoise compare --out` made")
-    return summary(study.from_json(path.read_text(encoding="utf-8")), out)
+    return summary(study.from_json(path.read_bytes()), out)
 
 
 def places(workers: int | None, most: int, device: str = "auto") -> list[str]:

@@ -68,13 +68,13 @@ def _kept(asked: Study, out: Path) -> Study | None:
         if out.exists() and (not out.is_dir() or {file.name for file in out.iterdir()} - {"asked.json", ".busy"}):
             raise InputError(f"{out} exists already and holds no study; give another --out")
         return None
-    before = dataclasses.asdict(from_json(kept.read_text(encoding="utf-8"))) if kept.is_file() else {}
+    before = dataclasses.asdict(from_json(kept.read_bytes())) if kept.is_file() else {}
     other = [name for name, value in dataclasses.asdict(asked).items() if before.get(name) != value]
     if other:
         raise InputError(
             f"{out} holds another study ({', '.join(other)} differ); give another --out, or ask for the same as then"
         )
-    return from_json(path.read_text(encoding="utf-8"))
+    return from_json(path.read_bytes())
 
 
 def _settled(asked: Study, task: Task, device: str, say: Say) -> Task:

@@ -116,12 +116,17 @@ class Study:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def from_json(text: str) -> Study:
-    """The study that `as_json` wrote."""
-    data = json.loads(text)
-    tasks = tuple(Task(**one) for one in data.pop("tasks"))
-    settings = tuple(Setting(**one) for one in data.pop("settings"))
-    return Study(tasks=tasks, settings=settings, **data)
+def from_json(text: str | bytes) -> Study:
+    """The study that `as_json` wrote, as text or as a file holds it."""
+    try:
+        data = json.loads(text)
+        tasks = tuple(Task(**one) for one in data.pop("tasks"))
+        settings = tuple(Setting(**one) for one in data.pop("settings"))
+        return Study(tasks=tasks, settings=settings, **data)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"study.json cannot be read ({error}); it must be as `equipoise compare` wrote it, so give another --out"
+        ) from None
 
 
 def slug(name: str) -> str:
@@ -205,7 +210,7 @@ def read(name: str) -> Study:
         raise InputError(f"the study {name} has a [[task]] or [[setting]] without {error}; add that") from None
     except InputError:
         raise
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"the study {name} cannot be read ({error}); see docs/compare.md for its form") from None
 
 

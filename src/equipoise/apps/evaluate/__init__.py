@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +19,10 @@ from equipoise.data.kept import kept
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.metrics import Memorisation, extract, memorised
+from equipoise.metrics.features import check_options, resizing
 from equipoise.metrics.features import label as called
-from equipoise.metrics.features import resizing
 from equipoise.metrics.measures import measure
 from equipoise.plan import choose_device
-from equipoise.registry import find, suggest
 
 SMALL = 16  # pixels a side up to which pixels are features enough
 JUDGED = 5_000  # generated samples that are looked at for copies
@@ -124,9 +122,7 @@ def _features(found: Sides, asked: str | None, options: dict[str, Any]) -> tuple
                 "Pixels say little of images this large: pip install 'equipoise[features]' brings a network."
             )
     name = asked or "pixels"
-    known = [one for one in inspect.signature(find("features", name).part).parameters][1:]
-    if unknown := sorted(set(options) - set(known)):
-        raise InputError(f"the features {name!r} have no option {unknown[0]!r}{suggest(unknown[0], known)}")
+    check_options(name, options)
     if name == "classifier" and "weights" not in options:
         options["weights"] = _classifier(found)
     return name, options

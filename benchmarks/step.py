@@ -26,9 +26,8 @@ from equipoise import build, plan
 from equipoise.data import from_arrays
 from equipoise.recipe import Recipe
 from equipoise.registry import find
-from equipoise.step import ROLES
 from equipoise.terms import Loss
-from equipoise.turn import parameters
+from equipoise.turn import ROLES, parameters
 
 Move = Callable[[], None]
 Times = NDArray[np.float64]
@@ -109,18 +108,19 @@ def sensing_alone(recipe: Recipe, pair: tuple[nn.Module, nn.Module], images: Ten
     latents = torch.randn(len(images), recipe.network.latent_dim, device=images.device)
     turns = {role: step.turn(role, images, None, latents, frozenset()) for role in ROLES}
     values = {role: step.objective(turns[role], frozenset()) for role in ROLES}
-    waiting, gradient = [s for s in step.sensors["G"] if s.reads("pull")], torch.randn_like(turns["G"]["fake"])
+    seen = step.seen
+    waiting, gradient = [s for s in seen.sensors["G"] if s.reads("pull")], torch.randn_like(turns["G"]["fake"])
     ok, fields = torch.ones((), device=images.device), turns["G"]._fields
 
     def iteration() -> None:
         for role in ROLES:
-            step._observe(turns[role], values[role])
+            seen.see(turns[role], values[role])
         if waiting:
             fields.pop("pull", None)
-            step._awaited = turns["G"], waiting
-            step._read_pull(gradient)
+            seen._awaited = turns["G"], waiting
+            seen._read_pull(gradient)
         for role in ROLES:
-            step._record(role, ok, [])
+            seen.record(role, step.optimisers[role], ok, [])
 
     return iteration
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from equipoise import faults
+from equipoise.sensors import Meter
 from equipoise.terms import Loss
 from plants import batch_of, changed, play, small_step, snapshot
 
@@ -82,7 +83,7 @@ class Broken(nn.Module):
 def test_a_bad_value_of_a_term_and_of_the_loss():
     step = step_of()
     step.objective.terms["anchor"] = Broken("value")
-    step.meter = type(step.meter)(step._names(), step.device)
+    step.seen.meter = Meter(step.seen._names(step.objective), step.device)
     assert skip(step, "D") == "the value of D's term anchor"
     step = step_of()
     step.objective.loss = Loss(lambda real_logits: real_logits * math.nan, lambda fake_logits: fake_logits / 0)
@@ -93,7 +94,7 @@ def test_a_bad_value_of_a_term_and_of_the_loss():
 def test_a_bad_gradient_behind_good_values():
     step = step_of(network={"options": {"depth": 2}})
     step.objective.terms["anchor"] = Broken("gradient")
-    step.meter = type(step.meter)(step._names(), step.device)
+    step.seen.meter = Meter(step.seen._names(step.objective), step.device)
     assert skip(step, "D") == "the gradient of D's term anchor with respect to trunk.0.weight"
 
 

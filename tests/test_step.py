@@ -93,9 +93,9 @@ def test_a_host_read_would_be_noticed(monkeypatch, read, of):
     """Whoever reads a tensor inside a move makes the tests above fail."""
     from equipoise.step import Step
 
-    observe = Step._observe
+    adversarial = Step._adversarial
 
-    def reading(self, turn, values):
+    def reading(self, values):
         read(
             {
                 "a loss": values["loss"].detach().mean(),
@@ -103,9 +103,9 @@ def test_a_host_read_would_be_noticed(monkeypatch, read, of):
                 "the norm": self.optimisers["D"].norm,
             }[of]
         )
-        observe(self, turn, values)
+        return adversarial(self, values)
 
-    monkeypatch.setattr(Step, "_observe", reading)
+    monkeypatch.setattr(Step, "_adversarial", reading)
     with pytest.raises((DataDependentOutputException, TypeError)):
         fake_moves(monkeypatch, family("mlp"))
 

@@ -19,6 +19,7 @@ from equipoise import checkpoint, runs, ticks, train
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.report.console import ProgressLine
 from equipoise.schedules import Dial
+from equipoise.seen import Seen
 from equipoise.step import Step
 from small_runs import TINY, after, bits, images_file, journal, planned, run, strict, ticks_of
 
@@ -165,9 +166,9 @@ def test_the_host_reads_at_ticks_and_never_in_between(balance, monkeypatch, tmp_
     "read", [float, lambda x: bool(x.sum() > 0), lambda x: x.tolist(), lambda x: x.cpu(), lambda x: x[x > 0]]
 )
 def test_a_read_in_an_update_would_be_noticed(read, monkeypatch, tmp_path):
-    observe = Step._observe
+    see = Seen.see
     monkeypatch.setattr(
-        Step, "_observe", lambda self, turn, values: (read(values["loss"].detach()[:1]), observe(self, turn, values))
+        Seen, "see", lambda self, turn, values: (read(values["loss"].detach()[:1]), see(self, turn, values))
     )
     assert reads_of(monkeypatch, tmp_path, kimg=0.016)["updates"] == 4  # both players, twice
 

@@ -22,8 +22,9 @@ from equipoise.registry import entries, find
 from equipoise.rules import Alternating, Rule
 from equipoise.schedules import Dial, attach
 from equipoise.sensors import Sensor
-from equipoise.step import ROLES, Step
+from equipoise.step import Step
 from equipoise.terms import Loss, Objective, fact
+from equipoise.turn import ROLES
 
 
 def seed_everything(seed: int) -> None:

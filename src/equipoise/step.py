@@ -23,12 +23,10 @@ from equipoise.networks.protocols import latent_dim
 from equipoise.optimisers import Optimiser
 from equipoise.power_ema import PowerEMA
 from equipoise.rules import Alternating, Draw, Rule
-from equipoise.sensors import Meter, Sensor
-from equipoise.sensors.trace import Trace
+from equipoise.seen import Seen
+from equipoise.sensors import Sensor
 from equipoise.terms import Objective, fact
 from equipoise.turn import Role, Turn
-
-ROLES: tuple[Role, Role] = ("D", "G")
 
 
 class Pending(NamedTuple):
@@ -70,9 +68,6 @@ class Step:
         self.objective = objective
         self.optimisers = optimisers
         self.ema, self.powers = ema, powers
-        self.sensors = {role: [s for s in sensors if s.role == role] for role in ROLES}
-        self._pulled: dict[str, Tensor] = {}  # readings of the gradient at the generator's output, until they are kept
-        self._awaited: tuple[Turn, Sequence[Sensor]] | None = None  # whose gradient is to come by, and who reads it
         self.augmentations = dict(augmentations or {})
         self.rates, self.constraints = dict(rates or {}), dict(constraints or {})
         self.accumulate = accumulate
@@ -80,11 +75,9 @@ class Step:
         self.device, self.dtype = next(generator.parameters()).device, optimisers["G"].gradient.dtype
         self.game = Game(self.networks, objective, self.augmentations, self.dtype, self.device, mixed, channels_last)
         self.turn, self.show = self.game.turn, self.game.show
-        self.meter = Meter(self._names(), self.device)
-        self.trace = Trace(self.device) if sensors else None
+        self.seen = seen = Seen(objective, sensors, self.device, accumulate)
+        self.meter, self.trace, self.alarm, self.failed = seen.meter, seen.trace, seen.alarm, seen.failed
         self.moves: dict[Role, int] = {"D": 0, "G": 0}
-        self.alarm = {role: torch.zeros([], dtype=torch.bool, device=self.device) for role in ROLES}
-        self.failed: dict[Role, list[Tensor]] = {"D": [], "G": []}  # inputs of the first skipped move since the alarm
         self.kept: dict[str, Tensor] = {}  # what looks at the run keep for the next look
         self.pack = self.game.pack
         self.resting: set[str] = set()  # terms left out of the moves: their strength is 0
@@ -93,21 +86,6 @@ class Step:
         self._buffers = self._guarded_buffers()
         self.rule = rule or Alternating()
         self.rule.bind(self)
-
-    def _names(self) -> list[str]:
-        """What the meter keeps, in a fixed order."""
-        return [
-            name
-            for role in ROLES
-            for name in (
-                f"{role}.loss",
-                *(f"{role}.{term}" for term in self.objective.of(role)),
-                *(sensor.name for sensor in self.sensors[role]),
-                f"{role}.gradient",
-                f"{role}.update",
-                f"{role}.skipped",
-            )
-        ]
 
     def _guarded_buffers(self) -> list[Tensor]:
         """Buffers that a forward may change and a skipped update must restore: all but the dials."""
@@ -209,7 +187,7 @@ class Step:
                 average.see(len(pending.inputs[0]) * distributed.world_size())
         elif self.averaging:
             self.average(ok)
-        self._record(role, ok, pending.inputs)
+        self.seen.record(role, self.optimisers[role], ok, pending.inputs)
 
     def average(self, ok: Tensor | None = None) -> None:
         """Let the averages follow the generator."""
@@ -237,8 +215,8 @@ class Step:
     def _evaluated(self, turn: Turn, due: frozenset[str]) -> tuple[dict[str, Tensor], Tensor]:
         """The objective's values per sample, seen by the meter, and their sum."""
         values = self.objective(turn, due)
-        self._observe(turn, values)
-        self._await_pull(turn)
+        self.seen.see(turn, values)
+        self.seen.await_pull(turn)
         return values, torch.stack([value.mean() for value in values.values()]).sum() / self.accumulate
 
     def _adversarial(self, values: dict[str, Tensor]) -> Tensor:
@@ -266,54 +244,6 @@ class Step:
         for start in range(0, len(images), size):
             part = slice(start, start + size)
             yield images[part], None if labels is None else labels[part], latents[part]
-
-    def _observe(self, turn: Turn, values: dict[str, Tensor]) -> None:
-        readings = {f"{turn.role}.{name}": value.detach() for name, value in values.items()}
-        with torch.no_grad():
-            ready = [sensor for sensor in self.sensors[turn.role] if not sensor.reads("pull")]
-            readings |= {sensor.name: sensor(turn) for sensor in ready}
-        if self.trace is not None:
-            self.trace.see(turn.role, values["loss"], turn["fake_score"] if turn.role == "D" else None)
-        size = len(values["loss"])  # fewer than images where the discriminator judges packs of them
-        self.meter.add({n: v if len(v) in (1, size) else v.mean().reshape(1) for n, v in readings.items()})
-
-    def _await_pull(self, turn: Turn) -> None:
-        """Have the sensors that read `pull` read it once, when the backward pass comes by the generated images."""
-        waiting = [sensor for sensor in self.sensors[turn.role] if sensor.reads("pull")]
-        if not waiting or turn.role != "G" or not turn["fake"].requires_grad:
-            return
-        # kept here and not by the hook: a hook that holds its own tensor is never freed, nor is the graph behind it
-        self._awaited = turn, waiting
-        turn["fake"].register_hook(self._read_pull)
-
-    @torch.no_grad()
-    def _read_pull(self, gradient: Tensor) -> None:
-        if self._awaited is not None:  # a rule may come by twice
-            (turn, waiting), self._awaited = self._awaited, None
-            turn.add(pull=gradient.detach() * (len(gradient) * self.accumulate))
-            self._pulled = {sensor.name: sensor(turn).mean().reshape(1) for sensor in waiting}
-
-    def _record(self, role: Role, ok: Tensor, inputs: list[Tensor]) -> None:
-        """Remember what the optimiser saw, and the inputs of a move that was skipped, for the host to look into."""
-        optimiser = self.optimisers[role]
-        self.meter.add(
-            {
-                f"{role}.gradient": optimiser.norm.reshape(1),
-                f"{role}.update": optimiser.update_norm.reshape(1),
-                f"{role}.skipped": (1 - ok).reshape(1),
-                **(self._pulled if role == "G" else {}),
-            }
-        )
-        self._pulled = {} if role == "G" else self._pulled
-        if self.trace is not None and role == "G":
-            self.trace.close()
-        if [(t.shape, t.dtype) for t in self.failed[role]] != [(t.shape, t.dtype) for t in inputs]:
-            self.failed[role] = [torch.zeros_like(tensor) for tensor in inputs]
-            self.alarm[role].zero_()
-        first = (ok == 0) & ~self.alarm[role]
-        for kept, tensor in zip(self.failed[role], inputs, strict=True):
-            kept.copy_(torch.where(first, tensor, kept))
-        self.alarm[role] |= first
 
 
 @contextmanager

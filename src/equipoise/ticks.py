@@ -23,8 +23,8 @@ from equipoise.report.journal import Journal
 from equipoise.samples import Grid
 from equipoise.schedules import Dial
 from equipoise.signals import derive
-from equipoise.step import ROLES, Step
-from equipoise.turn import score
+from equipoise.step import Step
+from equipoise.turn import ROLES, score
 
 PATIENCE = 20  # updates skipped in a row before a run is given up
 

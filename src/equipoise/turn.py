@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from equipoise.errors import InputError
 
 Role = Literal["D", "G"]
+ROLES: tuple[Role, Role] = ("D", "G")
 Logits = Tensor | Sequence[Tensor]
 
 

@@ -17,8 +17,7 @@ from equipoise.data.holdout import Ints
 from equipoise.initialise import fans
 from equipoise.optimisers import Adam
 from equipoise.plant import Plant
-from equipoise.step import ROLES
-from equipoise.turn import Role
+from equipoise.turn import ROLES, Role
 
 RATE = (0.012, 0.021)  # of Adam's rate over the weights' rms, for runs of 2,250 updates of layers of 64: see `within`
 DEAD = 1.5  # what lies this far beyond the edge of a band is let be: the edges are not known better

@@ -16,8 +16,7 @@ from equipoise.autopilot.scale import overstated
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
-from equipoise.step import ROLES
-from equipoise.turn import Role
+from equipoise.turn import ROLES, Role
 
 BAND = (0.008, 0.015)  # relative change of the weights a step, in runs of 2,250 updates of layers of 64: see `within`
 WIDEST = 1000.0  # factor on the rate it began with, either way

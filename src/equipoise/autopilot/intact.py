@@ -18,8 +18,7 @@ from torch import Tensor
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
-from equipoise.step import ROLES
-from equipoise.turn import Role
+from equipoise.turn import ROLES, Role
 
 SLACK = 1.1  # on the sum of the updates: they are measured in the networks' own precision
 LEAST = 0.05  # of the weights: what is smaller does no harm that training would not mend

@@ -20,7 +20,7 @@ from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.metrics.coverage import harmonic_mean
 from equipoise.plant import Plant, of_images
-from equipoise.step import ROLES
+from equipoise.turn import ROLES
 
 SHORT, LONG = 3, 12  # looks: F is now the median of the short window, and has been that of the long one before it
 SURE = 4.0  # standard deviations, by the median absolute deviation of the long window

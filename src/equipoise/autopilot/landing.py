@@ -14,7 +14,7 @@ from equipoise.autopilot.keeper import deviation, quality_between
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant, of_images
-from equipoise.step import ROLES
+from equipoise.turn import ROLES
 
 BEGIN, WATCHED = 0.8, 0.5  # of the run: where the decay begins, and from where on F is watched for it
 SWING = 0.1  # deviation of F over F: .05 and less on digits, .1 to .4 on the ring

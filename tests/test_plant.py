@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from equipoise import checkpoint, train
+from equipoise import checkpoint, step_state, train
 from equipoise.errors import InputError
 from equipoise.plant import Plant, steered
 from equipoise.tempo import Tempo
@@ -62,8 +62,8 @@ def test_the_autopilots_snapshots_survive_a_stop(tmp_path, source):
 
 def test_plain_data_and_tensors_part_and_join():
     memory = {"a": [1, (2.5, torch.ones(2))], "b": {"c": torch.zeros(1), "d": None}, "e": "x"}
-    plain, tensors = checkpoint.parted(memory)
-    again = checkpoint.joined(json.loads(json.dumps(plain)), tensors)
+    plain, tensors = step_state.parted(memory)
+    again = step_state.joined(json.loads(json.dumps(plain)), tensors)
     assert set(tensors) == {"/a/1/1", "/b/c"}
     assert again["a"][0] == 1 and again["a"][1][0] == 2.5 and torch.equal(again["a"][1][1], torch.ones(2))
     assert torch.equal(again["b"]["c"], torch.zeros(1)) and again["b"]["d"] is None and again["e"] == "x"

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from equipoise import random_states
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.files import atomic_dir, atomic_write
 from equipoise.step import Step
+from equipoise.step_state import networks_of, tensors_of
 
 BEST = "best"
 SNAPSHOTS = "snapshots.safetensors"
@@ -39,7 +39,7 @@ def save(
     samples: int,
     counters: dict[str, Any],
     finish: Callable[[], None] = lambda: None,  # runs before the checkpoint counts
-    kept: Mapping[str, Tensor] | None = None,  # snapshots of a controller, see `parted`
+    kept: Mapping[str, Tensor] | None = None,  # snapshots of a controller, see `step_state.parted`
 ) -> Path:
     """Write the checkpoint for this moment under `folder` and point `latest` at it."""
     name = f"{samples // 1000:06d}"
@@ -47,7 +47,7 @@ def save(
         with atomic_dir(folder / name) as new:
             for file, network in networks_of(step).items():
                 save_network(new / f"{file}.safetensors", network)
-            save_file(_pack(_tensors(step) | random_states.of_device(step.device)), new / "state.safetensors")
+            save_file(_pack(tensors_of(step) | random_states.of_device(step.device)), new / "state.safetensors")
             if kept:
                 save_file(_pack(dict(kept)), new / SNAPSHOTS)
             sizes = {file.name: file.stat().st_size for file in sorted(new.iterdir())}
@@ -98,7 +98,7 @@ def load(
     for file, network in networks_of(step).items():
         load_network(path / f"{file}.safetensors", network)
     stored = _read(path / "state.safetensors")
-    for name, tensor in _tensors(step).items():
+    for name, tensor in tensors_of(step).items():
         if name not in stored or stored[name].shape != tensor.shape:
             raise InputError(
                 f"{path} does not fit this run: {name} is missing or of another shape; resume with its own config.json"
@@ -113,28 +113,6 @@ def load(
 def snapshots(path: Path) -> dict[str, Tensor]:
     """What a controller of this checkpoint's run may go back to."""
     return _read(path / SNAPSHOTS) if (path / SNAPSHOTS).is_file() else {}
-
-
-def parted(memory: Any, place: str = "") -> tuple[Any, dict[str, Tensor]]:
-    """Plain data and the tensors in it by their place, where `{"tensor": place}` stands in their stead."""
-    if isinstance(memory, Tensor):
-        return {"tensor": place}, {place: memory}
-    if not isinstance(memory, (dict, list, tuple)):
-        return memory, {}
-    rows = memory.items() if isinstance(memory, dict) else enumerate(memory)
-    found = {key: parted(value, f"{place}/{key}") for key, value in rows}
-    tensors = {name: tensor for _, inner in found.values() for name, tensor in inner.items()}
-    plain = {key: value for key, (value, _) in found.items()}
-    return (plain if isinstance(memory, dict) else list(plain.values())), tensors
-
-
-def joined(plain: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What `parted` took apart; tuples come back as lists."""
-    if isinstance(plain, dict):
-        if plain.keys() == {"tensor"} and plain["tensor"] in tensors:
-            return tensors[plain["tensor"]]
-        return {key: joined(value, tensors) for key, value in plain.items()}
-    return [joined(value, tensors) for value in plain] if isinstance(plain, list) else plain
 
 
 def find(run: Path, name: str | None = None) -> Path:
@@ -190,11 +168,6 @@ def verify(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a whole checkpoint ({error}); use another one") from None
 
 
-def networks_of(step: Step) -> dict[str, nn.Module]:
-    """The three networks of a checkpoint by file name."""
-    return {"G": step.networks["G"], "D": step.networks["D"], "G_ema": step.ema.average}
-
-
 def save_network(path: Path, network: nn.Module) -> None:
     """Write a network's weights as safetensors."""
     save_file(_pack(network.state_dict()), path)
@@ -218,47 +191,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} cannot be read ({error}); use another checkpoint") from None
 
 
-def capture(step: Step) -> dict[str, Tensor]:
-    """Copies, on the device, of everything that training changes there: the networks and what `save` keeps of parts."""
-    return {name: tensor.detach().clone() for name, tensor in _whole(step).items()}
-
-
-@torch.no_grad()
-def put_back(step: Step, state: Mapping[str, Tensor]) -> None:
-    """Bring a step back to what `capture` gave, the reader's open window aside."""
-    for name, tensor in _whole(step).items():
-        if not name.startswith("meter."):
-            tensor.copy_(state[name])
-
-
-def _whole(step: Step) -> dict[str, Tensor]:
-    """Every tensor of a step that training changes: of the networks, and of the parts."""
-    networks = networks_of(step).items()
-    found = {
-        f"network.{file}.{key}": value for file, network in networks for key, value in network.state_dict().items()
-    }
-    return found | _tensors(step)
-
-
 def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Copies that safetensors takes: on the CPU, contiguous, sharing nothing."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-
-
-def _tensors(step: Step) -> dict[str, Tensor]:
-    """Everything on the device that changes during a run and is no network: read to save, copied into to restore."""
-    found = {f"part.{name}": tensor for name, tensor in step.memory().items()}
-    for role, optimiser in step.optimisers.items():
-        found |= {f"optimiser.{role}.{name}": tensor for name, tensor in optimiser.state_dict().items()}
-    found |= {f"rule.{name}": tensor for name, tensor in step.rule.memory().items()}
-    if step.powers is not None:
-        found |= {f"powers.{name}": tensor for name, tensor in step.powers.state_dict().items()}
-    found |= {f"ema.{name}": tensor for name, tensor in step.ema.state_dict().items()}
-    found |= {f"meter.{name}": tensor for name, tensor in step.meter.state_dict().items()}
-    found |= {f"looks.{name}": tensor for name, tensor in step.kept.items()}
-    if step.trace is not None:
-        found |= {f"trace.{name}": tensor for name, tensor in step.trace.state_dict().items()}
-    return found
 
 
 def _prune(folder: Path, newest: str) -> None:

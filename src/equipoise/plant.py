@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from equipoise import checkpoint
+from equipoise import step_state
 from equipoise.actuators import Actuator, Scale
 from equipoise.balancer import Balancer, Mode
 from equipoise.config import Config
@@ -101,11 +101,11 @@ class Plant:
 
     def capture(self) -> dict[str, Tensor]:
         """Copies of everything that training changes on the device: to go back to."""
-        return checkpoint.capture(self.step)
+        return step_state.capture(self.step)
 
     def put_back(self, state: dict[str, Tensor]) -> None:
         """Go back to what `capture` gave; the clock, the data and the dials go on."""
-        checkpoint.put_back(self.step, state)
+        step_state.put_back(self.step, state)
         for dial in self.dials.values():
             dial.set(dial.base)  # those of the networks went back with them
 

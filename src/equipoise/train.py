@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from equipoise import build, checkpoint, distributed, images, looks, ticks
+from equipoise import build, checkpoint, distributed, images, looks, step_state, ticks
 from equipoise.balancer import Move
 from equipoise.best import Best
 from equipoise.config import Config
@@ -91,7 +91,7 @@ def loop(
         )
         plant.samples = samples
         plant.restore({"ratio": tempo.ratio, **state})
-        balancer.remember(checkpoint.joined(state.get("steering", {}), checkpoint.snapshots(resume)))
+        balancer.remember(step_state.joined(state.get("steering", {}), checkpoint.snapshots(resume)))
         best.remember(state.get("best", {}))
         if best.samples == samples and out is not None:
             checkpoint.stay(resume)  # the run may have ended before it was done
@@ -110,7 +110,7 @@ def loop(
                 "steering": steering, "best": best.memory(), **plant.state()}  # fmt: skip
 
     def keep(folder: Path, written: Callable[[], None]) -> None:
-        steering, snapshots = checkpoint.parted(balancer.memory())
+        steering, snapshots = step_state.parted(balancer.memory())
         saved = checkpoint.save(folder / "checkpoints", step, samples, counters(steering), written, snapshots)
         if best.samples == samples:
             checkpoint.stay(saved)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,17 +18,17 @@ from equipoise import build, checkpoint, config, images, plan, runs, samples
 from equipoise.adapters import check
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, from_arrays
-from equipoise.data.arrays import convert, find_layout
 from equipoise.diagnosis import History, Verdict, diagnose
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
+from equipoise.given import array_of, as_fitted, class_numbers
 from equipoise.networks.protocols import num_classes
 from equipoise.recipe import Recipe
 from equipoise.report.console import ProgressLine
-from equipoise.step import ROLES, Step
+from equipoise.step import Step
 from equipoise.train import train
-from equipoise.turn import Turn, heads_of
+from equipoise.turn import ROLES, Turn, heads_of
 from equipoise.turn import score as mean_logit
 
 
@@ -93,7 +92,7 @@ class GAN:
     ) -> GAN:
         """Train from scratch on images, and return self."""
         self._tensors = isinstance(images, Tensor)
-        dataset = from_arrays(_array(images), None if labels is None else _array(labels), resolution=resolution)
+        dataset = from_arrays(array_of(images), None if labels is None else array_of(labels), resolution=resolution)
         request = dataclasses.replace(self._request, kimg=kimg, budget=budget, resolution=resolution)
         planned = self._for_own(plan.resolve(request, dataset).config, dataset)
         folder = None if out is None else Path(out)
@@ -155,7 +154,7 @@ class GAN:
         if settings.classes:
             chosen = torch.randint(settings.classes, (n,), generator=source)
             if labels is not None:
-                chosen = _labels(labels, n, settings.classes)
+                chosen = class_numbers(labels, n, settings.classes)
         return samples.generate(step.ema.average, latents, chosen), chosen
 
     @torch.no_grad()
@@ -165,8 +164,8 @@ class GAN:
         A logit has no scale of its own: compare scores of one GAN with each other only.
         """
         _, settings = self._trained()
-        shown = self._as_fitted(images, settings)
-        chosen = None if labels is None or not settings.classes else _labels(labels, len(shown), settings.classes)
+        shown = as_fitted(images, settings)
+        chosen = None if labels is None or not settings.classes else class_numbers(labels, len(shown), settings.classes)
         if settings.classes and chosen is None:
             raise InputError("the discriminator was fitted with labels, so it needs the labels of the images it judges")
         scores = mean_logit(self._logits(shown, chosen))
@@ -204,13 +203,13 @@ class GAN:
         from equipoise import metrics
 
         step, settings = self._trained()
-        real = self._as_fitted(images, settings)
-        chosen = None if labels is None or not settings.classes else _labels(labels, len(real), settings.classes)
+        real = as_fitted(images, settings)
+        chosen = None if labels is None or not settings.classes else class_numbers(labels, len(real), settings.classes)
         if settings.classes and chosen is None:
             raise InputError("the GAN was fitted with labels, so evaluate needs the labels of the images")
         fake = self._sample(len(real), chosen, seed)[0]
         device = str(step.device)
-        ours, theirs = (metrics.extract(features, _array(x), device=device) for x in (self._bytes(fake), real))
+        ours, theirs = (metrics.extract(features, array_of(x), device=device) for x in (self._bytes(fake), real))
         measured = metrics.measure(theirs, ours, groups=0)
         found = {name: one.value for name, one in measured.items() if name != "frechet_unbiased"}
         logits = {"real_logits": self._logits(real, chosen), "fake_logits": self._logits(self._bytes(fake), chosen)}
@@ -220,21 +219,6 @@ class GAN:
 
     def _bytes(self, shown: Tensor) -> Any:
         return shown if shown.dim() == 2 or shown.dtype == torch.uint8 else torch.from_numpy(images.to_uint8(shown))
-
-    def _as_fitted(self, given: Any, settings: Config) -> Tensor:
-        """Images as the networks were fitted on them: one is enough, and all may be alike."""
-        array = _array(given)
-        if array.ndim < 2 or 0 in array.shape or array.dtype.kind not in "uifb" or not np.isfinite(array).all():
-            raise InputError(
-                f"{array.dtype} values shaped {list(array.shape)} are no samples; give finite ones [N, ...]"
-            )
-        vectors = len(settings.shape) == 1
-        if (array.ndim == 2) != vectors or (vectors and array.shape[1:] != settings.shape):
-            raise InputError(f"the GAN was fitted on {settings.shape}, not on {array.shape[1:]}; give the same kind")
-        if vectors:
-            return torch.from_numpy(array.astype(np.float32))
-        layout = find_layout(array, "the array")
-        return torch.from_numpy(np.concatenate([*convert(array, layout, settings.shape[-1], settings.shape[0])]))
 
     def verdict(self) -> Verdict:
         """What the last fit's balance says: findings with their evidence and advice, and what cannot be told."""
@@ -309,20 +293,3 @@ class GAN:
         if self._step is None or self._config is None:
             raise InputError("this GAN has not been fitted yet; call fit(images), or GAN.load(folder)")
         return self._step, self._config
-
-
-def _labels(given: Any, count: int, classes: int) -> Tensor:
-    """Class numbers int64 `[count]`; a single one stands for all."""
-    numbers = _array(given)
-    if numbers.dtype.kind not in "uib":
-        raise InputError(f"labels of {numbers.dtype} are no class numbers; give whole numbers from 0 to {classes - 1}")
-    labels = torch.as_tensor(numbers.astype(np.int64))
-    if labels.dim() > 1 or (labels.dim() == 1 and len(labels) != count):
-        raise InputError(f"labels shaped {list(labels.shape)} do not fit {count} samples; give one number for each")
-    if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= classes):
-        raise InputError(f"labels must lie from 0 to {classes - 1}, the classes the GAN was fitted on")
-    return labels.expand(count)
-
-
-def _array(values: Any) -> Any:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

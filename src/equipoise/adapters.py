@@ -34,7 +34,7 @@ class GeneratorAdapter(nn.Module):
         module: nn.Module,
         generate: Generate | None = None,
         *,
-        latent_dim: int,
+        latent_dim: int,  # numbers in a latent
         num_classes: int = 0,  # 0: unconditional
     ) -> None:
         super().__init__()

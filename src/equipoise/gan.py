@@ -42,6 +42,10 @@ class GAN:
     Images go in as arrays or tensors, `[N, C, H, W]`, `[N, H, W, C]` or `[N, H, W]`, bytes or floats in [0, 1] or
     [-1, 1]; or as vectors `[N, d]`. They come out as uint8 `[n, C, H, W]` (vectors as float32 `[n, d]`), as tensors if
     tensors were given to `fit`.
+
+    Raises:
+        InputError: what cannot work, in one sentence, before anything is trained or written.
+        TrainingFailed: `fit` could not go on; the sentence says why and what has been kept.
     """
 
     def __init__(
@@ -90,7 +94,7 @@ class GAN:
         out: str | os.PathLike[str] | None = None,  # a run folder to write, as the command line does
         progress: bool = False,  # show a progress line
     ) -> GAN:
-        """Train from scratch on images, and return self."""
+        """Train from scratch on images, and return self; what an earlier fit had learnt is forgotten."""
         self._tensors = isinstance(images, Tensor)
         dataset = from_arrays(array_of(images), None if labels is None else array_of(labels), resolution=resolution)
         request = dataclasses.replace(self._request, kimg=kimg, budget=budget, resolution=resolution)
@@ -133,7 +137,10 @@ class GAN:
         seed: int = 0,  # the same seed gives the same samples
         truncation: float = 1.0,  # below 1 more typical, less diverse
     ) -> Any:
-        """`n` samples of the averaged generator: uint8 `[n, C, H, W]`, or float32 `[n, d]`."""
+        """`n` samples of the averaged generator: uint8 `[n, C, H, W]`, or float32 `[n, d]`.
+
+        The latents are those of a standard normal times `truncation`: a plain scaling, not a redrawing of large ones.
+        """
         if n < 1:
             raise InputError(f"sample({n}) asks for nothing; give a number from 1")
         made = self._sample(n, labels, seed, truncation)[0].numpy()
@@ -229,7 +236,7 @@ class GAN:
     # ------------------------------------------------------------------------------------------------ keep
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write the GAN to a new folder laid out like a run's."""
+        """Write the GAN to a new or empty folder laid out like a run's: settings as JSON, weights as safetensors."""
         step, settings = self._trained()
         target = Path(folder)
         runs.make_folder(target)
@@ -251,7 +258,7 @@ class GAN:
         device: str = "auto",
         at: str | None = None,  # a checkpoint's name, such as "best"; None: the newest
     ) -> GAN:
-        """A GAN from a folder, ready to sample, score and evaluate."""
+        """A GAN from a folder, ready to sample, score and evaluate; `fit` begins anew. Nothing is unpickled."""
         source = Path(folder)
         settings = config.read(source)
         settings = plan.on_device(settings, plan.choose_device(device))

@@ -54,6 +54,13 @@ class Monitor:
     `look` tells what comes of the game: it returns fields of `equipoise.sensors.probes.View`, such as `samples` and
     `heldout` [n, ...], and is called at ticks only, without gradients; networks that it uses are to be in evaluation
     mode, and its random numbers a generator's of its own.
+
+    Signals are those of `equipoise.signals`, normalised so that losses of every kind compare; time is thousands of real
+    samples (kimg). Ticks come ten steps apart at first, and at most `tick_kimg` later on. With `mode="off"` nothing is
+    read; otherwise the loop's own numbers stay what they were, unless those who steer may `act`.
+
+    Raises:
+        InputError: settings, names or fields that cannot be, in one sentence.
     """
 
     def __init__(
@@ -112,7 +119,11 @@ class Monitor:
         reconstruction: Tensor | None = None,  # of G's: all that holds it otherwise, weighted, before its backward
         **fields: Any,  # whatever sensors of your own read
     ) -> None:
-        """Read one update of one player. Nothing is kept of the tensors but moments."""
+        """Read one update of one player. Nothing is kept of the tensors but moments.
+
+        `loss` is one number or `[N]`, `adversarial` and `reconstruction` are one number each, and `output` is
+        `[N, ...]` and needs a gradient. With the three last together the adversarial share of G's gradient is read.
+        """
         if self.balancer.mode == "off":
             return
         role = role_of(player) if isinstance(player, str) else "D"
@@ -140,7 +151,7 @@ class Monitor:
             self._begun = self.balancer.begin() if self.steps == 0 else []
 
     def finish(self) -> list[Move]:
-        """After the last update: what those who steer hand over or have left to say."""
+        """After the last update: what those who steer hand over or have left to say. Writes the log's last line."""
         loops = [one for one in self.balancer.steering if isinstance(one, Loop) and self.balancer.mode != "off"]
         unread = [one.unread(self.samples / 1000, self.history, self.balancer.mode == "act") for one in loops]
         moves = [*self.balancer.finish(), *chain.from_iterable(unread)]
@@ -149,7 +160,10 @@ class Monitor:
         return moves
 
     def step(self, samples: int) -> Decision | None:
-        """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due."""
+        """Count the real samples of one step of the loop, over all ranks; at a tick, judge and turn what is due.
+
+        Returns what was decided at a tick, and None between: only at ticks does the host wait for the device.
+        """
         if self.balancer.mode == "off":
             return None
         if not isinstance(samples, numbers.Real) or not 1 <= samples < math.inf or samples % 1:

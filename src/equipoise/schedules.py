@@ -35,7 +35,10 @@ def cosine(share: float) -> float:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A factor from `start` to `end` between two shares of the run, after a linear warm-up from 0 counted in kimg."""
+    """A factor from `start` to `end` between two shares of the run, after a linear warm-up from 0 counted in kimg.
+
+    Raises InputError for a shape that is not registered and for times that cannot be.
+    """
 
     shape: str = "constant"  # constant | linear | cosine
     start: float = 1.0  # factor before `begin`

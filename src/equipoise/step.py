@@ -42,8 +42,8 @@ class Step:
     """The two players with their objective and optimisers; `move` is one update of one of them.
 
     Reading it top to bottom is reading the training step: `differentiate` asks `turn` for the fields and the objective
-    for values per sample, `apply` the optimiser for the update and the meter to remember what was seen. A rule plays
-    rounds of both players' moves.
+    for values per sample, `apply` the optimiser for the update and `seen` to remember it. A rule plays rounds of both
+    players' moves. The networks lie on the device already, where the step stays; their parameters give its type.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Step:
         labels: Tensor | None,  # int64 [N]: of the real images, and asked of the generated ones
         due: frozenset[str] = frozenset(),
     ) -> None:
-        """Update one player once."""
+        """Update one player once, with the terms named in `due`; whoever calls counts `moves[role]` on."""
         self.apply(self.differentiate(role, images, labels, due))
 
     def round(self, moves: int, draw: Draw) -> None:
@@ -236,6 +236,7 @@ class Step:
     def parts_of(
         self, images: Tensor, labels: Tensor | None, latents: Tensor
     ) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+        """A batch in its `accumulate` equal parts: images, labels, latents; InputError where it has no such parts."""
         size = len(images) // self.accumulate
         if size * self.accumulate != len(images):
             raise InputError(

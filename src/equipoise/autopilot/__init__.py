@@ -38,7 +38,10 @@ FORM = 3  # raise it with every rule that changes what a run does: the benchmark
 
 
 class Autopilot:
-    """All parts on one plant; `without` leaves some out, to see what they are worth."""
+    """All parts on one plant; `without` leaves some out, to see what they are worth (InputError for none of `PARTS`).
+
+    It steers for a `Balancer` as loops do: `act` says whether moves are made or only told. Time is in kimg.
+    """
 
     name = "autopilot"
 

@@ -18,7 +18,7 @@ S = TypeVar("S")
 
 
 class Controller(ABC, Generic[S]):
-    """A law or a wrapper of one."""
+    """A law or a wrapper of one, whose settings are checked when it is made (InputError); memory is plain data."""
 
     @abstractmethod
     def init(self) -> S:
@@ -38,9 +38,9 @@ class Controller(ABC, Generic[S]):
 
 @dataclass(frozen=True)
 class Sign(Controller[None]):
-    """A fixed rate in the direction of the error: ADA's law (Karras et al. 2020, arXiv:2006.06676, 1/500 per kimg)."""
+    """`move = rate dt sign(error)`, 0 for an error of 0: ADA's law (Karras et al. 2020, arXiv:2006.06676)."""
 
-    rate: float = 1 / 500  # of the actuator's scale per kimg, above 0
+    rate: float = 1 / 500  # of the actuator's scale per kimg, above 0; the paper's
 
     def __post_init__(self) -> None:
         _positive("Sign", rate=self.rate)
@@ -57,12 +57,13 @@ class PID(Controller["tuple[float, ...]"]):
     """A PID law in velocity form: the move is the change that the law's position would make.
 
     `move = kp (e - e1) + ki e dt + kd (e - 2 e1 + e2) / dt`, with the errors e1 and e2 before. The integral part is in
-    the actuator's position, so that it cannot wind up; `ki` alone is the usual slow integrator.
+    the actuator's position, so that it cannot wind up; `ki` alone is the usual slow integrator, as that of BEGAN's k
+    (Berthelot et al. 2017, arXiv:1703.10717).
     """
 
-    kp: float = 0.0  # scale units per unit of error
-    ki: float = 0.0  # per unit of error and kimg
-    kd: float = 0.0  # per unit of error, times kimg
+    kp: float = 0.0  # scale units per unit of error, 0 or more
+    ki: float = 0.0  # per unit of error and kimg, 0 or more; this or kp above 0
+    kd: float = 0.0  # per unit of error, times kimg, 0 or more
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(k) and k >= 0 for k in (self.kp, self.ki, self.kd)) or self.kp + self.ki <= 0:
@@ -83,12 +84,12 @@ class PID(Controller["tuple[float, ...]"]):
 
 @dataclass(frozen=True)
 class Relay(Controller[bool]):
-    """Rises at a rate while switched on and falls while off; switches on above `on`, off below `off` (hysteresis)."""
+    """`move = rise dt` while on, `-fall dt` while off; switches on above `on`, off below `off` (hysteresis)."""
 
     on: float  # error above which it switches on
     off: float  # error below which it switches off, at most `on`
-    rise: float  # scale units per kimg while on
-    fall: float = 0.0  # scale units per kimg while off
+    rise: float  # scale units per kimg while on, 0 or more
+    fall: float = 0.0  # scale units per kimg while off, 0 or more
 
     def __post_init__(self) -> None:
         if not self.off <= self.on or min(self.rise, self.fall) < 0:
@@ -105,7 +106,7 @@ class Relay(Controller[bool]):
 
 @dataclass(frozen=True)
 class Ratio(Controller[None]):
-    """A share of the error itself at each look, for errors that are logarithms of factors: `band` brings one back."""
+    """`move = share error` at each look, whatever its dt: for errors that are logarithms of factors."""
 
     share: float = 1.0  # of the error, above 0 to 1
 
@@ -124,10 +125,10 @@ class Ratio(Controller[None]):
 
 @dataclass(frozen=True)
 class DeadBand(Controller[Any]):
-    """No error within the band; outside, what exceeds it."""
+    """The law sees `sign(error) max(|error| - width, 0)`: nothing within the band, outside what exceeds it."""
 
     law: Controller[Any]
-    width: float  # half of the band, in units of the error
+    width: float  # half of the band, in units of the error, above 0
 
     def __post_init__(self) -> None:
         _positive("DeadBand", width=self.width)
@@ -145,11 +146,11 @@ class DeadBand(Controller[Any]):
 
 @dataclass(frozen=True)
 class Limit(Controller[Any]):
-    """No more than `largest` at a time and `rate` per kimg, in the actuator's scale."""
+    """The law's move, cut to `min(largest, rate dt)` either way; what is cut off is lost, not made up for."""
 
     law: Controller[Any]
-    largest: float = math.inf
-    rate: float = math.inf
+    largest: float = math.inf  # at a time, in the actuator's scale, above 0
+    rate: float = math.inf  # per kimg, in the actuator's scale, above 0
 
     def __post_init__(self) -> None:
         _positive("Limit", largest=self.largest, rate=self.rate)
@@ -172,7 +173,7 @@ class Hold(Controller["tuple[float, Any]"]):
     """After a move, none for `kimg`: what was turned shows its effect first, and errors of that time are not seen."""
 
     law: Controller[Any]
-    kimg: float  # thousands of real samples
+    kimg: float  # thousands of real samples, above 0
 
     def __post_init__(self) -> None:
         _positive("Hold", kimg=self.kimg)
@@ -194,10 +195,10 @@ class Hold(Controller["tuple[float, Any]"]):
 
 @dataclass(frozen=True)
 class Smooth(Controller["tuple[float | None, Any]"]):
-    """The law sees an exponential average of the error with a half-life; time without readings does not count."""
+    """The law sees `e + (before - e) 0.5^(dt / kimg)`, an average with a half-life; time without readings is none."""
 
     law: Controller[Any]
-    kimg: float  # half-life, thousands of real samples
+    kimg: float  # half-life, thousands of real samples, above 0
 
     def __post_init__(self) -> None:
         _positive("Smooth", kimg=self.kimg)

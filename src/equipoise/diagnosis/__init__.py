@@ -31,7 +31,7 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """A reading against a threshold."""
+    """A reading against a threshold, in the signal's own unit (`equipoise.signals`)."""
 
     signal: str  # a name of `equipoise.signals`
     value: float
@@ -51,7 +51,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """A state that a run is in."""
+    """A state that a run is in: what, how grave, on what evidence, and what to do."""
 
     name: str  # of the rule
     severity: Severity
@@ -99,7 +99,7 @@ class Verdict:
 
 
 def finding(name: str, *, paper: str = "", claim: str = "", treats: str = "") -> Callable[[R], R]:
-    """Register a rule under the name of the finding that it makes."""
+    """Register a rule, from a `History` to a `Finding` or None, under the name of the finding that it makes."""
     return register("finding", name, paper=paper, claim=claim, treats=treats)
 
 
@@ -111,7 +111,10 @@ def evidence(
     source: str,
     window: float = 0.1,  # share of the looks whose median counts
 ) -> Evidence | None:
-    """The evidence that a signal's recent median stands so to a threshold; None if it does not, or is not told."""
+    """The evidence that a signal's recent median stands so to a threshold; None if it does not, or is not told.
+
+    `since` is the first look (kimg) of the unbroken row of looks, up to the last, that stand so by themselves.
+    """
     value = history.now(signal, window)
     above = relation == "above"
     if math.isnan(value) or (value > threshold) != above:
@@ -121,7 +124,11 @@ def evidence(
 
 
 def diagnose(history: History, rules: Sequence[Rule] | None = None) -> Verdict:
-    """The verdict on a history, by all registered rules or those given, and what it cannot tell."""
+    """The verdict on a history, by all registered rules or those given, and what it cannot tell.
+
+    Of several discriminators, what holds of one more gravely than of their mean is a finding with its name. Where most
+    values of the last look are not finite, only that counts, and what was grave before. Costs no tensor: plain Python.
+    """
     chosen = [entry.part for entry in entries("finding")] if rules is None else rules
     found = _findings(history, chosen)
     for player in history.players():  # what holds of one of several discriminators, and not of their mean alone

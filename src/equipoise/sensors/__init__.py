@@ -31,7 +31,10 @@ class Sensor:
 
 
 def sensor(role: Role, *, paper: str = "", claim: str = "") -> Callable[[Callable[..., Tensor]], Sensor]:
-    """Make a function of a turn's fields a registered sensor, read as `<role>.<function's name>`."""
+    """Make a function of a turn's fields a registered sensor, read as `<role>.<function's name>`.
+
+    The function names its fields by its parameters, sees no gradients, and returns values elementwise, `[N]` or one.
+    """
 
     def decorate(function: Callable[..., Tensor]) -> Sensor:
         made = Sensor(f"{role}.{function.__name__}", role, function)
@@ -45,7 +48,8 @@ def sensor(role: Role, *, paper: str = "", claim: str = "") -> Callable[[Callabl
 class Meter:
     """Moments of named values since the host last looked: count, sum, sum of squares, non-finite, per name.
 
-    `add` is pure tensor code; `read` is the only place that waits for the device.
+    `add` is pure tensor code; `read` is the only place that waits for the device. Values that are not finite are
+    counted, never averaged away.
     """
 
     def __init__(self, names: list[str], device: torch.device) -> None:

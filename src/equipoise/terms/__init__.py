@@ -23,7 +23,10 @@ buffers that a schedule or a controller may turn), `differentiates` (it takes D'
 
 
 class Loss(NamedTuple):
-    """The two players' sides of an adversarial loss."""
+    """The two players' sides of an adversarial loss: functions of logits (higher: more real), both to be minimised.
+
+    They name what they read, `real_logits` and `fake_logits`, and return values elementwise or per sample.
+    """
 
     d: Term  # minimised by the discriminator
     g: Term  # minimised by the generator

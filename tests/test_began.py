@@ -10,7 +10,6 @@ from equipoise.errors import InputError
 from equipoise.terms.began import BEGAN, convergence, moved
 from equipoise.turn import Turn
 from plants import batch_of, changed, play, small_step, snapshot
-from test_step import fake_moves
 
 AUTO = {"name": "autoencoder", "width": 4, "options": {"code": 8, "norm_G": "none"}}
 ENERGY = {"loss": "energy", "network": AUTO}
@@ -77,10 +76,6 @@ def test_settings_out_of_range_are_refused(settings):
 
 
 # ------------------------------------------------------------------------------------------------ in a whole step
-
-
-def test_no_host_read(monkeypatch):
-    fake_moves(monkeypatch, AUTO, loss="energy", terms={"began": {"every": 2}, "r1": {}})
 
 
 def test_the_memory_is_saved_undone_with_a_skipped_update_and_no_dial():

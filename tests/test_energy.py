@@ -11,7 +11,6 @@ from equipoise.registry import find
 from equipoise.step import frozen
 from equipoise.terms.energy import EBGAN, PullingAway, pulling_away
 from plants import batch_of, changed, play, small_recipe, small_step, snapshot
-from test_step import fake_moves
 
 AUTO = {"name": "autoencoder", "width": 4, "options": {"code": 8, "norm_G": "none"}}
 ENERGY = {"loss": "energy", "network": AUTO}
@@ -110,10 +109,6 @@ def test_an_ordinary_discriminator_is_refused(name):
         compatibility.refuse(recipe)
     compatibility.refuse(recipe.with_values({"network.name": "autoencoder"}))
     assert compatibility.cautions(small_recipe(terms={"ebgan": {}}, **ENERGY)) == []
-
-
-def test_no_host_read(monkeypatch):
-    fake_moves(monkeypatch, AUTO, loss="energy", terms={"ebgan": {"every": 2}, "pulling-away": {}, "r1": {}})
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (2,)])

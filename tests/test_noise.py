@@ -10,7 +10,6 @@ from equipoise.augmentations.noise import InstanceNoise
 from equipoise.errors import InputError
 from equipoise.turn import Turn
 from plants import DiracGAN, batch_of, small_step
-from test_step import fake_moves, family
 
 
 def test_the_noise_is_normal_of_the_given_width_and_the_same_for_both_kinds():
@@ -80,10 +79,6 @@ def test_in_a_step_it_shows_both_players_noisy_images_and_its_width_is_a_dial():
     step.parts()["instance-noise"].std.fill_(0.0)
     turn = step.turn("G", batch_of(step, 0)[0], None, torch.randn(8, 4).double(), frozenset())
     assert torch.equal(seen[1], turn["fake"].detach())
-
-
-def test_no_host_read(monkeypatch):
-    fake_moves(monkeypatch, family("dcgan"), augmentations={"instance-noise": {}}, terms={"r1": {}})
 
 
 @pytest.mark.parametrize("std", [-0.1, math.nan])

@@ -251,6 +251,11 @@ def test_a_full_disk_under_the_output_is_no_fault_of_the_program(equipoise, monk
     )
 
 
+def test_what_the_output_has_no_letters_for_is_printed_all_the_same(equipoise, monkeypatch):
+    monkeypatch.setattr(data, "cache_list", lambda: ["a file called \udcff"])
+    assert equipoise("cache", "list")[:2] == (0, "a file called \\udcff\n")
+
+
 def test_labels_of_one_class_are_refused(equipoise, tmp_path):
     (tmp_path / "photos/only").mkdir(parents=True)
     rng = np.random.default_rng(0)

@@ -101,7 +101,7 @@ def test_links_are_followed_but_not_in_circles(place: Path) -> None:
 
 
 def test_file_names_of_any_bytes(place: Path) -> None:
-    folder = fill(place / "images")
+    folder = fill(place / os.fsdecode(b"images \xff"))
     picture(70).save(folder / "ünï\n.png")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png")).write_bytes(b"junk")
     dataset = open_dataset(str(folder))

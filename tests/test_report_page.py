@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -61,6 +62,11 @@ def test_the_page_asks_nobody_for_anything(tmp_path):
     style = "".join(parsed.texts["style"])
     assert "@import" not in style and "url(" not in style
     assert not any(word in text for word in ("fetch('http", 'fetch("http', "XMLHttpRequest", "WebSocket"))
+
+
+def test_a_run_folder_of_any_bytes(tmp_path):
+    folder = plant(tmp_path / os.fsdecode(b"run \xff"))
+    assert "run \\udcff" in page.write([folder], closer=False).read_text(encoding="utf-8")
 
 
 def test_the_policy_allows_the_script_of_the_page_and_no_other(tmp_path):

@@ -11,9 +11,12 @@ from pathlib import Path
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
-    """Write `content` to `path` so that a reader, a crash or a full disk never leaves half a file."""
+    """Write `content` to `path` so that a reader, a crash or a full disk never leaves half a file.
+
+    Text becomes UTF-8; what is in it of file names that are none is written by its number.
+    """
     path = Path(path)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

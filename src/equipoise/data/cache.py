@@ -182,7 +182,7 @@ def usable(place: Path) -> Iterator[None]:
 
 
 def _index_path(source: str, root: Path | None) -> Path:
-    return cache_root(root) / "index" / f"{hashlib.blake2b(source.encode(), digest_size=16).hexdigest()}.json"
+    return cache_root(root) / "index" / f"{hashlib.blake2b(os.fsencode(source), digest_size=16).hexdigest()}.json"
 
 
 def _load(path: Path) -> tuple[Array, Analysis, dict[str, Any]] | None:

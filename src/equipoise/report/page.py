@@ -96,7 +96,7 @@ def sections(records: Sequence[Record], closer: Closer | None = None, live: bool
 
 def stamp(text: str) -> str:
     """A short name for a text: another one for any other text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
 
 
 def _plain(records: Sequence[Record], groups: Sequence[tuple[str, list[dict[str, Any]]]]) -> dict[str, Any]:

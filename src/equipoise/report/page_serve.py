@@ -103,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
         if text is None:
             self.send_error(HTTPStatus.GONE, "the run folder is gone")
             return
-        content = text.encode()
+        content = text.encode(errors="backslashreplace")
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))

@@ -20,6 +20,8 @@ from equipoise.recipe import Player
 from equipoise.registry import entries
 from equipoise.wires import Fact, Miswired
 from equipoise.wires.fact import aligned
+from loops_blind import BROKEN as MISSED
+from loops_blind import CORRECT as SEEN
 from loops_broken import BROKEN as FIRST
 from loops_broken_later import BROKEN as LATER
 from loops_broken_odd import BROKEN as LAST
@@ -38,8 +40,8 @@ from loops_pairs import BROKEN as FAULTY
 from loops_pairs import CORRECT as WHOLE
 from plants import batch_of, small_step
 
-BROKEN = FIRST | REPORTED | LATER | LAST | FAULTY | FIELD_BROKEN | MORE_BROKEN | LAST_BROKEN
-CORRECT = USUAL | STRANGE | ODD | WHOLE | FIELD | MORE | STILL_MORE
+BROKEN = FIRST | REPORTED | LATER | LAST | FAULTY | FIELD_BROKEN | MORE_BROKEN | LAST_BROKEN | MISSED
+CORRECT = USUAL | STRANGE | ODD | WHOLE | FIELD | MORE | STILL_MORE | SEEN
 PLAIN = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
     "two_discriminators", "shared_backbone", "relativistic_and_matching_features",

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from equipoise.errors import InputError
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side, several
 
+ASTRAY = 0.1  # the cosine below which an average does not follow; one that does has nearly 1
+FEWEST = 100  # numbers for which chance hardly makes a cosine of that size
+
 
 class Average:
     """An averaged network beside the live one, and how both were when the context began."""
 
-    def __init__(self, average: Any, side: Side) -> None:
-        self.side = side
-        live = next(iter(side.networks.values()))
+    def __init__(self, average: Any, generators: list[Side]) -> None:
         network = module_of(average)
-        pairs = list(zip(network.parameters(), live.named_parameters(), strict=False))
-        if len(pairs) != len(list(live.parameters())) or any(a.shape != p.shape for a, (_, p) in pairs):
-            raise InputError(
-                "wiring: the network given as `ema` does not have the generator's parameters, in the same order; "
-                "give the averaged copy of the generator"
-            )
+        self.side, live = _averaged(network, generators)
+        pairs = list(zip(network.parameters(), live.named_parameters(), strict=True))
         self.same = network is live
         self.pairs = {name: (averaged, own) for averaged, (name, own) in pairs}
         self.before = {name: averaged.detach().clone() for name, (averaged, _) in self.pairs.items()}
@@ -75,7 +73,20 @@ class Average:
             return Fact("ema", "", "broken", text + (never if len(still) == len(shares) else ""))
         if away:
             return Fact("ema", "", "broken", f"the average moved away from {self.side.name} in {several(away)}")
+        if (cosine := self._aside(list(shares))) < ASTRAY:
+            text = f"the average moves, but not towards {self.side.name} (a cosine of {cosine:.2f}): is it updated "
+            text += "from itself or from another network, or by less than its numbers can tell?"
+            return Fact("ema", "", "broken", text)
         return None
+
+    def _aside(self, names: list[str]) -> float:
+        """The cosine between the average's move and the way to the live tensors; 1 where there are too few numbers."""
+        pairs = {name: (self.pairs[name][0].detach(), self.pairs[name][1].detach()) for name in names}
+        if sum(own.numel() for _, own in pairs.values()) < FEWEST:
+            return 1.0
+        went, way = (torch.cat([(pair[end] - self.before[name]).double().flatten() for name, pair in pairs.items()])
+                     for end in (0, 1))  # fmt: skip
+        return float(torch.cosine_similarity(went, way, dim=0)) if bool(went.any()) else 1.0
 
     def _overwritten(self, changed: set[int]) -> Fact | None:
         """The average was copied into the live network, instead of the other way round."""
@@ -95,13 +106,29 @@ class Average:
         return float((went * way).sum() / way.square().sum()) if bool(went.any()) else 0.0
 
 
+def _averaged(average: nn.Module, generators: list[Side]) -> tuple[Side, nn.Module]:
+    """The network, or all networks of the generators together, whose parameters an average has."""
+    named = [(side, name, network) for side in generators for name, network in side.networks.items()]
+    whole = nn.ModuleDict({name.replace(".", "_"): network for _, name, network in named})
+    shapes = [tensor.shape for tensor in average.parameters()]
+    for side, live in [*((side, network) for side, _, network in named), (generators[0], whole)]:
+        if [tensor.shape for tensor in live.parameters()] == shapes:
+            return side, live
+    raise InputError(
+        "wiring: the network given as `ema` does not have the generator's parameters, in the same order; "
+        "give the averaged copy of the generator, or of all of them as a list or by name"
+    )
+
+
 def storage(tensor: Tensor) -> int:
     """The address of the memory a tensor lies in."""
     return tensor.untyped_storage().data_ptr()
 
 
 def module_of(average: Any) -> nn.Module:
-    """The network inside an average: itself, or what `average`, `module` or `ema_model` holds."""
+    """The network inside an average: itself, or what `average`, `module` or `ema_model` holds; or several."""
+    if isinstance(average, (list, tuple, dict)):
+        return nn.ModuleList(map(module_of, average.values() if isinstance(average, dict) else average))
     for inner in ("average", "ema_model", "module"):
         average = (
             getattr(average, inner, average) if not isinstance(getattr(average, inner, None), type(None)) else average

@@ -17,7 +17,7 @@ from equipoise.wires.events import Answer, Call, Pull
 from equipoise.wires.graphs import before, notes
 from equipoise.wires.origins import Origins
 from equipoise.wires.record import Record
-from equipoise.wires.tensors import readable, tensors_in, wrapped
+from equipoise.wires.tensors import plain_in, print_of, readable, tensors_in, wrapped
 from equipoise.wires.where import caller
 
 MOST = 1000  # gradients at an output that are kept one by one
@@ -72,6 +72,7 @@ class Calls:
                 inputs=self.mode.origin(given),
                 storages=frozenset(tensor.untyped_storage().data_ptr() for tensor in inputs if tensor.numel()),
                 drawn=any(tensor in self.mode.noise for tensor in inputs),
+                given=tuple(print_of(tensor) for tensor in tensors_in([args, kwargs])) + plain_in([args, kwargs]),
                 sums=frozenset(float(tensor.detach().double().sum()) for tensor in inputs),
                 rows=next((self.mode.rows[tensor] for tensor in inputs if tensor in self.mode.rows), ()),
             )

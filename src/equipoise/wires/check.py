@@ -34,9 +34,9 @@ class Wiring:
         self,
         generators: Networks,  # one network, or several as a list or by name
         discriminators: Networks,  # the same
-        opt_g: Any,  # one optimiser for all of them, or one for each; whatever has `step` and `param_groups` will do
+        opt_g: Any,  # one optimiser for all, or one or several for each; what has `step` and `param_groups` will do
         opt_d: Any,
-        ema: Any = None,  # the averaged generator: a network, or what holds it as `average`, `ema_model` or `module`
+        ema: Any = None,  # the averaged generator, or those of all; what holds it as `average`, `ema_model` or `module`
     ) -> None:
         self.sides = sides_of(generators, discriminators, opt_g, opt_d)
         self.facts: list[Fact] = []  # the broken ones first; empty until the context has ended
@@ -46,7 +46,9 @@ class Wiring:
 
     def __enter__(self) -> Wiring:
         self._record = Record(self.sides, weights_of(self.sides))
-        self._average = Average(self._ema, self.sides[0]) if self._ema is not None else None
+        self._average = (
+            Average(self._ema, [side for side in self.sides if side.role == "G"]) if self._ema is not None else None
+        )
         with ExitStack() as stack:
             if "torch._dynamo" in sys.modules:
                 from torch.compiler import set_stance

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from equipoise.wires.events import Differentiation, Edit, Scaling, Step
+from equipoise.wires.events import Clipped, Differentiation, Edit, Scaling, Step
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Weight
 from equipoise.wires.record import Record
@@ -23,8 +23,25 @@ def clipping(record: Record) -> Iterator[Fact]:
             f"the step that follows is {step.side.called}.step() at {step.place}"
         )
         yield Fact("clipping", step.side.name, "broken", text, (edit.place, step.place))
-    if edits and not vain:
+    early = list(_early(record))
+    yield from early
+    if edits and not vain and not early:
         yield Fact("clipping", "", "holds", "the gradients that were changed are those that were stepped along")
+
+
+def _early(record: Record) -> Iterator[Fact]:
+    """Gradients clipped where there are never any, and made afterwards: clipped before `backward`."""
+    calls: dict[Place, list[Clipped]] = {}
+    for one in record.all(Clipped):
+        calls.setdefault(one.place, []).append(one)
+    for place, seen in calls.items():
+        first, weights = seen[0].when, {one.weight for one in seen}
+        after = [step for step in record.all(Step) if step.when > first and weights & set(step.ledgers)]
+        if after and all(one.empty for one in seen):
+            event = max(after[0].consumed(), key=lambda one: one.when, default=None)
+            made = f"the backward at {event.place}" if event is not None else "they are made"
+            text = f"{place.called} at {place} finds no gradient to clip: it comes before {made}"
+            yield Fact("clipping", after[0].side.name, "broken", text, (place,))
 
 
 def _edits(record: Record) -> list[Edit]:

@@ -59,6 +59,9 @@ def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterato
         text = f"the backward at {place} pulls {network}'s judgements of real and of generated samples the same way, "
         yield Fact("direction", judge.name, "broken", f"{text}and as hard: are both called real?", (place,))
         return
+    if not real and (fact := _by_makers(record, side, judge, network)) is not None:
+        yield fact
+        return
     right = _by_targets(apart[0], apart[1], aim) or _by_signs(apart[0], apart[1], aim)
     if right and all(right):
         yield Fact("direction", side.name, "holds", f"{side.name} pulls against {network}")
@@ -95,6 +98,43 @@ def _by_signs(real: Pulls, fake: Pulls, aim: Pulls) -> list[bool]:
         if opposed and not passed and _clear(ours[n], 0.5) and _clear(pulled[n], 0.9):
             right.append(ours[n].total * pulled[n].total > 0)
     return right
+
+
+def _by_makers(record: Record, side: Side, judge: Side, network: str) -> Fact | None:
+    """The same where all that D judges is generated in part, by different networks, as pairs of sample and code are.
+
+    D pulls its answers for the two kinds apart, by a loss that does so for ever, and G each kind the other way.
+    """
+    mine, its = set(record.own(side)), set(record.own(judge))
+    theirs, ours = (
+        _made(record, network, events, _descends(one)) for events, one in ((its - mine, judge), (mine - its, side))
+    )
+    for number in {number for number, _ in theirs}:
+        kinds = {key: pull for key, pull in theirs.items() if key[0] == number and pull.size}
+        opposed = len(kinds) == 2 and min(p.total for p in kinds.values()) < 0 < max(p.total for p in kinds.values())
+        shared = [key for key in kinds if key in ours and ours[key].size]
+        pulls = [*kinds.values(), *(ours[key] for key in shared)]
+        if not (opposed and shared and steady(pulls) and all(_clear(pull, 0.9) for pull in pulls)):
+            continue
+        right = [kinds[key].total * ours[key].total < 0 for key in shared]
+        if all(right):
+            return Fact("direction", side.name, "holds", f"{side.name} pulls against {network}")
+        if not any(right):
+            return _helps(record, side, judge, network)
+    return None
+
+
+def _made(
+    record: Record, network: str, events: set[Differentiation], down: bool
+) -> dict[tuple[int, frozenset[str]], Pull]:
+    """How some losses pull each output of a network, by the generators' networks that what it judged comes from."""
+    found: dict[tuple[int, frozenset[str]], Pull] = {}
+    for call in record.all(Call):
+        makers = frozenset(one.root for one in call.inputs if isinstance(one, Call) and one.of("G"))
+        for (event, number, _), pull in call.pulls.items() if call.root == network and not call.joined else ():
+            if event in events and number not in call.likened:
+                found.setdefault((number, makers), Pull()).add(pull if down else pull.turned())
+    return found
 
 
 def _helps(record: Record, side: Side, judge: Side, network: str) -> Fact:
@@ -136,14 +176,14 @@ def _apart(record: Record, network: str, events: set[Differentiation], generated
     found: dict[int, list[Pull]] = {}
     for call in record.all(Call):
         for (event, number, made), pull in call.pulls.items() if call.root == network else ():
-            if event in events and made == generated and event.kind == "backward":
+            if event in events and made == generated and (event.kind == "backward" or event.straight):
                 found.setdefault(number, []).append(pull if down else pull.turned())
     return found
 
 
 def _descends(side: Side) -> bool:
     """Whether an optimiser goes down its loss, as most do."""
-    groups = getattr(side.optimiser, "param_groups", [])
+    groups = [group for one in side.optimisers for group in getattr(one, "param_groups", [])]
     return not groups or not all(group.get("maximize") for group in groups)
 
 

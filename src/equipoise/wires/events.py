@@ -38,11 +38,10 @@ class Call(Event):
     mixed: bool = False  # several things went in, some generated and some not
     drawn: bool = False  # noise went in
     sums: frozenset[float] = frozenset()  # of each thing that went in
+    given: tuple[object, ...] = ()  # the same for exactly the same arguments
     ranges: dict[bool, tuple[float, float]] = field(default_factory=dict)  # of what went in, by generated or not
     bound: tuple[float, float] | None = None  # what a generator's last layer cannot leave
-    slopes: dict[Differentiation, Tensor] = field(
-        default_factory=dict
-    )  # at a generator's output, a discriminator's input
+    slopes: dict[Differentiation, Tensor] = field(default_factory=dict)  # at a generator's output, or D's input
     likened: set[int] = field(default_factory=set)  # outputs that were compared, by their distance, with other answers
 
     def of(self, role: str) -> bool:
@@ -104,6 +103,7 @@ class Differentiation(Event):
     void: bool = False  # autograd.grad was to give such, and gave None: the inputs are no part of the graph
     parts: set[Differentiation] = field(default_factory=set)  # those whose losses are summands of this one
     carried: set[Differentiation] = field(default_factory=set)  # those whose gradients were handed to this one
+    straight: bool = False  # what autograd.grad gave was written into a weight's `.grad` as it was
     targets: set[Weight] = field(default_factory=set)  # the weights that autograd.grad was asked about
     written: set[Weight] = field(default_factory=set)
     unsound: list[Weight] = field(default_factory=list)  # gradients that are not finite
@@ -116,6 +116,7 @@ class Step(Event):
 
     side: Side
     ledgers: dict[Weight, tuple[Differentiation, ...]]
+    held: list[Weight]  # by the optimiser
     frozen: set[Weight]
     unsound: list[Weight]
     zero: bool = False  # all gradients were exactly 0
@@ -149,6 +150,7 @@ class Summand(Event):
     origin: Origin
     reach: set[Weight]  # where its gradient goes; empty for one without
     live: bool  # whether it has a gradient
+    single: bool = True  # or it was one for each sample, and this is the mean
 
 
 @dataclass(eq=False, kw_only=True)
@@ -178,6 +180,14 @@ class Edit(Event):
     weights: list[Weight]
     gradients: bool  # or the weights themselves
     turned: bool = False  # their sign was
+
+
+@dataclass(eq=False, kw_only=True)
+class Clipped(Event):
+    """A weight that a function which clips gradients was given."""
+
+    weight: Weight
+    empty: bool  # it had no gradient then, or one of zeros
 
 
 @dataclass(eq=False, kw_only=True)

@@ -29,7 +29,7 @@ def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
         yield Fact(name, side.name, "note", text)
     elif not good:
         yield _cut_off(record, side, judge, alone, events or _nobodys(record, judge))
-    elif (strangers := _strangers(record, side, judge)) is not None:
+    elif (strangers := _strangers(record, side, judge) or _unasked(record, judge)) is not None:
         yield strangers
     elif (call := _misplaced(record, side, judge)) is not None:
         text = f"{side.name}'s loss moves {call.root}'s answers for samples at {call.place} that are not generated"
@@ -48,10 +48,23 @@ def _weighed(events: list[Differentiation]) -> list[Weighed]:
 
 
 def _helper(record: Record, side: Side, judge: Side) -> bool:
-    """Whether a discriminator judges for another generator, and nothing of this one's was ever shown to any."""
-    shown = {one for call in record.all(Call) if call.of("D") for one in kept(call.inputs, Call)}
-    served = any(_good(record, one, judge) for one in record.sides if one.role == "G" and one is not side)
-    return served and not any(side in call.sides for call in shown)
+    """Whether a discriminator judges for another generator, and nothing of this one's, not even behind a cut.
+
+    What this one made may have been shown in another's turn, if it had gone through that other generator.
+    """
+    others = {one for one in record.sides if one.role == "G" and one is not side and _good(record, one, judge)}
+    mine = [call for event in record.own(side) for call in kept(event.origin, Call) if call.of("D")]
+    shown = [call for call in record.all(Call) if call.of("D") and _depends(call, side)]
+    last = [[one for one in kept(call.inputs, Call) if others & set(one.sides)] for call in shown]
+    return (
+        bool(others)
+        and not any(_depends(call, side) for call in mine)
+        and all(any(_depends(one, side) for one in makers) for makers in last)
+    )
+
+
+def _depends(call: Call, side: Side) -> bool:
+    return any(side in one.sides for one in kept(call.inputs, Call))
 
 
 def _misplaced(record: Record, side: Side, judge: Side) -> Call | None:
@@ -125,6 +138,23 @@ def _strangers(record: Record, side: Side, judge: Side) -> Fact | None:
     return None
 
 
+def _unasked(record: Record, judge: Side) -> Fact | None:
+    """One of several discriminators learns to tell generated samples, and no generator gets a gradient through it."""
+    makers = [one for one in record.sides if one.role == "G"]
+    good = {call.root for one in makers for _, call in _good(record, one, judge)}
+    asked = {one.root for call in record.all(Call) if judge in call.sides for one in kept(call.inputs, Call)}
+    for network in judge.networks:
+        calls = _makers(record, judge, network)
+        if calls and good and network not in good | asked:
+            call = next(iter(calls.values()))
+            names = " and ".join(one.name for one in makers)
+            text = (
+                f"{network} learns at {call.place} to tell generated samples, and {names} gets no gradient through it"
+            )
+            return Fact("adversarial", makers[0].name, "broken", text, (call.place,))
+    return None
+
+
 def _makers(record: Record, side: Side, network: str) -> dict[str, Call]:
     """The generators whose samples a network of a discriminator judged in a side's turn, with the judgement of each."""
     calls = [call for event in record.own(side) for call in event.through if call.of("D") and call.root == network]
@@ -145,7 +175,7 @@ def _cut_off(record: Record, side: Side, judge: Side, alone: set[Weight], events
     calls = [call for event in events for call in kept(event.origin, Call) if judge in call.sides]
     cuts = [cut for call in calls for cut in kept(call.inputs, Cut) if cut.behind & alone]
     if cuts:
-        cut = min(cuts, key=lambda one: one.when)
+        cut = max(cuts, key=lambda one: one.when)
         text = (
             f"what {judge.name} judged for {side.name} was cut off by {cut.name} at {cut.place}: no gradient comes back"
         )
@@ -170,11 +200,12 @@ def reached(record: Record, side: Side) -> Iterator[Fact]:
     """Every trainable tensor of a side gets a gradient from its loss."""
     steps, events = record.steps(side), record.own(side)
     held = {w for w in record.weights if side in w.sides and side in w.optimisers and w.trained}
-    stopped = {step: (held & step.frozen) - set(step.ledgers) for step in steps}
+    early = [step for step in steps if not step.frozen & record.lately(step)]  # else frozen after the backward
+    stopped = {step: (held & step.frozen) - set(step.ledgers) for step in early}
     frozen = set().union(*stopped.values())
     got = {weight for event in events for weight in event.written}
     if frozen:
-        step = next(step for step in steps if stopped[step])
+        step = next(step for step in early if stopped[step])
         text = f"requires_grad was off at {side.called}.step() at {step.place}, and on before, in {named(frozen)}"
         yield Fact("reached", side.name, "broken", text, (step.place,))
     if not held & got:
@@ -186,10 +217,24 @@ def reached(record: Record, side: Side) -> Iterator[Fact]:
         cut = max(cuts, key=lambda one: len(one.behind & missing))
         text = f"{named(cut.behind & missing)} get no gradient: cut off by {cut.name} at {cut.place}"
         yield Fact("reached", side.name, "broken", text, (cut.place,))
+    elif idle := _unmoved(record, side, missing):
+        text = f"no tensor of {idle.root} gets a gradient in any step of {side.called}, though {idle.root} is called"
+        yield Fact("reached", side.name, "broken", f"{text} at {idle.place}", (idle.place,))
     elif missing:
         yield Fact("reached", side.name, "note", f"no gradient and no part in the loss: {named(missing)}")
     elif not frozen:
         yield Fact("reached", side.name, "holds", f"all {len(held)} trainable tensors got a gradient")
+
+
+def _unmoved(record: Record, side: Side, missing: set[Weight]) -> Call | None:
+    """The first call of one of a side's networks that is without any gradient, while the others have some."""
+    for name in side.networks:
+        held = [weight for weight in record.weights if side in weight.optimisers]
+        whole = {weight for weight in held if any(one.startswith(f"{name}.") for one in weight.names)}
+        calls = [call for call in record.all(Call) if call.root == name]
+        if calls and whole and whole <= missing:
+            return calls[0]
+    return None
 
 
 def kept(origin: Iterable[Event], kind: type[Happened]) -> list[Happened]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from equipoise.wires.events import Answer, Summand
+
 if TYPE_CHECKING:
     from equipoise.wires.events import Event
     from equipoise.wires.players import Weight
@@ -45,6 +47,14 @@ def before(tensors: list[Tensor], end: Callable[[Event], bool]) -> set[Node]:
 def linear(roots: list[Node]) -> set[Node]:
     """The nodes that a loss is a weighted sum of: reached through sums and factors only."""
     return explore(roots, LINEAR)
+
+
+def terms_in(losses: list[Tensor]) -> list[Summand]:
+    """What some losses are weighted sums of; of what was added up for each sample only what follows the answers."""
+    late = before(losses, lambda note: isinstance(note, Answer))
+    summed = linear([loss.grad_fn for loss in losses if loss.grad_fn is not None])
+    found = [(node, term) for node in summed for term in notes(node) if isinstance(term, Summand)]
+    return [term for node, term in found if term.single or node in late]
 
 
 def weights_in(nodes: set[Node], by_id: dict[int, Weight]) -> set[Weight]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
-from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Squashed
+from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Squashed, Step
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side
 from equipoise.wires.record import Record
@@ -16,7 +17,9 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
     seen = [call for group in groups for call in group]
     kinds = {kind for call in seen for kind in call.ranges}
     twice = [(a, b) for group in groups for a in group for b in group if a.when < b.when and a.storages & b.storages]
-    if not seen:
+    if (fact := _both_ways(record, side)) is not None:
+        yield fact
+    elif not seen:
         yield Fact("inputs", side.name, "untold", f"{side.name} was not called in its own turn")
     elif kinds == {True, False}:
         yield _scales(record, side, seen)
@@ -29,6 +32,50 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
         yield Fact("inputs", side.name, "broken", text, (first.place, second.place))
     else:
         yield Fact("inputs", side.name, "untold", "which of the samples were generated could not be followed")
+
+
+def _both_ways(record: Record, side: Side) -> Fact | None:
+    """The very same samples are learnt as real and as generated: each answer for them is pulled both ways.
+
+    Generated ones may equal real ones for once, as where a last layer begins at zero; so they have to each time.
+    """
+    for network in side.networks:
+        found = [_same(step, network) for step in record.steps(side) if step.consumed()]
+        for one in found:
+            if one is not None and (one[0].generated == one[1].generated or all(found)):
+                first, second = one
+                text = (
+                    f"{network} is shown the very same samples at {first.place} and at {second.place}, and its answers "
+                    "for them are pulled one way and the other: are real ones taken for generated ones?"
+                )
+                return Fact("inputs", side.name, "broken", text, (first.place, second.place))
+    return None
+
+
+def _same(step: Step, network: str) -> tuple[Call, Call] | None:
+    """Two calls of a network with the same arguments whose answers a step's losses pull opposite ways, every one.
+
+    If both are of a kind, they are the only samples that are judged: others may be there twice for a second term.
+    """
+    calls = {call for event in step.consumed() for call in event.through if call.root == network and _at(step, call)}
+    for pair in itertools.combinations(sorted(calls, key=lambda call: call.when), 2):
+        alone = pair[0].generated != pair[1].generated or len({call.given for call in calls}) == 1
+        if alone and pair[0].given == pair[1].given and _opposed(step, *pair):
+            return pair
+    return None
+
+
+def _opposed(step: Step, first: Call, second: Call) -> bool:
+    pulls = [_at(step, call) for call in (first, second)]
+    products = [a * b for number in pulls[0].keys() & pulls[1].keys()
+                for a, b in zip(pulls[0][number], pulls[1][number], strict=False)]  # fmt: skip
+    return len(products) > 1 and max(products) <= 0 and min(products) < 0
+
+
+def _at(step: Step, call: Call) -> dict[int, list[float]]:
+    """The gradients of a step's losses at each of a call's outputs, but for what is compared with other answers."""
+    pulls = {n: pull for (event, n, _), pull in call.pulls.items() if event in step.consumed() and pull.size}
+    return {number: [slope for _, slope in pull.points] for number, pull in pulls.items() if number not in call.likened}
 
 
 def _pure(call: Call) -> bool:

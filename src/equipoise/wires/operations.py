@@ -63,19 +63,20 @@ def cuts(mode: Origins, operation: Operation) -> Origin:
 
 
 def terms(mode: Origins, operation: Operation) -> Origin:
-    """Single numbers that are added up, one with a gradient among them: written on the node of the sum."""
+    """Numbers that are added up, single ones or one a sample, one with a gradient among them: noted at the sum."""
     if not (operation.name in SUMS or operation.name == "stack") or not operation.outputs:
         return NOTHING
     node = operation.outputs[0].grad_fn
-    if node is None or not all(_single(part) for part in operation.parts):
+    single = all(_single(part) for part in operation.parts)
+    if node is None or not (single or (_per_sample(operation.parts) and _judged(mode, operation))):
         return NOTHING
     for part in operation.parts:
         held = [part] if isinstance(part, Tensor) else []
-        value = float(part.detach()) if isinstance(part, Tensor) else float(part)
+        value = float(part.detach().double().mean()) if isinstance(part, Tensor) else float(part)
         if value != 0:
             reach = behind(held, mode.record.by_id)
             live = any(tensor.requires_grad for tensor in held)
-            term = Summand(place=caller(), value=value, origin=mode.origin(held), reach=reach, live=live)
+            term = Summand(place=caller(), value=value, origin=mode.origin(held), reach=reach, live=live, single=single)
             notes(node).append(mode.record.add(term))
     return NOTHING
 
@@ -173,6 +174,18 @@ OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
     noise,
     muted,
 )
+
+
+def _judged(mode: Origins, operation: Operation) -> bool:
+    """Whether an operation of the loop's own works on what depends on a discriminator's answers."""
+    return not mode.inside and any(isinstance(event, Call) and event.of("D") for event in operation.origin)
+
+
+def _per_sample(parts: list[Any]) -> bool:
+    """Whether numbers of every sample are added up: [N] and [N], or [N, 1] and [N, 1]."""
+    tensors = [part for part in parts if isinstance(part, Tensor) and readable(part)]
+    shapes = {part.shape for part in tensors}
+    return len(tensors) == len(parts) and len(shapes) == 1 and all(len(s) and s.numel() == s[0] for s in shapes)
 
 
 def _single(value: object) -> bool:

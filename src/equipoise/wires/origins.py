@@ -16,12 +16,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from equipoise.wires import answers, operations
-from equipoise.wires.events import Call, Clearing, Cut, Differentiation, Edit, Event, Mixture, Origin, Summand
-from equipoise.wires.graphs import Node, before, explore, linear, notes, weights_in
+from equipoise.wires.events import Call, Clearing, Clipped, Cut, Differentiation, Edit, Event, Mixture, Origin
+from equipoise.wires.graphs import Node, before, explore, notes, terms_in, weights_in
 from equipoise.wires.operations import NOTHING, Operation, has_nan
 from equipoise.wires.players import Weight
 from equipoise.wires.record import Record
-from equipoise.wires.tensors import address, readable, tensors_in
+from equipoise.wires.tensors import address, readable, sources, tensors_in
 from equipoise.wires.where import NOWHERE, Place, caller, given
 
 VALUES = frozenset([("__get__", name) for name in ("data", "T", "mT", "H", "mH", "real", "imag")])
@@ -39,6 +39,7 @@ class Origins(TorchFunctionMode):
         self.rows = WeakTensorKeyDictionary()  # tensor -> ((how many, generated or not), ...) along its first axis
         self.noise = WeakTensorKeyDictionary()  # tensor -> True if it was drawn, and nothing else went into it
         self.differences = WeakTensorKeyDictionary()  # tensor -> the two that were subtracted
+        self.given = WeakTensorKeyDictionary()  # tensor -> the Differentiation that gave it
         self.mixture = Mixture(place=NOWHERE)
         self.inside = False  # a player's forward pass
         self._quiet = False
@@ -62,19 +63,21 @@ class Origins(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name, attribute = _names(func)
+        if (name, attribute) == ("__get__", "grad") and not self._quiet:
+            self._note_clipped(args[0])
         if self._quiet or (attribute and (name, attribute) not in VALUES | {("__set__", "grad")}):
             return func(*args, **kwargs)
         if attribute == "grad":
             return self._assign_gradient(func, *args)
         if name in ("backward", "grad"):
             return self._differentiate(name, func, args, kwargs)
-        inputs = list(tensors_in([args, kwargs]))
+        inputs = sources(name, args, kwargs)
         unsound = [tensor for tensor in inputs if has_nan(tensor)]
         gradient = any(tensor.requires_grad for tensor in inputs)
         edits = self._edits(name, args)
         result = func(*args, **kwargs)
-        origin = self.origin(inputs)
-        operation = Operation(attribute or name, args, inputs, list(tensors_in(result)), unsound, gradient, origin)
+        written, origin = (args[0] if name == "__setitem__" else result), self.origin(inputs)
+        operation = Operation(attribute or name, args, inputs, list(tensors_in(written)), unsound, gradient, origin)
         self._follow(operation)
         for edit in edits:
             self._note_edit(name, edit)
@@ -127,7 +130,7 @@ class Origins(TorchFunctionMode):
             how = "autograd.grad without create_graph"
             origin |= {self.record.add(Cut(place=event.place, name=how, behind=event.reachable))}
         for tensor in outputs:
-            self.known[tensor] = origin
+            self.known[tensor], self.given[tensor] = origin, event
         return result
 
     def _handed(self, args: Sequence[Any], kwargs: dict[str, Any]) -> set[Differentiation]:
@@ -157,7 +160,7 @@ class Origins(TorchFunctionMode):
             nil=bool(losses) and not any(readable(loss) and bool(loss.detach().any()) for loss in losses),
             aside=weights_in(before(losses, lambda note: isinstance(note, Call) and note.of("D")), self.record.by_id),
             parts=parts,
-            terms=[term for node in linear(roots) for term in notes(node) if isinstance(term, Summand)],
+            terms=terms_in(losses),
         )
 
     def _finish(self, event: Differentiation) -> None:
@@ -184,6 +187,7 @@ class Origins(TorchFunctionMode):
             weight.ledger = self._made(weight, gradient)
             for event in weight.ledger:
                 event.written.add(weight)
+                event.straight |= self.given.get(gradient) is event
                 weight.trained = True
         return result
 
@@ -210,6 +214,12 @@ class Origins(TorchFunctionMode):
         return [
             Edit(place=place, name=called, weights=some, gradients=on, turned=turned) for some, on in changed if some
         ]
+
+    def _note_clipped(self, tensor: Tensor) -> None:
+        """A function that clips gradients looks whether there is one."""
+        weight = self.record.by_id.get(id(tensor))
+        if weight is not None and (place := caller()).called.startswith("clip") and given("max_norm") != float("inf"):
+            self.record.add(Clipped(place=place, weight=weight, empty=not weight.ledger))
 
     def _note_edit(self, name: str, edit: Edit) -> None:
         if not (edit.gradients and name.endswith("zero_")):

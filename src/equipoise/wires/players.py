@@ -21,20 +21,17 @@ Role = Literal["D", "G"]
 
 @dataclass(eq=False)
 class Side:
-    """An optimiser with the networks it is there to move: one discriminator, or several that step together."""
+    """Optimisers with the networks they are there to move: one discriminator, or several that step together."""
 
     name: str  # "G", "D", or the name of one of several discriminators
     role: Role
     networks: dict[str, nn.Module]
-    optimiser: Any  # torch.optim's, or anything with `step` and `param_groups` or `parameters`
+    optimisers: list[Any]  # torch.optim's, or anything with `step` and `param_groups` or `parameters`; one, or several
     called: str  # "opt_D"
 
     def holds(self) -> list[Tensor]:
-        """The tensors its optimiser moves."""
-        groups = getattr(self.optimiser, "param_groups", None)
-        if groups is None:
-            return list(self.optimiser.parameters)
-        return [tensor for group in groups for tensor in group["params"]]
+        """The tensors its optimisers move."""
+        return [tensor for optimiser in self.optimisers for tensor in held_by(optimiser)]
 
 
 @dataclass(eq=False)
@@ -60,6 +57,12 @@ class Weight:
         return " = ".join(self.names)
 
 
+def held_by(optimiser: Any) -> list[Tensor]:
+    """The tensors an optimiser moves."""
+    groups = getattr(optimiser, "param_groups", None)
+    return list(optimiser.parameters) if groups is None else [tensor for group in groups for tensor in group["params"]]
+
+
 def sides_of(generators: Networks, discriminators: Networks, opt_g: Any, opt_d: Any) -> list[Side]:
     """The sides, in the order given, generators first."""
     return [*_sides("G", generators, opt_g), *_sides("D", discriminators, opt_d)]
@@ -67,17 +70,19 @@ def sides_of(generators: Networks, discriminators: Networks, opt_g: Any, opt_d: 
 
 def _sides(role: Role, networks: Networks, optimisers: Any) -> Iterator[Side]:
     named = _named(role, networks)
-    if not isinstance(optimisers, (list, tuple, dict)):
-        yield Side(role, role, named, _unwrapped(optimisers, f"opt_{role}"), f"opt_{role}")
+    alone = len(named) == 1 and isinstance(optimisers, (list, tuple)) and len(optimisers) > 1
+    if alone or not isinstance(optimisers, (list, tuple, dict)):
+        name = next(iter(named)) if alone else role
+        yield Side(name, role, named, _all_unwrapped(optimisers, f"opt_{name}"), f"opt_{name}")
         return
     each = optimisers if isinstance(optimisers, dict) else dict(zip(named, optimisers, strict=False))
     if set(each) != set(named) or len(optimisers) != len(named):
         raise InputError(
             f"wiring: {len(named)} networks for {role} ({', '.join(named)}) and {len(optimisers)} optimisers; "
-            "give one optimiser for all of them, or one for each, in the same order or by the same names"
+            "give one optimiser for all of them, or one (or a list) for each, in the same order or by the same names"
         )
     for name, network in named.items():
-        yield Side(name, role, {name: network}, _unwrapped(each[name], f"opt_{name}"), f"opt_{name}")
+        yield Side(name, role, {name: network}, _all_unwrapped(each[name], f"opt_{name}"), f"opt_{name}")
 
 
 def _named(role: Role, networks: Networks) -> dict[str, nn.Module]:
@@ -97,6 +102,12 @@ def _named(role: Role, networks: Networks) -> dict[str, nn.Module]:
                 "the order is wiring(G, D, opt_G, opt_D)"
             )
     return named
+
+
+def _all_unwrapped(optimisers: Any, called: str) -> list[Any]:
+    """One optimiser, or the several that move one network together."""
+    each = optimisers if isinstance(optimisers, (list, tuple)) else [optimisers]
+    return [_unwrapped(optimiser, called) for optimiser in each]
 
 
 def _unwrapped(optimiser: Any, called: str) -> Any:
@@ -129,10 +140,9 @@ def weights_of(sides: list[Side]) -> list[Weight]:
                 if side not in weight.sides:
                     weight.sides.append(side)
     for side in sides:
-        sharers = [one for one in sides if one.optimiser is side.optimiser]
-        for held in side.holds():
-            if id(held) in weights:
-                weight = weights[id(held)]
+        for optimiser in side.optimisers:
+            sharers = [one for one in sides if any(optimiser is own for own in one.optimisers)]
+            for weight in (weights[id(held)] for held in held_by(optimiser) if id(held) in weights):
                 holder = next((one for one in sharers if one in weight.sides), side)
                 weight.optimisers += [holder] if holder not in weight.optimisers else []
     return list(weights.values())

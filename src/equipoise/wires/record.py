@@ -26,6 +26,12 @@ class Record:
     def steps(self, side: Side) -> list[Step]:
         return [step for step in self.all(Step) if step.side is side]
 
+    def lately(self, step: Step) -> set[Weight]:
+        """The weights whose gradients were written since the last step of a side."""
+        last = max((one.when for one in self.steps(step.side) if one.when < step.when), default=-1)
+        passes = [one for one in self.all(Differentiation) if last < one.when < step.when]
+        return {weight for event in passes for weight in event.written}
+
     def own(self, side: Side) -> list[Differentiation]:
         """The backward passes whose gradients a side stepped along, and those that these passed on."""
         consumed = {event for step in self.steps(side) for event in step.consumed()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from equipoise.wires.events import Differentiation, Outside, Scaling, Step
 from equipoise.wires.origins import Origins
-from equipoise.wires.players import Side, Weight
+from equipoise.wires.players import Side, Weight, held_by
 from equipoise.wires.record import Record
 from equipoise.wires.scaling import Scalers, replaced
 from equipoise.wires.where import NOWHERE, caller
@@ -33,8 +33,9 @@ class Steps:
             for weight in self.record.weights:
                 for handle in self._on_weight(weight):
                     stack.callback(handle.remove)
-            for optimiser in {id(side.optimiser): side.optimiser for side in self.record.sides}.values():
-                stack.enter_context(self._on_steps([one for one in self.record.sides if one.optimiser is optimiser]))
+            for optimiser in {id(one): one for side in self.record.sides for one in side.optimisers}.values():
+                sides = [side for side in self.record.sides if any(optimiser is one for one in side.optimisers)]
+                stack.enter_context(self._on_steps(sides, optimiser))
             yield
         self._note_outside()
 
@@ -55,6 +56,9 @@ class Steps:
     def _before_gradient(self, weight: Weight, gradient: Tensor) -> None:
         if is_empty(weight):
             weight.ledger = ()
+        event = self.record.current
+        if event is not None and event.kind == "backward":  # before the loop's own hooks, which may step at once
+            self._note_gradient(weight, event)
 
     def _after_gradient(self, weight: Weight) -> None:
         event = self.record.current
@@ -63,6 +67,10 @@ class Steps:
                 Differentiation(place=NOWHERE, kind="backward", origin=frozenset(), finite=True, reachable=set(),
                                 through={}, terms=[])
             )  # fmt: skip
+        if weight not in event.written:
+            self._note_gradient(weight, event)
+
+    def _note_gradient(self, weight: Weight, event: Differentiation) -> None:
         event.written.add(weight)
         weight.trained = True
         weight.ledger = (*(one for one in weight.ledger if one is not event), event)
@@ -70,10 +78,9 @@ class Steps:
     # ------------------------------------------------------------------------------------------------ steps
 
     @contextmanager
-    def _on_steps(self, sides: list[Side]) -> Iterator[None]:
+    def _on_steps(self, sides: list[Side], optimiser: Any) -> Iterator[None]:
         """Hooks on one optimiser, which may be that of several sides."""
-        before, after = functools.partial(self._before_step, sides), self._after_step
-        optimiser = sides[0].optimiser
+        before, after = functools.partial(self._before_step, sides, optimiser), self._after_step
         if isinstance(optimiser, torch.optim.Optimizer):
             handles = [optimiser.register_step_pre_hook(before), optimiser.register_step_post_hook(after)]
             try:
@@ -86,65 +93,69 @@ class Steps:
                 yield
 
     def _before_step(
-        self, sides: list[Side], optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, sides: list[Side], optimiser: Any, hooked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        closures = [value for value in [*args, *kwargs.values()] if callable(value) and value is not optimiser]
+        closures = [value for value in [*args, *kwargs.values()] if callable(value) and value is not hooked]
         if not closures:
-            self._look(sides)
+            self._look(sides, optimiser)
         self.quiet_before = self.mode.hush(True)
         if not closures:
             return None
 
         def swap(value: Any) -> Any:
-            return self._watched(sides, value) if any(value is one for one in closures) else value
+            return self._watched(sides, optimiser, value) if any(value is one for one in closures) else value
 
         return tuple(map(swap, args)), {name: swap(value) for name, value in kwargs.items()}
 
-    def _watched(self, sides: list[Side], closure: Callable[..., Any]) -> Callable[..., Any]:
+    def _watched(self, sides: list[Side], optimiser: Any, closure: Callable[..., Any]) -> Callable[..., Any]:
         """A closure of a step: its work belongs to the loop, and after it the gradients are there."""
 
         def run(*args: Any, **kwargs: Any) -> Any:
             with self.mode.quiet(False):
                 result = closure(*args, **kwargs)
-                self._look(sides)
+                self._look(sides, optimiser)
             return result
 
         return run
 
-    def _look(self, sides: list[Side]) -> None:
+    def _look(self, sides: list[Side], optimiser: Any) -> None:
         """What the sides of an optimiser are about to step along."""
         before = {step.side: step.consumed() | step.earlier for step in self.pending}
         with self.mode.quiet():
             if not before:
                 self._note_outside()
-            self.pending = [self._about(side) for side in sides]
+            self.pending = [self._about(side, optimiser) for side in sides]
         for step in self.pending:
             step.earlier = before.get(step.side, set())
 
-    def _about(self, side: Side) -> Step:
+    def _about(self, side: Side, optimiser: Any) -> Step:
         weights = [weight for weight in self.record.weights if side in weight.optimisers]
+        if len(side.optimisers) > 1:
+            own = set(map(id, held_by(optimiser)))
+            weights = [weight for weight in weights if id(weight.tensor) in own]
         there = [weight for weight in weights if weight.tensor.grad is not None]
         full = {weight: weight.ledger for weight in there if weight.ledger}
-        found_inf = getattr(side.optimiser, "found_inf", None)
+        found_inf = getattr(optimiser, "found_inf", None)
         return Step(
             place=caller(),
             side=side,
             ledgers=full,
+            held=weights,
             frozen={weight for weight in weights if not weight.tensor.requires_grad},
             unsound=[weight for weight in full if not is_finite(weight)],
             zero=all(is_empty(weight) for weight in full),
             scaled_by=self.scalers.stepping,
-            unscaled=self._unscaled(side, full),
+            unscaled=self._unscaled(optimiser, full),
             unknown=any(not weight.ledger and not is_empty(weight) for weight in there),
-            rates=[float(group.get("lr", 1)) for group in getattr(side.optimiser, "param_groups", [])],
+            rates=[float(group.get("lr", 1)) for group in getattr(optimiser, "param_groups", [])],
             skipped=found_inf is not None and bool(torch.as_tensor(found_inf).any()),
         )
 
-    def _unscaled(self, side: Side, full: dict[Weight, tuple[Differentiation, ...]]) -> bool:
+    def _unscaled(self, optimiser: Any, full: dict[Weight, tuple[Differentiation, ...]]) -> bool:
         """Whether a scaler divided the gradients by its scale since the last backward pass."""
         last = max((event.when for ledger in full.values() for event in ledger), default=-1)
         calls = [one for one in self.record.all(Scaling) if one.what == "unscale_" and one.when > last]
-        return any(one.optimiser is side.optimiser for one in calls)
+        return any(one.optimiser is optimiser for one in calls)
 
     def _after_step(self, optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.mode.hush(self.quiet_before)

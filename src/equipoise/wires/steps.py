@@ -28,7 +28,7 @@ def own(record: Record, side: Side) -> Iterator[Fact]:
 
 
 def _never_stepped(record: Record, side: Side) -> Fact:
-    tried = [event for event in record.all(Scaling) if event.what == "step" and event.optimiser is side.optimiser]
+    tried = [event for event in record.all(Scaling) if event.what == "step" and event.optimiser in side.optimisers]
     if tried:
         text = (
             f"the scaler skipped all {len(tried)} steps of {side.called}, as it does until its scale fits: watch more"
@@ -48,36 +48,31 @@ def _trespass(side: Side, step: Step) -> Iterator[Fact]:
 def _idle(record: Record, side: Side, step: Step) -> Fact:
     """A step that left the side as it was, and why."""
     start = f"{side.called}.step() at {step.place} changed nothing of {side.name}"
-    held = [weight for weight in record.weights if side in weight.optimisers and side in weight.sides]
+    held = [weight for weight in step.held if side in weight.sides]
     cleared = [weight.cleared for weight in held if weight.cleared is not None]
     if not held:
         return Fact("own", side.name, "broken", f"{start}: {side.called} holds none of its tensors", (step.place,))
     if step.ledgers and step.rates and not any(step.rates):
         return Fact("own", side.name, "note", f"{start}: the learning rate is 0", (step.place,))
-    if step.frozen >= set(held):
-        return Fact("own", side.name, "broken", f"{start}: requires_grad is False on all its tensors", (step.place,))
-    if not step.ledgers and cleared and _written_before(record, held, step):
+    if not step.ledgers and cleared and record.lately(step) & set(held):
         text = f"{start}: its gradients were cleared at {cleared[-1]}, after backward and before the step"
         return Fact("own", side.name, "broken", text, (step.place, cleared[-1]))
+    if step.frozen >= set(held):
+        return Fact("own", side.name, "broken", f"{start}: requires_grad is False on all its tensors", (step.place,))
     muted = [event for one in step.consumed() for event in one.origin if isinstance(event, Muted)]
-    if step.zero and (muted or all(event.nil for event in step.consumed())):
+    if step.ledgers and step.zero and (muted or all(event.nil for event in step.consumed())):
         by = f", multiplied by 0 at {muted[0].place}" if muted else ", as hinge's is where all answers are beyond it"
         places = step.place, *(event.place for event in muted[:1])
         return Fact("own", side.name, "note", f"{start}: its loss was exactly 0{by}", places)
     if step.zero and any(side in weight.sides for one in record.steps(side) for weight in one.changed):
-        text = f"{start}: its gradient was exactly 0, and in other steps it was not"
+        why = "its gradient was exactly 0" if step.ledgers else "no gradient had reached it"
+        text = f"{start}: {why}, and in other steps it was not so"
         return Fact("own", side.name, "note", text, (step.place,))
     flat = [event for one in step.consumed() for event in one.origin if isinstance(event, Cut) and event.name in FLAT]
     by = f" behind {flat[0].name} at {flat[0].place}" if flat else ""
     there = f"its gradient was exactly 0{by}" if step.zero else "though gradients were there"
     why = there if step.ledgers else "no gradient had reached it"
     return Fact("own", side.name, "broken", f"{start}: {why}", (step.place, *(cut.place for cut in flat[:1])))
-
-
-def _written_before(record: Record, held: list[Weight], step: Step) -> bool:
-    """Whether a backward pass between the last step and this one wrote any of these gradients."""
-    last = max((s.when for s in record.steps(step.side) if s.when < step.when), default=-1)
-    return any(last < e.when < step.when and e.written & set(held) for e in record.all(Differentiation))
 
 
 def stale(record: Record, side: Side) -> Iterator[Fact]:

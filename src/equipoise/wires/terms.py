@@ -62,6 +62,6 @@ def _values(found: list[tuple[Differentiation, Summand]]) -> dict[Place, list[fl
     """The numbers added at each place, where they differ from time to time."""
     values: dict[Place, list[float]] = {}
     for _, term in found:
-        if not term.origin and not term.live:
+        if term.single and not term.origin and not term.live:
             values.setdefault(term.place, []).append(term.value)
     return {place: seen for place, seen in values.items() if len(set(seen)) > 1}

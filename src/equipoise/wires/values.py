@@ -100,6 +100,10 @@ def _scale(event: Differentiation) -> Scaling | None:
     return scalings[-1] if scalings else None
 
 
+def _scalers(event: Differentiation) -> list[object]:
+    return [one.scaler for one in kept(event.origin, Scaling) if one.what == "scale"]
+
+
 def scaler(record: Record) -> Iterator[Fact]:
     """Scale, backward, unscale, clip, step, update: in this order."""
     calls = record.all(Scaling)
@@ -123,6 +127,9 @@ def _wrong_step(record: Record, step: Step) -> Iterator[Fact]:
     elif scaled and step.scaled_by is None and not step.unscaled:
         text = f"{call} used gradients still multiplied by the scale: call scaler.step({name}) instead"
         yield Fact("scaler", step.side.name, "broken", text, (step.place,))
+    elif other := [event for event in scaled if step.scaled_by not in (None, *_scalers(event))]:
+        text = f"{call} is made by another scaler than the one that multiplied the loss, at {other[0].place}"
+        yield Fact("scaler", step.side.name, "broken", text, (step.place, other[0].place))
     elif plain and step.scaled_by is not None:
         text = f"{call} divided by the scale the gradients of a loss that was never scaled, at {plain[0].place}"
         yield Fact("scaler", step.side.name, "broken", text, (step.place, plain[0].place))

@@ -141,12 +141,58 @@ def test_where_g_crawls_beside_d_no_finding_says_to_slow_it_further(name):
     assert "raise G's" not in refused.text()  # updates that are not done are no small steps
 
 
+@pytest.mark.parametrize("name", ["discriminator-overpowers", "collapse", "gradient-explodes", "not-converging"])
+def test_where_d_lags_behind_g_no_finding_says_to_slow_it_further(name):
+    """As in a loop with a hundredth of a fit rate of D: G follows a slope that no longer changes, out of the data."""
+    lag = {"step_D": 1e-4, "step_G": 0.004} | ({"loss_D": 0.45} if name == "discriminator-overpowers" else {})
+    found = {one.name: one for one in diagnose(history(HEALTHY | SICK[name] | lag)).findings}
+    assert found[name].cause.startswith("D moves too little beside G")
+    assert "raise D's" in " ".join(found[name].advice)
+    said = " ".join(text for one in found.values() for text in one.advice)
+    assert "lower D's" not in said and "lower the learning" not in said and "lower both" not in said
+    won = diagnose(history(HEALTHY | SICK[name] | lag | {"loss_D": (0.2, 0.0)}))
+    assert "D moves too little" not in won.text()  # a loss that is 0 leaves it nothing to move by
+
+
+@pytest.mark.parametrize(("coverage", "recall", "called"), [(0.04, 0.0, False), (0.2, 0.9, True), (0.8, 0.1, True)])
+def test_a_handful_of_samples_spread_over_the_data_is_not_called_healthy(coverage, recall, called):
+    """As of a G that makes five points of five classes: near the data by energy, and as diverse."""
+    spread = HEALTHY | {"energy": (0.3, 0.045), "diversity": 0.91, "coverage": coverage, "recall": recall}
+    verdict = diagnose(history(spread))
+    assert ("healthy" in names(verdict, Severity.GOOD)) == called and verdict.severity <= Severity.NOTE
+    assert ("collapse" in names(verdict)) != called
+    assert "collapse" not in names(diagnose(history(spread, total_kimg=60.0)))  # which may come yet
+
+
+@pytest.mark.parametrize("pulls", [True, False])
+def test_a_generator_whose_own_units_have_died_is_not_told_to_move_faster_nor_d_to_slow_down(pulls):
+    """As a G at a hundred times its rate: its sigmoids are at their ends, its steps 0, and D finds that easy."""
+    lost = {"gradient_G": [0.1] * 5 + [0.0] * 15, "step_G": [0.08] * 3 + [0.0] * 17, "win_rate": 1.0, "energy": 0.3}
+    sick = HEALTHY | lost | ({} if pulls else {"pull": [0.03] * 5 + [0.0] * 15})
+    found = {one.name: one for one in diagnose(history(sick)).findings}
+    assert {"dead-run", "gradient-vanishes"} <= set(found)
+    assert all("raise G's" not in text for one in found.values() for text in one.advice)
+    assert ("saturated or dead" in found["gradient-vanishes"].cause) == pulls
+    assert ("lower G's" in found["gradient-vanishes"].advice[0]) == pulls
+
+
 def test_a_hinge_that_is_won_leaves_d_no_step_which_neither_kills_the_run_nor_makes_g_fast():
     sure = {"loss_D": (0.2, 0.0), "win_rate": 1.0, "energy": 1.0, "diversity": 0.1, "step_D": [0.005] * 4 + [0.0] * 16}
     for step, cause in ((5e-5, "G moves too little beside D"), (0.01, "")):
         found = {one.name: one for one in diagnose(history(HEALTHY | sure | {"step_G": step}, loss="hinge")).findings}
         assert "dead-run" not in found and found["collapse"].cause.partition(":")[0] == cause
     assert "dead-run" in names(diagnose(history(HEALTHY | {"step_D": [0.005] * 4 + [0.0] * 16})))
+
+
+def test_a_discriminator_without_gradients_is_dead_though_weight_decay_moves_it():
+    """As one of two whose logits are cut off from its weights, under AdamW: its steps are 1e-5 of them."""
+    cut = {"mpd/step_D": 1e-5, "mpd/gradient_D": 0.0, "mpd/loss_D": 2.0, "msd/step_D": 0.004, "msd/gradient_D": 0.4}
+    verdict = diagnose(history(HEALTHY | cut, anchored=True))
+    (found,) = (one for one in verdict.findings if one.severity >= Severity.WARNING)
+    assert (found.name, found.player) == ("dead-run", "mpd") and "no gradient of D has moved it" in found.summary
+    logged = {"loss_D": 0.7, "gradient_D": 0.0}  # to two decimals, say
+    assert "dead-run" not in names(diagnose(history(logged)))
+    assert "dead-run" not in names(diagnose(history(HEALTHY | cut | {"mpd/loss_D": 0.0}, anchored=True)))  # it has won
 
 
 def test_too_little_data_is_no_matter_of_learning_rates():
@@ -191,7 +237,8 @@ def test_a_generator_held_by_a_reconstruction_raises_no_alarm_for_a_discriminato
         ({"step_G": 0.01}, True, False),
         ({"step_G": (0.0001, 0.0015)}, True, False),  # a warm-up
         ({"step_G": [0.01] * 15 + [0.0001] * 5}, True, False),  # the end of a schedule
-        ({"heading_G": [0.85] + [0.98] * 19}, True, False),  # not for long enough yet
+        ({"heading_G": [0.85] * 3 + [0.98] * 17}, True, False),  # not for long enough yet
+        ({"heading_G": [0.98] * 9 + [0.85] + [0.98] * 10}, True, True),  # one batch that points elsewhere
     ],
 )
 def test_a_generator_crawls_where_its_steps_are_tiny_and_all_go_one_way(changes, anchored, found):
@@ -254,6 +301,8 @@ def test_samples_off_the_data_late_in_a_run():
         ({"memory": 0.9}, {"total_kimg": 400.0}, Severity.NOTE),  # early
         ({"memory": 0.6, "nearest": 0.5}, {}, Severity.ALARM),
         ({"memory": [0.1] * 17 + [0.9] * 3}, {}, Severity.GOOD),  # noise
+        ({"memory": 0.9, "memory_noise": 0.25}, {}, Severity.GOOD),  # of a handful of held-out samples
+        ({"memory": 0.9, "memory_noise": 0.15}, {}, Severity.WARNING),
     ],
 )
 def test_how_much_memory_matters(signals, facts, severity):

@@ -245,6 +245,25 @@ def test_memory_by_heldout_logits_moves_the_augmentation():
     ) and "memory" in move.why
 
 
+@pytest.mark.parametrize(
+    ("few", "drop", "chance", "found"),
+    [(8, 0.0, 0.55, False), (128, 0.0, 0.05, False), (8, 0.9, 0.0, False), (128, 0.9, 0.0, True)],
+)
+def test_a_handful_of_heldout_samples_does_not_say_that_d_memorises(few, drop, chance, found):
+    """The same eight each time: by chance D says less of them, and that is the whole gap where it is 0.6 deviations."""
+    monitor, generator = Monitor(total=100_000, loss="hinge"), torch.Generator().manual_seed(0)
+    spread = torch.linspace(-1, 1, few)
+    heldout = spread / spread.std(correction=0) + 0.6 * (1 - drop) - chance
+    for _ in range(100):
+        real, fake = (torch.randn(1000, generator=generator) for _ in range(2))
+        monitor.observe("D", real_logits=real + 0.6, fake_logits=fake, heldout_logits=heldout)
+        monitor.step(1000)
+    assert monitor.history.now("memory") == pytest.approx(drop + chance / 0.6, abs=0.05)
+    assert monitor.history.now("memory_noise") == pytest.approx(1 / 0.6 / few**0.5, rel=0.1)
+    assert ("discriminator-memorises" in [one.name for one in monitor.verdict.findings]) == found
+    assert ("show D more of them at once" in monitor.verdict.text()) == (few == 8)
+
+
 def test_watching_says_what_would_be_done_and_does_not():
     kept, p = held()
     monitor = Monitor(loops.ada(p, kimg=10.0), loss="non-saturating")
@@ -488,6 +507,7 @@ def test_a_batch_in_place_of_its_size_is_not_printed():
 LOOKED = {
     "nothing": (lambda: None, "look returned a NoneType: let it return fields by name"),
     "a list": (lambda: [torch.ones(4, 2)], "look returned a list"),
+    "lists of numbers": (lambda: {"samples": [1.0, 2.0], "training": [1.0]}, "samples as a list: .* tensor or array"),
     "a misspelling": (lambda: {"sample": torch.ones(4, 2)}, "'sample', which no probe reads; there are .*samples"),
     "an empty set": (lambda: {"samples": torch.ones(0, 2), "training": torch.ones(4, 2)}, "no samples, an empty set"),
     "two ranges": (
@@ -681,6 +701,13 @@ def test_what_cannot_be():
             Monitor(loss=called)
     with pytest.raises(InputError, match="whole run"):
         Monitor(total=0)
+    for settings in ({"total": "10k"}, {"total": math.nan}, {"tick_kimg": "4"}, {"loss": (math.nan, 0.0)}):
+        with pytest.raises(InputError, match=rf"^{next(iter(settings))}="):
+            Monitor(**settings)
+    with pytest.raises(InputError, match="on_tick='print': give a function"):
+        Monitor(on_tick="print")
+    with pytest.raises(InputError, match="rules='collapse': a rule is a function"):
+        Monitor(rules=["collapse"])
     with pytest.raises(InputError, match="takes a function"):
         Monitor(look={"samples": torch.ones(4, 2)})
     with pytest.raises(InputError, match="'ada' does not steer"):

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from equipoise import distributed
 from equipoise.anchor import Anchor
+from equipoise.asked import check_asked
 from equipoise.balancer import Balancer, Decision, Mode, Move, Steering
 from equipoise.diagnosis import History, Rule, Verdict, diagnose
 from equipoise.errors import InputError
@@ -33,7 +34,7 @@ from equipoise.loop import Loop
 from equipoise.observer import Observer
 from equipoise.registry import find
 from equipoise.sensors.probes import all_probes, look
-from equipoise.shown import check_fields, check_looked, check_player, check_signal, detached, is_pair, paired, role_of
+from equipoise.shown import check_fields, check_looked, check_player, check_signal, detached, paired, role_of
 from equipoise.signals import derive
 from equipoise.terms import Loss
 from equipoise.turn import Turn
@@ -76,16 +77,7 @@ class Monitor:
         on_tick: Callable[[Decision], None] | None = None,
         log: str | Path | None = None,  # a folder for `run.jsonl`: looks and moves, see `equipoise.logbook`
     ) -> None:
-        if not tick_kimg > 0:
-            raise InputError(f"tick_kimg={tick_kimg}: the distance of two looks must be above 0 thousand samples")
-        if loss is not None and not isinstance(loss, str) and not is_pair(loss):
-            raise InputError(
-                f"loss={loss!r}: give a registered name, or the ideal values of D's and G's loss as a pair"
-            )
-        if total is not None and total < 1:
-            raise InputError(f"total={total}: give the number of real samples of the whole run, or leave it out")
-        if look is not None and not callable(look):
-            raise InputError("look= takes a function that returns samples, called anew at each look, not the samples")
+        check_asked(loss, total, tick_kimg, look, rules, on_tick)
         self.loss: Loss | None = find("loss", loss).part if isinstance(loss, str) else None
         self.ideal = find("loss", loss).facts["ideal"] if isinstance(loss, str) else (loss or (0.0, None))
         facts = {"anchored": anchored, "total_kimg": total / 1000 if total else None, "source": "a loop of one's own"}

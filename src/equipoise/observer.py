@@ -25,7 +25,7 @@ from equipoise.turn import Turn, parameters, score
 DENSE = 100  # steps of the loop at which everything is read
 SPARSE = 16  # steps between those that are measured for a copy of the weights or a backward pass, after that
 # What a meter keeps beside sensors.
-OWN = ("loss", "gradient", "heading", "update", "heldout_score", "share", "weighted", "reconstruction")
+OWN = ("loss", "gradient", "heading", "update", "heldout_score", "heldout_size", "share", "weighted", "reconstruction")
 
 
 class Observer:
@@ -53,7 +53,8 @@ class Observer:
         """Read one update of one player."""
         values = self._sensed(turn) | self._loss_of(turn, loss)
         if "heldout_logits" in turn:
-            values["heldout_score"] = score(turn["heldout_logits"])
+            unseen = values["heldout_score"] = score(turn["heldout_logits"])
+            values["heldout_size"] = unseen.new_full([1], len(unseen))
         if reconstruction is not None:
             values["reconstruction"] = single(reconstruction, "the reconstruction")
         said = turn["fake_score"] if turn.role == "D" and "fake_score" in turn else None

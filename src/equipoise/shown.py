@@ -113,6 +113,10 @@ def check_looked(fields: Any) -> None:
     if odd := next((name for name in given if name not in known), None):
         raise InputError(f"look returned {odd!r}, which no probe reads; there are {', '.join(sorted(known))}")
     sets = {name: given[name] for name in SETS if name in given}
+    if odd := next((name for name, value in sets.items() if not getattr(value, "shape", ())), None):
+        raise InputError(
+            f"look returned {odd} as a {type(sets[odd]).__name__}: let it return each set as a tensor or array [n, ...]"
+        )
     if empty := next((name for name, value in sets.items() if len(value) == 0), None):
         raise InputError(f"look returned no {empty}, an empty set: let it return some hundred of each")
     kinds = {name: str(getattr(value, "dtype", "")) for name, value in sets.items()}
@@ -142,13 +146,6 @@ def check_signal(
             f"{one.name} follows D's loss over its ideal value, which is not known or 0, so that it would never move: "
             'say which loss it is, Monitor(loss="hinge") or so, or take loops.rates_by_wins'
         )
-
-
-def is_pair(loss: Any) -> bool:
-    """Whether these are two ideal values, of which G's need not be known."""
-    if not isinstance(loss, tuple) or len(loss) != 2 or loss[0] is None:
-        return False
-    return all(value is None or isinstance(value, (int, float)) for value in loss)
 
 
 def single(value: Any, what: str) -> Tensor:

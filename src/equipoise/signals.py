@@ -29,6 +29,7 @@ SIGNALS: dict[str, Signal] = {
     "logit_scale": Signal("standard deviation of D's logits over real and generated samples", "steady"),
     "sign_real": Signal("mean sign of the logits of real samples (r_t of arXiv:2006.06676)", "below 0.6"),
     "memory": Signal("part of that distance that held-out samples lose (r_v of arXiv:2006.06676)", "0 to 0.3"),
+    "memory_noise": Signal("standard error of `memory`, were the held-out samples always the same few", "below 0.1"),
     # --- how the two move
     "step_D": Signal("size of D's step relative to its weights", "steady, near step_G"),
     "step_G": Signal("size of G's step relative to its weights", "steady, near step_D"),
@@ -81,7 +82,9 @@ def derive(
 ) -> dict[str, float]:
     """The signals that these readings tell; what cannot be told is left out.
 
-    `memory` is told only where the gap is above 0.3: below, both of its parts are noise.
+    `memory` is told only where the gap is above 0.3: below, both of its parts are noise. How many held-out samples a
+    loop has is not known, but how many it shows at once: they may be the same ones each time, so that a window of many
+    updates tells no more than one.
     """
     found: dict[str, float] = {}
     for role, value in zip("DG", ideal, strict=True):
@@ -104,6 +107,9 @@ def derive(
         if heldout is not None and found["gap"] > 0.3:
             training = readings.get("D.training_score", real)
             found["memory"] = (training.mean - heldout.mean) / (real.mean - fake.mean)
+            if "D.heldout_size" in readings:
+                each = max(training.std, heldout.std) / (real.mean - fake.mean)
+                found["memory_noise"] = each * math.sqrt(1 / readings["D.heldout_size"].mean + 1 / training.n)
     found |= _lost(readings)
     return {name: value for name, value in found.items() if math.isfinite(value)}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from equipoise.diagnosis import Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HELD, HIGH_P, LEAKS, LONG, MEMORY, NARROW, SIGNS
-from equipoise.diagnosis.signs import EARLY, beginning, harm, held, some
+from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HELD, HIGH_P, LEAKS, LONG, NARROW, SIGNS
+from equipoise.diagnosis.signs import EARLY, beginning, harm, held, memory, some
 
 FEW = 5_000  # samples; chosen by us. Memorising starts the sooner the fewer there are (arXiv:2006.06676)
 DUPLICATES = 0.1  # share of the data
@@ -20,28 +20,28 @@ def memorises(history: History) -> Finding | None:
     the run is so young that any D is ahead. ADA turns its strength until r_t is 0.6: there they tell that it has not
     got there, or no longer can. Samples that are all alike lie near some dull training image and are no copies of it.
     """
-    memory, copies = held(history, "memory", "above", MEMORY, LONG), held(history, "nearest", "below", COPIES)
+    known_by_heart, copies = memory(history), held(history, "nearest", "below", COPIES)
     if held(history, "diversity", "below", NARROW):
         copies = None
     unfit = history.facts.get("signless") or history.facts.get("anchored")  # no zero there; or D ahead is normal
     adapts = 0 < history.now("augmentation") < HIGH_P.value
     signs = None if unfit else held(history, "sign_real", "above", HELD if adapts else SIGNS)
-    if memory is None and copies is None and (signs is None or history.has("memory")):
+    if known_by_heart is None and copies is None and (signs is None or history.has("memory")):
         return None
-    known, early = memory is not None or copies is not None, beginning(history, EARLY)
+    known, early = known_by_heart is not None or copies is not None, beginning(history, EARLY)
     if early and not known:
         return None
     bad = harm(history) if known else ()
-    grave = bad or copies or held(history, "memory", "above", HEAVY, LONG)
+    grave = bad or copies or (known_by_heart and held(history, "memory", "above", HEAVY, LONG))
     return Finding(
         "discriminator-memorises",
-        (Severity.ALARM if copies and memory else Severity.WARNING) if grave and not early else Severity.NOTE,
+        (Severity.ALARM if copies and known_by_heart else Severity.WARNING) if grave and not early else Severity.NOTE,
         "the discriminator knows the training data by heart"
-        if memory
+        if known_by_heart
         else "samples lie closer to the training data than fresh data do: they are near-copies"
         if copies
         else "the discriminator is sure of training data; whether it memorises them or is merely ahead is not told",
-        (*some(memory, copies, signs), *bad),
+        (*some(known_by_heart, copies, signs), *bad),
         (
             "augment what D is shown: ada, which finds its own strength, or diffaugment",
             "or gather more data, remove duplicates, or mirror",

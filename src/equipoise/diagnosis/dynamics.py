@@ -1,4 +1,4 @@
-"""How the two move: in circles, not at all, or too far."""
+"""How the two move: in circles, not at all, or away from what holds G."""
 
 from __future__ import annotations
 
@@ -8,34 +8,22 @@ from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import (
     ALL,
-    BURST,
-    DOUBLED,
-    EXPLODED,
-    GONE,
     NEARLY,
+    NO_GRADIENT,
     NO_STEP,
     OUTWEIGHS,
     RISES,
     SATURATED,
-    SKIPS,
     STILL,
     SWING_SIZE,
     SWINGS,
-    VANISHED,
     Limit,
 )
 from equipoise.diagnosis.signs import (
-    CRAWLS,
-    FASTER,
     NOISY,
-    against_past,
-    beginning,
-    crawling,
-    first,
     harm,
     held,
     noise,
-    seen,
     some,
     squared,
     won,
@@ -68,114 +56,33 @@ def oscillation(history: History) -> Finding | None:
     )
 
 
-@finding("gradient-vanishes", claim="what G learns from has all but gone", treats="VG")
-def vanishes(history: History) -> Finding | None:
-    """The pull on G has fallen to a hundredth of its own past, or its share beside other losses has.
-
-    Where the adversarial loss is weighted by its own gradient, G does not miss what the pull lost: that is a note.
-    """
-    gone = some(
-        *(against_past(history, name, "below", VANISHED) for name in ("pull", "gradient_G", "adversarial_share"))
-    )
-    if not gone:
-        return None
-    saturated = won(history)
-    saturating = history.facts.get("loss") == "minimax"
-    if history.facts.get("adaptive") and {one.signal for one in gone} == {"pull"}:
-        return Finding(
-            "gradient-vanishes",
-            Severity.NOTE,
-            "D's gradient has all but gone, and the adaptive weight makes up for it: G follows what is left",
-            gone,
-            ("look at D's logits: if they are the same for real and generated samples, D has to learn faster",
-             "limit the weight, so that it does not blow up noise"),
-        )  # fmt: skip
-    return Finding(
-        "gradient-vanishes",
-        Severity.ALARM if harm(history) or saturated else Severity.WARNING,
-        "the generator hardly gets a gradient from the discriminator any more",
-        (*gone, *some(saturated)),
-        (
-            "take the non-saturating loss (loss=non-saturating)"
-            if saturating
-            else "keep D from being sure: r1.gamma up, instance-noise, or a lower D.lr",
-            "go back to a snapshot from before, since a saturated D does not come back by itself",
-        ),
-        "the adversarial loss no longer reaches G: it is weighted by 0, or cut off on its way"
-        if history.now("adversarial_share") == 0
-        else "the minimax loss saturates where D is sure"
-        if saturating and saturated
-        else "",
-    )
-
-
-@finding("gradient-explodes", claim="gradients or weights grow out of all proportion", treats="EG")
-def explodes(history: History) -> Finding | None:
-    """A gradient of ten times its own past, singular values as well, or updates refused since they were not finite.
-
-    A loss of D of a hundred times its ideal is no error of D's any more: it grows as the logits do.
-
-    Where another loss holds G, one that has next to no part in its gradient by then does not hold it any more.
-    """
-    lost = first(held(history, "skipped", "above", SKIPS), held(history, "nonfinite", "above", SKIPS))
-    gone = lost if held(history, "nonfinite", "above", GONE) else None
-    pull = () if history.facts.get("adaptive") else ("pull",)  # a weight that is the smaller for it takes it back
-    grown = some(
-        *(against_past(history, name, "above", EXPLODED) for name in ("gradient_G", "gradient_D", *pull)),
-        *(against_past(history, name, "above", DOUBLED) for name in ("spectrum_G", "spectrum_D")),
-        burst := None if beginning(history) else held(history, "loss_D", "above", BURST),
-    )
-    bad, slow = harm(history), crawling(history)
-    adrift = some(held(history, "adversarial_share", "above", NEARLY) if history.facts.get("anchored") else None)
-    if lost is None and not grown:
-        return None
-    if lost is None and not bad and not adrift and not burst and seen(history):
-        return None  # gradients grow in good runs too, as networks sharpen
-    return Finding(
-        "gradient-explodes",
-        Severity.ALARM if lost is not None or bad else Severity.WARNING if adrift or burst else Severity.NOTE,
-        "values are not finite any more: going on is for nothing"
-        if gone
-        else "updates are lost since values are not finite"
-        if lost
-        else "the discriminator's loss, and so its logits, are out of all proportion"
-        if burst
-        else "gradients have grown out of all proportion",
-        (*some(lost), *grown, *bad, *adrift),
-        (
-            *(f"stop, and start again from a snapshot from before {one.since:g} {history.unit}" for one in some(gone)),
-            FASTER if slow else "lower the learning rates, and clip gradients (G.clip, D.clip)",
-            "or penalise D's slope at generated samples too (r2.gamma), where it explodes first",
-            "in half precision, keep logits and penalties in full",
-        ),
-        f"{CRAWLS}, so that D gets ever further ahead" if slow else "",
-    )
-
-
 @finding("dead-run", claim="nothing moves any more", treats="")
 def dead(history: History) -> Finding | None:
-    """All updates are refused, a player's steps are 0, or D's loss no longer moves at all.
+    """All updates are refused, a player's steps or gradients are 0, or D's loss no longer moves at all.
 
-    Steps of 0 of a D whose loss is 0 are not meant: it has won, see discriminator-overpowers.
+    Those of a D whose loss is 0 are not meant: it has won, see discriminator-overpowers.
     """
+    roles = "G" if won(history) else "DG"
     found = some(
         held(history, "skipped", "above", ALL),
-        *(held(history, f"step_{role}", "below", NO_STEP) for role in ("G" if won(history) else "DG")),
+        *(_at_rest(history, role) for role in roles),
         _still(history),
     )
     if not found:
         return None
     if resting := _never_moved(history, found):
+        what = "step" if all(one.signal.startswith("step") for one in found) else "gradient"
         return Finding(
             "dead-run",
             Severity.ALARM,
-            f"no step of {' or '.join(resting)} has moved it since the run began",
+            f"no {what} of {' or '.join(resting)} has moved it since the run began",
             found,
             (
-                "look whether its learning rate is 0, and whether its optimiser holds the weights that play",
+                "look whether its learning rate is 0, whether its optimiser holds the weights that play, and whether "
+                "its loss is of what it returned, not detached",
                 "let equipoise.wiring watch two iterations of the loop: it names tensor and line",
             ),
-            "a learning rate of 0, or an optimiser of other weights",
+            "a learning rate of 0, an optimiser of other weights, or a loss that does not depend on them",
         )
     return Finding(
         "dead-run",
@@ -190,9 +97,18 @@ def dead(history: History) -> Finding | None:
     )
 
 
+def _at_rest(history: History, role: str) -> Evidence | None:
+    """A player's steps are 0, or its gradients are, in which case weight decay may go on to move it.
+
+    Gradients alone, of another program's log, may be 0 to its decimals only.
+    """
+    still, steps = held(history, f"step_{role}", "below", NO_STEP), history.has(f"step_{role}")
+    return still or (held(history, f"gradient_{role}", "below", NO_GRADIENT) if steps else None)
+
+
 def _never_moved(history: History, found: tuple[Evidence, ...]) -> list[str]:
-    """The players whose steps have been 0 from their first reading on, if nothing else was found."""
-    whose = {"step_D": "D", "step_G": "G"}
+    """The players that have been at rest from their first reading on, if nothing else was found."""
+    whose = {f"{what}_{role}": role for what in ("step", "gradient") for role in "DG"}
     at_rest = [one for one in found if one.signal in whose and one.since == history.signals[one.signal][0][0]]
     return [whose[one.signal] for one in at_rest] if len(at_rest) == len(found) else []
 

@@ -26,6 +26,7 @@ NARROW = Limit(0.7, TRIED)  # diversity below: modes are missing
 SPREADS = Limit(1.3, CHOSEN)  # diversity over that of the middle third of the looks: samples are still spreading
 COLLAPSED = Limit(0.4, TRIED)  # diversity below: hardly any is left
 FULL = (Limit(0.8, TRIED), Limit(1.25, TRIED))  # diversity of samples that are well spread
+BARE = Limit(0.25, CHOSEN)  # coverage and recall, both below: most of the data has no sample near it
 LOST = Limit(0.5, CHOSEN)  # coverage or recall below this share of its own best
 WORSE = Limit(1.05, CHOSEN)  # a distance over its own best, three looks in a row
 SAME = Limit(0.9, CHOSEN)  # the best frechet over that of the beginning: samples have come no nearer
@@ -42,7 +43,7 @@ FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
 FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers
 SLOW = Limit(0.002, SMALL)  # the same, too small to follow
-STRAIGHT = Limit(0.9, CALM)  # heading_G above, at each of 20 looks, with steps below SLOW: it could go faster
+STRAIGHT = Limit(0.9, CALM)  # heading_G above, at 18 of 20 looks, with steps below SLOW: it could go faster
 
 # --- the data
 MEMORY = Limit(
@@ -50,6 +51,7 @@ MEMORY = Limit(
 )  # half of the gap is lost on unseen data
 HEAVY = Limit(0.8, CHOSEN)  # memory above: a warning even where samples are good
 LONG = 0.3  # share of the looks whose median counts there: it is a difference of differences, and noisy
+SURE = 2.0  # standard errors of it, where held-out samples are few, by which it has to be above
 SIGNS = Limit(0.6, "arXiv:2006.06676, the target of r_t")  # sign_real above
 ADA = "0.6, where ADA holds it, and its spread there; seen in two public logs, docs/diagnose.md"
 HELD = Limit(0.7, ADA)  # sign_real above, while ADA turns its strength
@@ -68,6 +70,7 @@ SKIPS = Limit(0.01, CHOSEN)  # share of updates refused
 ALL = Limit(0.99, CHOSEN)  # the same: as good as all
 GONE = Limit(0.5, CHOSEN)  # nonfinite above: most values are none any more, so that no other reading counts
 NO_STEP = Limit(1e-7, CHOSEN)  # step: below the rounding of single precision
+NO_GRADIENT = Limit(1e-12, CHOSEN)  # gradient: nothing reaches a player, though decay may still move it
 STILL = Limit(1e-4, CHOSEN)  # spread of loss_D over its ideal: nothing moves
 RISES = Limit(1.2, CHOSEN)  # reconstruction over its own best
 OUTWEIGHS = Limit(0.5, CHOSEN)  # adversarial_share: more of G's gradient than the rest

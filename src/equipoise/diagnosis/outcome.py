@@ -8,18 +8,18 @@ from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, SAME, Limit
 from equipoise.diagnosis.signs import (
-    CRAWLS,
     DISTANCES,
-    FASTER,
+    bare,
     beginning,
-    crawling,
     harm,
     held,
     lasting,
+    late,
     narrow,
     some,
     stray,
     stuck,
+    too_slow,
     won,
     worse,
 )
@@ -33,10 +33,15 @@ FEWEST = 5  # looks before a run is called healthy or at its end
 
 @finding("collapse", claim="samples are far less diverse than the data, or lose what they covered", treats="GC")
 def collapse(history: History) -> Finding | None:
-    """Diversity well below the data's and not rising, or coverage or recall at half of its own best."""
+    """Diversity well below the data's and not rising, or coverage or recall at half of its own best.
+
+    A handful of samples spread over the data are diverse, and near it by distance: late in a run that coverage and
+    recall are both low is a note, and no more, since of large images healthy runs have not been tried for it.
+    """
     few = narrow(history)
     lost = some(*(_fallen(history, name) for name in ("coverage", "recall", "diversity")))
-    if (few is None and not lost) or beginning(history):
+    holes = bare(history) if late(history) else ()
+    if (few is None and not lost and not holes) or beginning(history):
         return None
     gone = few and held(history, "diversity", "below", COLLAPSED)
     unknown = history.share is None and history.updates is None  # whether it has but begun
@@ -44,19 +49,19 @@ def collapse(history: History) -> Finding | None:
         return None  # samples spread in the course of the first updates
     return Finding(
         "collapse",
-        Severity.ALARM if gone or (few and lost) else Severity.WARNING,
+        Severity.ALARM if gone or (few and lost) else Severity.WARNING if few or lost else Severity.NOTE,
         "the generator makes hardly more than one thing" if gone else "the generator leaves out part of the data",
-        some(few, *lost),
-        _restore(lost, crawling(history)),
+        some(few, *(lost or holes)),
+        _restore(lost, too_slow(history)[1]),
         _why(history, lost),
     )
 
 
-def _restore(lost: tuple[Evidence, ...], slow: bool) -> tuple[str, ...]:
+def _restore(lost: tuple[Evidence, ...], faster: str) -> tuple[str, ...]:
     back = "go back to a snapshot from before it began" if lost else "start anew: what was never covered seldom comes"
     pair = "pair real and generated samples (loss=rpgan with r1 and r2), or pack them (packing)"
-    if slow:
-        return (FASTER, back, pair) if lost else (FASTER, pair)
+    if faster:
+        return (faster, back, pair) if lost else (faster, pair)
     return back, pair, "or lower G's learning rate, and set beta1 to 0"
 
 
@@ -68,7 +73,7 @@ def not_converging(history: History) -> Finding | None:
         return None
     if not bad:
         return _unchanged(history)
-    past = stuck(history) is None and stray(history) is None
+    past, (cause, faster) = stuck(history) is None and stray(history) is None, too_slow(history)
     return Finding(
         "not-converging",
         Severity.WARNING,
@@ -78,10 +83,10 @@ def not_converging(history: History) -> Finding | None:
             _keep(history, f"keep the snapshot of {history.best(bad[0].signal)[0]:g} kimg")
             if past
             else "compare with a known recipe",
-            FASTER if crawling(history) else "lower both learning rates, or let them decay",
+            faster or "lower both learning rates, or let them decay",
             "try loss=rpgan with r1 and r2 and beta1 0, which is harmless where it does not help",
         ),
-        CRAWLS if crawling(history) else "",
+        cause,
     )
 
 
@@ -137,7 +142,7 @@ def healthy(history: History) -> Finding | None:
         return None
     near = _near(history, distance)
     full = (held(history, "diversity", "above", FULL[0]), held(history, "diversity", "below", FULL[1]))
-    if near is None or (history.has("diversity") and None in full):
+    if near is None or bare(history) or (history.has("diversity") and None in full):
         return None
     return Finding("healthy", Severity.GOOD, "the two are in balance, and the samples are good or getting better",
                    some(near, full[0]), ("go on",))  # fmt: skip
@@ -177,8 +182,8 @@ def _fallen(history: History, signal: str) -> Evidence | None:
 
 
 def _why(history: History, lost: tuple[Evidence, ...]) -> str:
-    if crawling(history):
-        return CRAWLS
+    if slow := too_slow(history)[0]:
+        return slow
     if history.now("step_G") > 3 * history.now("step_D") and not won(history):
         return "G moves much faster than D can follow"
     if lost and history.now("precision") > history.early("precision"):

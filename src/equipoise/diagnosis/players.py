@@ -17,8 +17,6 @@ from equipoise.diagnosis.limits import (
     FAST,
     FLAT,
     FOOLED,
-    LONG,
-    MEMORY,
     SHARP,
     SLOW,
     STRAIGHT,
@@ -26,28 +24,29 @@ from equipoise.diagnosis.limits import (
 from equipoise.diagnosis.signs import (
     CRAWLS,
     EARLY,
-    FASTER,
     MOST,
     beginning,
-    crawling,
     first,
     harm,
     held,
+    memory,
     seen,
     some,
     squared,
     stuck,
+    too_slow,
     won,
 )
 
 FEWEST = 5  # looks before a loss alone is believed
+NEARLY_ALL = 0.9  # of these looks: one batch in a while points elsewhere
 LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
 
 
 @finding("discriminator-overpowers", claim="D is far ahead, and it is not that it memorises", treats="DO")
 def overpowers(history: History) -> Finding | None:
     """D's loss lies far below its ideal, or it is hardly ever wrong. Silent where G is anchored, or D memorises."""
-    if history.facts.get("anchored") or held(history, "memory", "above", MEMORY, LONG):
+    if history.facts.get("anchored") or memory(history):
         return None
     saturated = won(history)
     ahead = some(
@@ -107,7 +106,8 @@ def crawls(history: History) -> Finding | None:
     if not history.facts.get("anchored") or beginning(history, EARLY):
         return None
     small, straight = held(history, "step_G", "below", SLOW, MOST), held(history, "heading_G", "above", STRAIGHT)
-    steady = history.persists("heading_G", lambda value: value > STRAIGHT.value, LASTING)
+    last = [value > STRAIGHT.value for _, value in history.signals.get("heading_G", [])[-LASTING:]]
+    steady = len(last) == LASTING and sum(last) >= NEARLY_ALL * LASTING
     grows = history.now("step_G") > 2 * history.early("step_G")
     if small is None or straight is None or not steady or grows:
         return None
@@ -122,8 +122,8 @@ def crawls(history: History) -> Finding | None:
 
 
 def _why_ahead(history: History, sharp: bool) -> str:
-    if crawling(history):
-        return CRAWLS
+    if slow := too_slow(history)[0]:
+        return slow
     if history.now("step_D", MOST) > FAST.value:
         return "D's steps are large: its learning rate is too high"
     if sharp:
@@ -142,8 +142,9 @@ def _weaken(history: History, sharp: bool) -> tuple[str, ...]:
     penalty = "strengthen D's gradient penalty (r1.gamma), at generated samples too (r2.gamma)"
     rate = "lower D's learning rate (D.lr), or let it follow the gap (rate gap-aware, arXiv:2302.00089)"
     steps = "give D fewer steps for each of G (D.steps)"
-    if crawling(history):
-        return FASTER, rate, steps
+    cause, faster = too_slow(history)
+    if faster:
+        return (faster, rate, steps) if cause == CRAWLS else (faster, penalty)
     chosen = (penalty, rate, steps) if sharp else (rate, steps, penalty)
     few = history.facts.get("count", FEW) < FEW and not history.has("memory")
     before = f"{history.facts.get('count')} samples may be known by heart, which what follows does not cure: ada"

@@ -9,7 +9,22 @@ from typing import Concatenate, ParamSpec
 
 from equipoise.diagnosis import Evidence, evidence
 from equipoise.diagnosis.history import History, median
-from equipoise.diagnosis.limits import FAR, NARROW, SATURATED, SKIPS, SLOW, SPREADS, STRAY, WORSE, Limit
+from equipoise.diagnosis.limits import (
+    BARE,
+    FAR,
+    LONG,
+    MEMORY,
+    NARROW,
+    NO_STEP,
+    SATURATED,
+    SKIPS,
+    SLOW,
+    SPREADS,
+    STRAY,
+    SURE,
+    WORSE,
+    Limit,
+)
 
 OUTCOMES = ("energy", "frechet", "diversity", "coverage", "recall")  # they see the samples; logits do not
 DISTANCES = ("frechet", "energy")  # of samples to real ones, the better known first
@@ -22,6 +37,7 @@ MOST = 0.8  # of the looks: what steps were like before the learning rates fell
 NOISY = 3.0  # times a signal's own noise: the best of many looks is as lucky as the last three may be unlucky
 FEWEST = 8  # looks before samples are called bad for good
 CRAWLS, FASTER = "G moves too little beside D: its learning rate is too low", "raise G's learning rate (G.lr)"
+LAGS, QUICKER = "D moves too little beside G: its learning rate is too low", "raise D's learning rate (D.lr)"
 P = ParamSpec("P")
 Sign = Callable[Concatenate[History, P], Evidence | None]
 
@@ -35,6 +51,13 @@ def held(
 ) -> Evidence | None:
     """The evidence that a signal stands so to a limit."""
     return evidence(history, signal, relation, limit.value, limit.source, window)
+
+
+def memory(history: History) -> Evidence | None:
+    """Held-out samples lose half of the gap or more, and not since they are few: twice the standard error is let be."""
+    found = held(history, "memory", "above", MEMORY, LONG)
+    noise = history.now("memory_noise", LONG) if history.has("memory_noise") else 0.0
+    return found if found is not None and found.value - SURE * noise > MEMORY.value else None
 
 
 def squared(history: History, limit: Limit) -> Limit:
@@ -107,6 +130,12 @@ def narrow(history: History) -> Evidence | None:
     return None if found is None or beginning(history) or spreading(history) else found
 
 
+def bare(history: History) -> tuple[Evidence, ...]:
+    """Most of the data has no sample near it, by both readings, whatever the distance says of the mean."""
+    found = some(*(held(history, name, "below", BARE) for name in ("coverage", "recall")))
+    return found if len(found) == 2 else ()
+
+
 def beginning(history: History, share: float = FIRST) -> bool:
     """Whether the run has but begun: it has had few updates, or less than this share of a length that is known.
 
@@ -140,11 +169,29 @@ def spreading(history: History) -> bool:
 def crawling(history: History) -> bool:
     """Whether G's steps are too small to follow, and far below D's; for a D that has won, below those it began with.
 
-    A loss that is 0 leaves D nothing to move by. Updates that are refused are no steps.
+    A loss that is 0 leaves D nothing to move by. Updates that are refused are no steps, and steps of 0 no small ones.
     """
     step_g = history.now("step_G", MOST)
+    if step_g < NO_STEP.value:
+        return False  # see dead-run
     step_d = history.early("step_D") if won(history) else history.now("step_D", MOST)
     return step_g < SLOW.value and step_g < step_d / 3 and held(history, "skipped", "above", SKIPS) is None
+
+
+def lagging(history: History) -> bool:
+    """Whether D's steps are too small to follow, and far below G's; not where it has won and has no more to learn.
+
+    Of the recorded runs six of 39 sick ones are so, among them all five of a D at a tenth of its rate that failed, and
+    none of 107 healthy ones.
+    """
+    step_d = history.now("step_D", MOST)
+    slow = NO_STEP.value <= step_d < SLOW.value and step_d < history.now("step_G", MOST) / 3
+    return slow and won(history) is None and held(history, "skipped", "above", SKIPS) is None
+
+
+def too_slow(history: History) -> tuple[str, str]:
+    """The cause and the remedy where one player moves too little beside the other; empty where neither does."""
+    return (CRAWLS, FASTER) if crawling(history) else (LAGS, QUICKER) if lagging(history) else ("", "")
 
 
 def stray(history: History) -> Evidence | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from equipoise.diagnosis.history import History
+from equipoise.diagnosis.limits import LONG, MEMORY, SURE
 
 
 class Question(NamedTuple):
@@ -54,6 +55,10 @@ WAITING = (
     "what the adversarial loss does to G: it has had no share in G's gradient so far; if it should have started, it is "
     "weighted by 0, or detached on its way to G"
 )
+FEW = (
+    "whether D memorises: memory is {:.2g} with a standard error of {:.2g}, were the held-out samples always the same; "
+    "to tell, show D more of them at once"
+)
 
 
 def untold(history: History) -> tuple[str, ...]:
@@ -65,4 +70,11 @@ def untold(history: History) -> tuple[str, ...]:
         for question in QUESTIONS
         if not any(history.has(name) for name in question.signals)
     )
-    return (*asked, WAITING) if history.facts.get("waiting") else asked
+    waiting = (WAITING,) if history.facts.get("waiting") else ()
+    return (*asked, *waiting, *_few(history))
+
+
+def _few(history: History) -> tuple[str, ...]:
+    """That D seems to memorise, by no more than so few held-out samples may be off by chance."""
+    value, noise = history.now("memory", LONG), history.now("memory_noise", LONG)
+    return (FEW.format(value, noise),) if value > MEMORY.value >= value - SURE * noise else ()

@@ -337,6 +337,28 @@ def phases_that_switch_gradients_off_before_the_step(wiring: Wiring, fault: str)
 
 
 @faults()
+def losses_of_one_half_of_a_batch(wiring: Wiring, fault: str) -> list[nn.Module]:
+    """G makes two kinds in one call, and each loss goes backward by itself: at the other half there is no gradient."""
+    torch.manual_seed(0)
+    G, D = mlp(LATENT, 2), nn.Sequential(mlp(2, 2), nn.Unflatten(1, (2, 1)))
+    opt_G, opt_D = adam(G), adam(D)
+    with wiring(G, D, opt_G, opt_D):
+        for real in reals():
+            judged, held = G(torch.cat([noise(), noise()])).chunk(2)
+            opt_D.zero_grad()
+            for right, made in zip(D(real).unbind(1), D(judged.detach()).unbind(1), strict=True):
+                d_loss(right, made).backward(retain_graph=True)
+            opt_D.step()
+            opt_G.zero_grad()
+            answers = D(judged)
+            F.mse_loss(held, real).backward(retain_graph=True)
+            for answer in answers.unbind(1):
+                g_loss(answer).backward(retain_graph=True)
+            opt_G.step()
+    return [G, D]
+
+
+@faults()
 def the_same_samples_twice_by_intention(wiring: Wiring, fault: str) -> list[nn.Module]:
     """Answers for the same samples are held together, or near zero, or go with right and with wrong labels."""
     torch.manual_seed(0)

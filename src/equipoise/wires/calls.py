@@ -138,8 +138,8 @@ class Calls:
         if tensor.requires_grad:
             self.handles.append(tensor.register_hook(hook))
 
-    def _slope(self, call: Call, gradient: Tensor) -> None:
-        if self.record.current is not None:
+    def _slope(self, call: Call, gradient: Tensor | None) -> None:  # None at a part of a batch that a loss leaves out
+        if self.record.current is not None and gradient is not None:
             call.slopes[self.record.current] = gradient.detach().clone()
 
     def _turned(self, passed: tuple[Tensor | None, ...], came: tuple[Tensor | None, ...]) -> None:
@@ -151,9 +151,9 @@ class Calls:
                     cosine = torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0)
                     event.reversed |= bool(cosine < -0.999) or bool(theirs.any() and not ours.any())
 
-    def _pull(self, call: Call, number: int, kind: bool | None, output: Tensor, gradient: Tensor) -> None:
+    def _pull(self, call: Call, number: int, kind: bool | None, output: Tensor, gradient: Tensor | None) -> None:
         """Remember which way a loss pulls a discriminator's output, for real and generated samples apart."""
-        if self.record.current is None:
+        if self.record.current is None or gradient is None:
             return
         with self.mode.quiet():
             outputs, parts = (

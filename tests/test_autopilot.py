@@ -661,6 +661,45 @@ def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
     assert [move.after for move in looks(0.1)] == pytest.approx([0.1])  # and the second time it did not
 
 
+@pytest.mark.parametrize("images", [False, True])
+def test_a_penalty_whose_weakening_made_d_steeper_is_weakened_on_while_samples_stay_bad(images):
+    plant = images_plant(r1=3.2) if images else plant_of(r1=3.2)
+    plant.samples = plant.config.total // 10
+    holds, bad = Autopilot(plant).holds, dict(loss_D=0.99, precision=0.3, coverage=0.3)
+    good = dict(precision=0.8, coverage=0.8)
+
+    def looks(slope, act=True, **signals):
+        return [move.after for move in holds.decide(1.0, told(slope_fake=slope, **bad | signals), act=act)]
+
+    assert looks(0.4) == []  # steep, and no penalty is suspected
+    assert looks(0.08) == pytest.approx([1.6])
+    assert looks(0.4) == []  # the answer: five times as steep, and only at a half
+    assert looks(0.08) == pytest.approx([0.8])
+    assert looks(0.4) == pytest.approx([] if images else [0.4])  # F says too little of images
+    moment = told(0.98, slope_fake=0.4, **bad | good)
+    for kimg, quality in ((0.99, good), (1.0, {})):
+        moment.add(kimg, {"slope_fake": 0.4, **bad | quality})
+    assert holds.decide(1.0, moment, act=True) == []  # of three looks only the last has bad samples
+    assert looks(0.51) == looks(0.4, loss_D=0.9) == looks(0.4, **good) == []
+    assert looks(0.49) == pytest.approx([] if images else [0.2])
+
+
+def test_a_penalty_whose_weakening_made_no_difference_is_let_be_where_d_is_steep():
+    plant = plant_of(r1=3.2)
+    plant.samples = plant.config.total // 10
+    holds, bad = Autopilot(plant).holds, dict(loss_D=0.99, precision=0.3, coverage=0.3)
+    made = [holds.decide(1.0, told(slope_fake=slope, **bad), act=True) for slope in (0.19, 0.19, 0.24, 0.25)]
+    assert [len(moves) for moves in made] == [1, 1, 0, 1]  # 1.26 and 1.32 times as steep
+
+
+def test_the_strongest_penalty_is_asked_first():
+    plant = plant_of(r1=0.1, r2=5.0)
+    plant.samples = plant.config.total // 10
+    bad = dict(loss_D=0.99, precision=0.3, coverage=0.3, slope_fake=0.1)
+    made = Autopilot(plant).holds.decide(1.0, told(**bad), act=True)
+    assert [(move.actuator, move.after) for move in made] == [("r2.gamma", pytest.approx(2.5))]
+
+
 def looked_at(kept, values, begin=1, act=True):
     """Let a keeper see precision and coverage, a hundredth of the run apart; the last moves it made."""
     made = []

@@ -17,7 +17,7 @@ from equipoise.autopilot.scale import has_convolutions
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.metrics.coverage import harmonic_mean
-from equipoise.plant import Plant
+from equipoise.plant import Plant, of_images
 from equipoise.turn import Role
 
 STARVED, FAR_AHEAD, HEALTHY, GUESSING, FOOLED = 0.97, 0.5, 0.8, 0.95, 1.15  # of D's loss over its ideal value
@@ -32,6 +32,7 @@ MUTE, WHILE = 0.1, 0.1  # slope below which D says nothing, whatever the samples
 SOON = 0.08  # of the run, before which samples swing, and D is flat now and then, in healthy runs too
 LEAST = 1e-4  # of the strength that a penalty came with
 PATIENCE, ANSWER = 32.0, 1.3  # a penalty is at fault if D gets steeper by the one when it is weaker by the other
+SOFT, DOUBT = 0.5, 4.0  # slope to which a penalty is weakened on that is at fault, told when it is so many times weaker
 NOISES = ("instance-noise.std", "ada.p")  # and what hides the difference between samples and data from it
 PENALTIES = ("r1.gamma", "r2.gamma")  # what makes D blind if it is far too strong
 
@@ -42,7 +43,8 @@ class Holds:
     def __init__(self, plant: Plant, governor: Governor) -> None:
         self.plant, self.governor = plant, governor
         self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
-        self.penalties, self.noises = self._present(PENALTIES), self._present(NOISES)
+        self.noises = self._present(NOISES)
+        self.penalties = sorted(self._present(PENALTIES), key=lambda one: -one.high)  # the strongest is asked first
         self.asked: dict[str, tuple[float, float, float]] = {}  # of a suspected penalty: strength, D's slope, its best
         self.damped = False  # R1 was given, which is done once
         self.acquitted: list[str] = []  # penalties that were weakened in vain
@@ -141,10 +143,20 @@ class Holds:
         if not (loss > GUESSING and (mute or poor)) or self.plant.progress < SOON:
             return None
         why = f"since loss_D is {loss:.3g}, D's slope {slope:.3g} and F of precision and coverage {quality:.3g}"
-        suspects = (
-            [one for one in self.penalties if one.name not in self.acquitted] if mute or slope < self.flat else []
-        )
+        blunt = mute or slope < self.flat
+        held = [one for one in self.penalties if one.name not in self.acquitted]
+        suspects = [one for one in held if blunt or self._convicted(one, slope, history)]
         return self._acquitted(kimg, suspects, slope, act) or self._weaker(kimg, why, act, suspects, slope)
+
+    def _convicted(self, one: Actuator, slope: float, history: History) -> bool:
+        """Whether D got steeper as this penalty came down to a quarter, and samples have still been bad for long.
+
+        Then it is weakened on until D is no longer soft. A half says little, since slopes drift; so does F of images.
+        """
+        _, then, best = self.asked.get(one.name, (0.0, 1.0, 0.0))
+        steeper = best >= ANSWER * then and one.read() <= one.high / DOUBT * 1.01
+        quality = harmonic_mean(history.now("precision", WHILE), history.now("coverage", WHILE))
+        return steeper and slope < SOFT and quality < POOR and not of_images(self.plant)
 
     def _weaker(self, kimg: float, why: str, act: bool, suspects: Sequence[Actuator], slope: float) -> Move | None:
         """Half the strength of the first noise, else of the first penalty, that has any to give."""

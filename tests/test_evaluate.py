@@ -113,6 +113,9 @@ def test_a_gan_fitted_on_arrays_is_compared_with_what_it_is_given(tmp_path):
     assert "copied" not in found.text()
     with pytest.raises(InputError, match="give real images with --against"):
         evaluate(tmp_path / "gan")
+    for seed in (-1, 2**63):
+        with pytest.raises(InputError, match="is no seed"):
+            evaluate(tmp_path / "gan", "digits", count=50, seed=seed)
 
 
 def test_training_images_given_as_real_are_noticed(run):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +154,7 @@ def test_images_are_converted_as_the_data_were(tmp_path):
         (folder / "broken.png", "cannot be judged"),
         (folder / "notes.txt", "cannot be judged"),
         (tmp_path / "nowhere.png", "there is no"),
+        (Path(os.devnull), "neither a file nor a folder"),
     ]:
         with pytest.raises(InputError, match=why):
             given.opened([path], (1, 8, 8))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.recipe import Recipe, from_plain
 
+LONGEST = 1e9  # kimg, and seconds of a budget: beyond any run, and within what counters hold
 IN_MEMORY = "arrays in memory"  # the source of what GAN.fit was given
 
 
@@ -68,7 +68,7 @@ def read(run: Path) -> Config:
     path = run / "config.json"
     try:
         settings = from_plain(Config, json.loads(path.read_text(encoding="utf-8")))
-        if not 0 <= settings.kimg < math.inf:
+        if not 0 <= settings.kimg <= LONGEST:
             raise InputError(f"kimg is {settings.kimg}, which is no length")
         return settings
     except (FileNotFoundError, NotADirectoryError):
@@ -82,6 +82,13 @@ def read(run: Path) -> Config:
 def parse_budget(text: str) -> float:
     """Seconds of a budget such as 40s, 5min or 2h."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h)\s*", text)
-    if not match or float(match[1]) <= 0:
-        raise InputError(f"a budget of {text!r} cannot be read; write for example 40s, 5min or 2h")
-    return float(match[1]) * {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}[match[2]]
+    seconds = float(match[1]) * {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}[match[2]] if match else 0.0
+    if not 0 < seconds <= LONGEST:
+        raise InputError(f"a budget of {text!r} cannot be read or kept; write for example 40s, 5min or 2h")
+    return seconds
+
+
+def check_seed(option: str, seed: int) -> None:
+    """Refuse what no generator of random numbers takes."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"{option} {seed} is no seed; give a whole number from 0, below 2^63")

@@ -25,6 +25,7 @@ from equipoise.paths import parse_assignment, read_toml
 from equipoise.plant import WITHOUT
 from equipoise.recipe import Recipe
 from equipoise.registry import find
+from equipoise.tempo import Tempo
 
 BY_DEVICE = "on for CUDA only"  # the origin of a value that follows the device
 
@@ -75,6 +76,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         recipe = with_actuators(recipe, controller, origin)
     build.rates(recipe, build.objective(recipe))
     build.rule(recipe)
+    Tempo(recipe.D.steps)
     build.refuse_shape(recipe, dataset.shape)
     if controller is not None:
         compatibility.refuse_controller(controller.partition(WITHOUT)[0], recipe)
@@ -106,8 +108,8 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     if request.device == "auto":
         origin["device"] = "auto: the best of this machine"
     kimg = request.kimg if request.kimg is not None else (0.0 if request.budget else recipe.kimg)
-    if not kimg < math.inf:
-        raise InputError(f"kimg={kimg} is no length; give thousands of images above 0")
+    if not kimg <= configs.LONGEST:
+        raise InputError(f"kimg={kimg} is no length; give thousands of images above 0, and at most {configs.LONGEST:g}")
     config = Config(
         source=request.source,
         recipe=recipe,
@@ -213,13 +215,12 @@ def _check(request: Request) -> None:
         raise InputError("--kimg and --budget both fix the length of the run; give one of them")
     if request.kimg is not None and not 0 < request.kimg < math.inf:
         raise InputError(f"--kimg {request.kimg} is no length; give thousands of images above 0")
-    if not 0 <= request.seed < 2**63:
-        raise InputError(f"--seed {request.seed} is no seed; give a whole number from 0, below 2^63")
+    configs.check_seed("--seed", request.seed)
     if not 0 <= request.workers <= 64:
         raise InputError(f"--workers {request.workers} cannot be started; give 0 (none) to 64 processes")
-    if not 0 <= request.snapshot_kimg < math.inf:
+    if not 0 <= request.snapshot_kimg <= configs.LONGEST:
         raise InputError(f"--snapshot-kimg {request.snapshot_kimg} is no distance; give 0 (a tenth of the run) or more")
-    if not 0 <= request.metric_kimg < math.inf:
+    if not 0 <= request.metric_kimg <= configs.LONGEST:
         raise InputError(f"--metric-kimg {request.metric_kimg} is no distance; give 0 (every snapshot) or more")
     if request.metric is not None:
         check_options(request.metric, ["weights"] if request.metric_weights else [])

@@ -21,6 +21,7 @@ from equipoise.registry import suggest
 
 WORDS = {"on": True, "off": False, "none": None}
 DEVICES = ("auto", "cpu", "cuda")
+MOST = 10_000  # seeds
 LONGEST = 80  # characters of a folder's name
 
 
@@ -89,8 +90,8 @@ class Study:
     device: str = "auto"  # auto, cpu or cuda; a settled study has one of the last two, since recipes differ by it
 
     def __post_init__(self) -> None:
-        if type(self.seeds) is not int:
-            raise InputError(f"seeds={self.seeds!r} is no number of runs; give a whole number, such as 5")
+        if type(self.seeds) is not int or self.seeds > MOST:
+            raise InputError(f"seeds={self.seeds!r} is no number of runs; give a whole one up to {MOST:,}, such as 5")
         if self.device not in DEVICES:
             raise InputError(f"--device {self.device} is unknown to a study; there are {', '.join(DEVICES)}")
         if not self.tasks or not self.settings or self.seeds < 1:

@@ -154,6 +154,7 @@ def _check(asked: Asked, out: Path) -> None:
         raise InputError(
             f"--out {out} lies inside {asked.source}, and your images stay as they are; give a place beside it."
         )
+    config.check_seed("--seed", asked.seed)
     for name, values in (("--amounts", asked.amounts), ("--seeds", (asked.seeds,)), ("--updates", (asked.updates,))):
         if any(value < 1 for value in values):
             raise InputError(f"{name} {','.join(map(str, values))} asks for nothing; give whole numbers from 1.")

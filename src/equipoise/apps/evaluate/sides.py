@@ -68,6 +68,7 @@ class Sides:
 
 def gather(asked: Asked) -> Sides:
     """Open everything; an InputError says what does not fit."""
+    config.check_seed("--seed", asked.seed)
     if asked.count is not None and asked.count < LEAST:
         raise InputError(f"--count {asked.count} shows nothing; give at least {LEAST}, better thousands")
     if not isinstance(asked.subject, Dataset) and (Path(asked.subject) / "config.json").is_file():

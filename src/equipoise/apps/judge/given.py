@@ -53,6 +53,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents."""
     if not path.exists():
         raise InputError(f"there is no {path}; give an image file, or a folder, zip or tar of images")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path} is neither a file nor a folder, but a device or a pipe; save it to a file first")
     try:
         box = container(path)
         if box is None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from equipoise.config import check_seed
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
 from equipoise.studies.balance.references import measure, references
 from equipoise.studies.balance.scenarios import named
 from equipoise.studies.balance.table import by_scenario, chart, parts, table
+from equipoise.studies.study import MOST
 
 
 def run(
@@ -49,10 +51,11 @@ def report(rows: list[bench.Row]) -> str:
 
 def span(first: int, number: int) -> range:
     """The seeds asked for."""
-    if first < 0:
-        raise InputError(f"--first-seed {first} is no seed; give a whole number from 0")
+    check_seed("--first-seed", first)
     if number < 1:
         raise InputError(f"--seeds {number} runs nothing; give a whole number from 1")
+    if number > MOST:
+        raise InputError(f"--seeds {number} would never end; give at most {MOST:,}")
     return range(first, first + number)
 
 

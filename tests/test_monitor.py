@@ -693,6 +693,18 @@ def test_nothing_shown_is_not_called_balanced():
     assert "anything:" not in monitor.verdict.text()
 
 
+def test_features_beside_logits_are_no_head():
+    logits = torch.randn(4, 1, 2, 2)
+    with pytest.raises(InputError, match="1 and of 64 channels came as heads; the latter are features"):
+        Monitor().observe("D", real_logits=(torch.randn(4, 1), torch.randn(4, 64, 8, 8)), fake_logits=logits)
+    for heads in (
+        [logits, torch.randn(4, 2, 2, 2)],
+        [torch.randn(4, 1), torch.randn(4, 312)],
+        [torch.randn(4, 9, 2, 2)],
+    ):
+        Monitor().observe("D", real_logits=heads, fake_logits=heads)
+
+
 def test_what_cannot_be():
     with pytest.raises(InputError, match="did you mean hinge"):
         Monitor(loss="hing")

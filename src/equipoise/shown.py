@@ -15,6 +15,7 @@ from equipoise.sensors.probes import SETS, all_probes
 from equipoise.turn import Role, parameters, per_sample
 
 ARGUMENTS = ("real_logits", "fake_logits", "heldout_logits", "loss", "output", "adversarial", "reconstruction")
+FEATURES = 8  # channels of a map beside a head of one, from which it is taken for D's features
 
 
 def detached(value: Any) -> Any:
@@ -38,6 +39,12 @@ def heads_shown(value: Any) -> list[Tensor]:
     odd = next((head.dtype for head in heads if not head.is_floating_point()), None)
     if odd is not None:
         raise InputError(f"logits of {odd} came: hand over what D returned, before it was compared with 0 or rounded")
+    channels = [head.shape[1] if head.dim() == 4 else 1 for head in heads]
+    if min(channels) == 1 and max(channels) >= FEATURES:
+        raise InputError(
+            f"logits of 1 and of {max(channels)} channels came as heads; the latter are features: hand over the logits "
+            "alone, as in `logits, features = D(real)`"
+        )
     if any(len(head) == 0 for head in heads):
         raise InputError("logits of an empty batch came, which say nothing: leave out the observe of such a step")
     return [head.detach().float() if head.element_size() < 4 else head.detach() for head in heads]

@@ -676,10 +676,10 @@ def test_a_penalty_whose_weakening_made_d_steeper_is_weakened_on_while_samples_s
     assert looks(0.4) == []  # the answer: five times as steep, and only at a half
     assert looks(0.08) == pytest.approx([0.8])
     assert looks(0.4) == pytest.approx([] if images else [0.4])  # F says too little of images
-    moment = told(0.98, slope_fake=0.4, **bad | good)
-    for kimg, quality in ((0.99, good), (1.0, {})):
-        moment.add(kimg, {"slope_fake": 0.4, **bad | quality})
-    assert holds.decide(1.0, moment, act=True) == []  # of three looks only the last has bad samples
+    moment = told(0.97, looks=97, slope_fake=0.4, **bad | good)
+    for kimg in (0.98, 0.99, 1.0):
+        moment.add(kimg, {"slope_fake": 0.4, **bad})
+    assert holds.decide(1.0, moment, act=True) == []  # of a hundred looks only the last three have bad samples
     assert looks(0.51) == looks(0.4, loss_D=0.9) == looks(0.4, **good) == []
     assert looks(0.49) == pytest.approx([] if images else [0.2])
 

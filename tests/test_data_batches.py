@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from equipoise.data import Batches, Dataset, Holdout, from_arrays, open_dataset
-from equipoise.data.batches import Order, Served
+from equipoise.data.batches import Served
+from equipoise.data.order import Order
 from equipoise.errors import InputError
 
 COUNT = 300

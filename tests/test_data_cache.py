@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from equipoise.data import cache, cache_clear, cache_list, decode, open_dataset, sources, survey
+from equipoise.data import cache, cache_clear, cache_list, decode, locks, open_dataset, sources, survey
 from equipoise.errors import InputError
 
 
@@ -21,7 +21,7 @@ from equipoise.errors import InputError
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of 20 images, and a cache of its own."""
     monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_held", {})
+    monkeypatch.setattr(locks, "_held", {})
     (tmp_path / "images").mkdir()
     for number in range(20):
         pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -74,24 +74,24 @@ def test_another_resolution_is_another_entry(images: Path) -> None:
 def test_entries_in_use_are_kept_and_others_cleared(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_dataset(str(images))
     assert len(cache_clear()) == 0 and len(cache_list()) == 1
-    for file in cache._held.values():
+    for file in locks._held.values():
         file.close()
     cleared = cache_clear()
     assert len(cleared) == 1 and str(cleared).startswith("removed 1 sets") and cache_list() == []
     assert dataset.images[0].any()  # what is mapped already stays readable
-    monkeypatch.setattr(cache, "_held", {})
+    monkeypatch.setattr(locks, "_held", {})
     assert open_dataset(str(images)).fingerprint == dataset.fingerprint
 
 
 def test_the_oldest_are_evicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_held", {})
+    monkeypatch.setattr(locks, "_held", {})
     monkeypatch.setenv("EQUIPOISE_CACHE_LIMIT", str(40_000 / 1e9))
     for name in ("first", "second", "third"):
         cache.fetch(name, filler(count=200), needed=12_800, root=tmp_path)
         os.utime(tmp_path / "entries" / name / "meta.json", (len(name), {"first": 1, "second": 3, "third": 2}[name]))
-        for file in cache._held.values():
+        for file in locks._held.values():
             file.close()
-        cache._held.clear()
+        locks._held.clear()
     cache.fetch("fourth", filler(count=200), needed=12_800, root=tmp_path)
     assert {entry.key for entry in cache_list(tmp_path)} == {"second", "fourth"}
     with pytest.raises(InputError, match="EQUIPOISE_CACHE_LIMIT"):

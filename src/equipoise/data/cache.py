@@ -4,8 +4,7 @@
     entries/<key>/            images.u8 (uint8 [N, C, R, R]), groups.npy, meta.json
     locks/<key>.lock, .use    held while an entry is built; shared by the processes that read it
 
-A lock belongs to its process and is gone with it, however that ends. An entry appears whole
-or not at all, by a rename.
+An entry appears whole or not at all, by a rename.
 """
 
 from __future__ import annotations
@@ -21,23 +20,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.data import locks
 from equipoise.data.dataset import Analysis, analyse
 from equipoise.errors import InputError
 from equipoise.files import atomic_dir, atomic_write, expanded
-
-if sys.platform != "win32":
-    import fcntl
 
 Array = npt.NDArray[Any]
 
 VERSION = 1  # of what an entry holds; another number is another key
 LIMIT = 20.0  # GB, unless EQUIPOISE_CACHE_LIMIT says otherwise
-_held: dict[Path, IO[bytes]] = {}  # the entries this process reads: kept from eviction until it ends
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ def cache_clear(root: Path | None = None) -> Cleared:
     place = cache_root(root)
     removed = Cleared(entry for entry in cache_list(place) if _remove(place, entry.key))
     for left in (place / "entries").glob(".*.tmp"):
-        with _try_lock(place / "locks" / f"{left.name.split('.')[1]}.lock") as mine:
+        with locks.try_lock(place / "locks" / f"{left.name.split('.')[1]}.lock") as mine:
             if mine:
                 shutil.rmtree(left, ignore_errors=True)
     shutil.rmtree(place / "index", ignore_errors=True)
@@ -125,8 +121,8 @@ def fetch(
     with usable(place):
         for name in ("entries", "locks"):
             (place / name).mkdir(parents=True, exist_ok=True)
-        with _lock(place / "locks" / f"{key}.lock"):
-            _hold(place, key)
+        with locks.lock(place / "locks" / f"{key}.lock"):
+            locks.hold(place / "locks" / f"{key}.use")
             path = place / "entries" / key
             found = _load(path)
             if found is None:
@@ -229,7 +225,7 @@ def _remove(place: Path, key: str) -> bool:
     """Remove an entry, unless a process reads it."""
     path = place / "entries" / key
     aside = path.parent / f".{key}.{os.getpid()}.tmp"
-    with _try_lock(place / "locks" / f"{key}.use") as mine:
+    with locks.try_lock(place / "locks" / f"{key}.use") as mine:
         if not mine:
             return False
         try:
@@ -238,53 +234,3 @@ def _remove(place: Path, key: str) -> bool:
             return False
         shutil.rmtree(aside, ignore_errors=True)
         return True
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Wait for, and hold, the lock of this name."""
-    with path.open("ab") as file:
-        if sys.platform != "win32":
-            with contextlib.suppress(OSError):  # a file system without locks: the rename still keeps entries whole
-                fcntl.flock(file, fcntl.LOCK_EX)
-        else:
-            _lock_windows(file)
-        yield
-
-
-@contextlib.contextmanager
-def _try_lock(path: Path) -> Iterator[bool]:
-    """Hold the lock of this name if nobody else does; whether it was got."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        mine = True
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                mine = False
-        yield mine
-
-
-def _hold(place: Path, key: str) -> None:
-    """Mark an entry as read by this process. Windows needs no mark: there an open file cannot be moved."""
-    path = place / "locks" / f"{key}.use"
-    if path in _held or sys.platform == "win32":
-        return
-    file = path.open("ab")
-    with contextlib.suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_SH)
-    _held[path] = file
-
-
-def _lock_windows(file: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        while True:
-            try:
-                file.seek(0)
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                return
-            except OSError:
-                time.sleep(0.1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equipoise import build, checkpoint, config, images, plan, runs, samples
+from equipoise import build, checkpoint, config, images, plan, runs
 from equipoise.adapters import check
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, from_arrays
@@ -22,13 +21,12 @@ from equipoise.diagnosis import History, Verdict, diagnose
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
-from equipoise.given import array_of, as_fitted, class_numbers
+from equipoise.fitted import Fitted
+from equipoise.given import array_of, as_fitted
 from equipoise.networks.protocols import num_classes
 from equipoise.recipe import Recipe
 from equipoise.report.console import ProgressLine
-from equipoise.step import Step
 from equipoise.train import train
-from equipoise.turn import ROLES, Turn, heads_of
 from equipoise.turn import score as mean_logit
 
 
@@ -75,9 +73,7 @@ class GAN:
             controller=controller,
             whence="Python",
         )
-        self._config: Config | None = None
-        self._step: Step | None = None
-        self._samples = 0
+        self._fitted: Fitted | None = None
         self._history: History | None = None
         self._tensors = False
 
@@ -110,9 +106,8 @@ class GAN:
             line.close()
         if folder is not None:
             self._write_kind(folder)
-        self._config, self._step, self._samples = settled, outcome.step, outcome.samples
-        self._history = outcome.history
-        recalibrate(self._step.ema.average, settled.classes)
+        self._fitted, self._history = Fitted(outcome.step, settled, outcome.samples), outcome.history
+        recalibrate(outcome.step.ema.average, settled.classes)
         return self
 
     def _for_own(self, planned: Config, dataset: Dataset) -> Config:
@@ -143,56 +138,22 @@ class GAN:
         """
         if n < 1:
             raise InputError(f"sample({n}) asks for nothing; give a number from 1")
-        made = self._sample(n, labels, seed, truncation)[0].numpy()
+        made = self._trained().draw(n, labels, seed, truncation)[0].numpy()
         result = made if made.ndim == 2 else images.to_uint8(made)
         return torch.from_numpy(result) if self._tensors else result
 
-    def _sample(self, n: int, labels: Any, seed: int, truncation: float = 1.0) -> tuple[Tensor, Tensor | None]:
-        step, settings = self._trained()
-        if not 0 <= truncation < math.inf:
-            raise InputError(
-                f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual"
-            )
-        source = torch.Generator().manual_seed(seed)
-        latents = torch.randn(n, step.latent_dim, generator=source) * truncation
-        if labels is not None and not settings.classes:
-            raise InputError("labels were asked for, but the GAN was fitted without labels; fit it with labels")
-        chosen = None
-        if settings.classes:
-            chosen = torch.randint(settings.classes, (n,), generator=source)
-            if labels is not None:
-                chosen = class_numbers(labels, n, settings.classes)
-        return samples.generate(step.ema.average, latents, chosen), chosen
-
-    @torch.no_grad()
     def score(self, images: Any, labels: Any = None) -> Any:
         """The discriminator's judgement of images: its mean logit for each, float32 `[N]`; higher is more real.
 
         A logit has no scale of its own: compare scores of one GAN with each other only.
         """
-        _, settings = self._trained()
-        shown = as_fitted(images, settings)
-        chosen = None if labels is None or not settings.classes else class_numbers(labels, len(shown), settings.classes)
-        if settings.classes and chosen is None:
-            raise InputError("the discriminator was fitted with labels, so it needs the labels of the images it judges")
-        scores = mean_logit(self._logits(shown, chosen))
+        fitted = self._trained()
+        shown = as_fitted(images, fitted.settings)
+        scores = mean_logit(fitted.logits(shown, fitted.numbers(labels, len(shown))))
         return scores if isinstance(images, Tensor) else scores.numpy()
-
-    def _logits(self, shown: Tensor, labels: Tensor | None, size: int = 64) -> list[Tensor]:
-        """The discriminator's logits of images, head by head, on the CPU."""
-        step, _ = self._trained()
-        discriminator = step.networks["D"].eval()
-        known = [None] * len(shown) if labels is None else list(labels.split(size))
-        parts = []
-        for x, y in zip(shown.split(size), known, strict=False):
-            logits = discriminator(step.show(x.to(step.device)), None if y is None else y.to(step.device))
-            parts.append([head.float().cpu() for head in heads_of(logits)])
-        discriminator.train()
-        return [torch.cat(heads) for heads in zip(*parts, strict=True)]
 
     # ------------------------------------------------------------------------------------------------ test
 
-    @torch.no_grad()
     def evaluate(
         self,
         images: Any,  # real ones that were not fitted on
@@ -207,25 +168,7 @@ class GAN:
         and `diversity`, all in the named features, as `equipoise.metrics.measure` has them; `loss_D` and `loss_G` of
         these images against the samples; `n`, the number on each side. `equipoise.evaluate` tells more of a saved GAN.
         """
-        from equipoise import metrics
-
-        step, settings = self._trained()
-        real = as_fitted(images, settings)
-        chosen = None if labels is None or not settings.classes else class_numbers(labels, len(real), settings.classes)
-        if settings.classes and chosen is None:
-            raise InputError("the GAN was fitted with labels, so evaluate needs the labels of the images")
-        fake = self._sample(len(real), chosen, seed)[0]
-        device = str(step.device)
-        ours, theirs = (metrics.extract(features, array_of(x), device=device) for x in (self._bytes(fake), real))
-        measured = metrics.measure(theirs, ours, groups=0)
-        found = {name: one.value for name, one in measured.items() if name != "frechet_unbiased"}
-        logits = {"real_logits": self._logits(real, chosen), "fake_logits": self._logits(self._bytes(fake), chosen)}
-        for role, side in zip(ROLES, step.objective.loss[:2], strict=True):
-            found[f"loss_{role}"] = float(Turn(role, role, **logits).call(side).mean())
-        return {**found, "n": float(len(real))}
-
-    def _bytes(self, shown: Tensor) -> Any:
-        return shown if shown.dim() == 2 or shown.dtype == torch.uint8 else torch.from_numpy(images.to_uint8(shown))
+        return self._trained().measure(images, labels, features, seed)
 
     def verdict(self) -> Verdict:
         """What the last fit's balance says: findings with their evidence and advice, and what cannot be told."""
@@ -237,11 +180,10 @@ class GAN:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the GAN to a new or empty folder laid out like a run's: settings as JSON, weights as safetensors."""
-        step, settings = self._trained()
-        target = Path(folder)
+        fitted, target = self._trained(), Path(folder)
         runs.make_folder(target)
-        settings.write(target)
-        checkpoint.save(target / "checkpoints", step, self._samples, {})
+        fitted.settings.write(target)
+        checkpoint.save(target / "checkpoints", fitted.step, fitted.shown, {})
         self._write_kind(target)
 
     def _write_kind(self, folder: Path) -> None:
@@ -281,7 +223,7 @@ class GAN:
         )
         state = checkpoint.load(checkpoint.find(source, at), step, randomness=False)
         recalibrate(step.ema.average, settings.classes)
-        gan._config, gan._step, gan._samples = settings, step, int(state["samples"])
+        gan._fitted = Fitted(step, settings, int(state["samples"]))
         kind = source / "tensors.json"
         gan._tensors = kind.is_file() and kind.read_text().strip() == "true"
         return gan
@@ -289,14 +231,14 @@ class GAN:
     @property
     def generator(self) -> nn.Module:
         """The averaged generator, for use in code of one's own."""
-        return self._trained()[0].ema.average
+        return self._trained().step.ema.average
 
     @property
     def discriminator(self) -> nn.Module:
         """The discriminator."""
-        return self._trained()[0].networks["D"]
+        return self._trained().step.networks["D"]
 
-    def _trained(self) -> tuple[Step, Config]:
-        if self._step is None or self._config is None:
+    def _trained(self) -> Fitted:
+        if self._fitted is None:
             raise InputError("this GAN has not been fitted yet; call fit(images), or GAN.load(folder)")
-        return self._step, self._config
+        return self._fitted

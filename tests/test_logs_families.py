@@ -101,17 +101,20 @@ def test_without_one_it_is_gone():
         ({"class_name": "training.loss.StyleGAN2Loss", "r1_gamma": 6.5}, "non-saturating"),
         ({"class_name": "training.loss.ProjectedGANLoss"}, "hinge"),
         ({"class_name": "training.loss.ProjectedGANLoss", "pl_weight": 2.0}, None),  # StyleGAN-XL adds heads up
-        ({"class_name": "training.loss.R3GANLoss"}, None),
+        ({"class_name": "training.loss.R3GANLoss"}, "rpgan"),
+        ({"class_name": "training.loss.OtherLoss"}, None),
     ],
 )
 def test_the_loss_that_the_options_name_is_the_one(tmp_path, kwargs, loss):
     history = open_log(nvidia(tmp_path / "run", d=1.9, options={"loss_kwargs": kwargs}))
     assert history.facts["loss"] == loss
-    ideal = {"non-saturating": 1.3862943611, "hinge": 2.0}.get(loss)
+    ideal = {"non-saturating": 1.3862943611, "hinge": 2.0, "rpgan": 0.69314718056}.get(loss)
     assert history.values("loss_D") == (pytest.approx([1.9 / ideal] * 20) if ideal else [])
-    assert "taken to be" not in said(history) and ("say --loss" in said(history)) == (loss is None)
+    added = "pl_weight" in kwargs  # no loss that is told would put their sum in relation
+    assert "taken to be" not in said(history) and ("say --loss" in said(history)) == (loss is None and not added)
+    assert ("several discriminators are added up" in said(history)) == added
     told = open_log(tmp_path / "run", Told(loss="rpgan"))
-    assert told.facts["loss"] == "rpgan" and told.has("loss_D")
+    assert told.facts["loss"] == "rpgan" and told.has("loss_D") == (not added)
 
 
 def test_a_loss_below_0_is_not_the_non_saturating_one(tmp_path):

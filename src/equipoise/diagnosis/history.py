@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Point = tuple[float, float]  # kimg, value
+STEPS = ("steps", "global_steps", "iterations", "iters", "niters")  # units that are updates
 
 
 @dataclass
@@ -60,7 +61,7 @@ class History:
     @property
     def updates(self) -> float | None:
         """How many updates it has had; None where neither they are counted nor the batch is known."""
-        if self.unit in ("steps", "iterations"):
+        if self.unit in STEPS:
             return self.kimg
         batch = self.facts.get("batch")
         return 1000 * self.kimg / float(batch) if batch and self.unit == "kimg" else None

@@ -23,6 +23,7 @@ from equipoise.diagnosis.limits import (
 )
 from equipoise.diagnosis.signs import (
     CRAWLS,
+    DISTANCES,
     EARLY,
     MOST,
     beginning,
@@ -36,8 +37,13 @@ from equipoise.diagnosis.signs import (
     stuck,
     too_slow,
     won,
+    worse,
 )
 
+BY_HEART = (
+    "samples were better before, as where D learns its data by heart, which what follows does not cure: try ada first, "
+    "or show D held-out data, which tells"
+)
 FEWEST = 5  # looks before a loss alone is believed
 NEARLY_ALL = 0.9  # of these looks: one batch in a while points elsewhere
 LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
@@ -146,6 +152,16 @@ def _weaken(history: History, sharp: bool) -> tuple[str, ...]:
     if faster:
         return (faster, rate, steps) if cause == CRAWLS else (faster, penalty)
     chosen = (penalty, rate, steps) if sharp else (rate, steps, penalty)
-    few = history.facts.get("count", FEW) < FEW and not history.has("memory")
-    before = f"{history.facts.get('count')} samples may be known by heart, which what follows does not cure: ada"
-    return (before, *chosen) if few else chosen
+    before = _by_heart(history)
+    return (before, *chosen) if before else chosen
+
+
+def _by_heart(history: History) -> str:
+    """Why D may know its data by heart, where that is not told: they are few, or samples were good and get worse."""
+    if history.has("memory"):
+        return ""
+    count = history.facts.get("count", FEW)
+    if count < FEW:
+        return f"{count} samples may be known by heart, which what follows does not cure: ada"
+    worsens = stuck(history) is None and any(worse(history, name) for name in DISTANCES)
+    return BY_HEART if worsens and not history.now("augmentation") > 0 else ""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 from equipoise.diagnosis.history import History
@@ -21,6 +22,7 @@ from equipoise.logs.told import Told as Told
 TABLES = ("*.csv", "*.tsv", "*.jsonl", "*.ndjson")
 TEXTS = ("loss_log.txt", "log.txt", "*.log")
 OBJECTS = ("*.json",)
+LOGS = (*TABLES, *TEXTS)  # by which a folder below is told to hold one
 PACKED = (".gz", ".zip", ".tgz", ".xz", ".bz2", ".zst", ".7z")
 ROWS = tuple(pattern[1:] for pattern in (*TABLES, *OBJECTS))
 IMPOSSIBLE = (
@@ -30,6 +32,8 @@ IMPOSSIBLE = (
 AGAIN = (
     "the log goes back in time, as of a run that was resumed or begun anew: what it had of later moments is left out"
 )
+ADDED = "the losses of several discriminators are added up, and how many is not told, so that their value tells nothing"
+QUOTED = 'write lines like "d_loss" = "loss_D"'
 FEW = 5  # moments, below which no rule looks at a change
 THIN = "it has {} moment{}: too few to tell whether anything changes"
 UNCOUNTED = ("epoch", "row")  # what time may be counted in, and no batch size turns into samples
@@ -68,10 +72,13 @@ def columns_from(path: Path) -> dict[str, str]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is neither NAME=SIGNAL nor a TOML file that could be read ({error})") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{path} is neither NAME=SIGNAL nor a TOML file that could be read ({why}); {QUOTED}"
+        ) from None
     columns: dict[str, str] = found.get("columns", found)
     if not columns or not all(isinstance(value, str) for value in columns.values()):
-        raise InputError(f'{path} maps no columns; write lines like "d_loss" = "loss_D"')
+        raise InputError(f"{path} maps no columns; {QUOTED}")
     return columns
 
 
@@ -91,10 +98,9 @@ def _table(path: Path, told: Told) -> tables.Table:
         found = next((files for files in kinds if files), [])
         if len(found) != 1:
             named = ", ".join((*TABLES, *TEXTS, *OBJECTS))
-            packed = [file.name for file in sorted(path.iterdir()) if file.suffix in PACKED]
             raise InputError(
                 f"{path} holds no run.jsonl, no stats.jsonl and no TensorBoard events, and {len(found)} tables or logs "
-                f"({named}); {_instead(bool(found), packed)}"
+                f"({named}); {_instead(path, bool(found))}"
             )
         path = found[0]
     if path.name == "stats.jsonl":
@@ -107,11 +113,17 @@ def _table(path: Path, told: Told) -> tables.Table:
     return made
 
 
-def _instead(several: bool, packed: list[str]) -> str:
+def _instead(path: Path, several: bool) -> str:
     """What to name in place of a folder that holds no log, or several."""
     if several:
         return "name the file"
-    return f"unpack {packed[0]} first" if packed else "name the folder of a run, or a file"
+    inside = [below.name for below in sorted(path.iterdir()) if below.is_dir() and _files(below, LOGS)]
+    if inside:
+        return f"name the folder of a run: there are logs in {', '.join(inside[:3])}"
+    unread = [file.name for file in sorted(path.iterdir()) if file.suffix in PACKED]
+    if any(path.glob("*.wandb")):
+        return "of Weights & Biases, export the charts as CSV and name that file"
+    return f"unpack {unread[0]} first" if unread else "name the folder of a run, or a file"
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
@@ -121,6 +133,7 @@ def _files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
 
 def _foreign(path: Path, table: tables.Table, told: Told) -> History:
     """The history of somebody else's log."""
+    told = replace(told, batch=table.facts.get("batch") if told.batch is None else told.batch)
     if any(name.startswith("Balance/") for name in table.series):
         history = run.from_board(table)
         history.facts |= told.facts()
@@ -149,6 +162,9 @@ def _foreign(path: Path, table: tables.Table, told: Told) -> History:
         history.signals["nonfinite"] = [(_kimg(step, table.clock, family, told), 1.0) for step in died]
     if not history.signals:
         raise InputError(_nothing(path, log, told))
+    for signal, why in family.missing.items() if family else ():
+        if signal not in history.signals:
+            log.remark(why)
     if (moments := max(map(len, history.signals.values()))) < FEW:
         log.remark(THIN.format(moments, "s" if moments > 1 else ""))
     return history
@@ -179,7 +195,9 @@ def _remarks(family: Family | None, table: tables.Table, told: Told) -> list[str
     usual = family is not None and "loss" in family.usual and told.loss is None and "loss" not in table.facts
     said = [text for text in (family.remarks if family else ()) if TAKEN not in text or usual]
     known = family is None or {**family.facts, **table.facts}.get("loss") or told.loss
-    if not known:
+    if table.facts.get("added"):
+        said.append(ADDED)
+    elif not known:
         said.append("which loss was trained is not in the log, and its value alone tells nothing; say --loss")
     if _unit(table.clock, family) != "kimg" and (told.batch is None or _unit(table.clock, family) in UNCOUNTED):
         unit = _unit(table.clock, family)
@@ -188,7 +206,10 @@ def _remarks(family: Family | None, table: tables.Table, told: Told) -> list[str
 
 
 def _unit(clock: str, family: Family | None) -> str:
-    return family.clock if family is not None and clock == "step" else clock.rstrip("s")
+    """What time is counted in; rows are epochs where a family writes one for each."""
+    if family is not None and (clock == "step" or (clock == "row" and family.clock == "epoch")):
+        return family.clock
+    return clock.rstrip("s")
 
 
 def _kimg(step: float, clock: str, family: Family | None, told: Told) -> float:

@@ -79,6 +79,10 @@ class Logged:
         full = self.name(name)
         return dict(self.table.spread.get(full, [])) if full else {}
 
+    def names(self, stem: str) -> list[str]:
+        """The names that were logged with such a beginning, perhaps in a folder of their own, from there on."""
+        return sorted({name[at:] for name in self.table.series if (at := f"/{name}".find(f"/{stem}")) >= 0})
+
     def numbered(self, stem: str) -> list[str]:
         """The names `stem0`, `stem1`, ... that were logged."""
         found: list[str] = []
@@ -167,6 +171,26 @@ def inverse(raw: Convert) -> Convert:
     return lambda log: [(step, 1 / value) for step, value in raw(log) if value > 0]
 
 
+def over(raw: Convert, by: Convert) -> Convert:
+    """One number over another, where that is above 0."""
+
+    def convert(log: Logged) -> Series:
+        divisors = dict(by(log))
+        return [(step, value / divisors[step]) for step, value in raw(log) if divisors.get(step, 0.0) > 0]
+
+    return convert
+
+
+def varying(raw: Convert) -> Convert:
+    """Nothing where it is the same number throughout: a setting, and no reading."""
+
+    def convert(log: Logged) -> Series:
+        found = raw(log)
+        return found if len({value for _, value in found}) > 1 else []
+
+    return convert
+
+
 def where(name: str, raw: Convert) -> Convert:
     """Only while another number is above 0, if that was logged."""
 
@@ -194,3 +218,18 @@ def gap(real: str, fake: str) -> Convert:
         return [(step, value) for step, value in found if math.isfinite(value)]
 
     return convert
+
+
+def gap_of_difference(name: str) -> Convert:
+    """The same, where the difference of a real and a generated sample's logits was logged, of twice their variance."""
+
+    def convert(log: Logged) -> Series:
+        spreads = log.spread(name)
+        return [(at, mean / spreads[at] * math.sqrt(2)) for at, mean in log.series(name) if spreads.get(at, 0.0) > 0]
+
+    return convert
+
+
+def wins(name: str) -> Convert:
+    """The share of pairs that D ranks rightly, where the mean sign of that difference was logged."""
+    return lambda log: [(step, (1 + sign) / 2) for step, sign in log.series(name)]

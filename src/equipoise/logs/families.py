@@ -6,25 +6,69 @@ nothing of a hinge, and a loss is put in relation only where it is known which o
 
 from __future__ import annotations
 
-from equipoise.logs.convert import added, gap, inverse, over_first, over_ideal, same, where
+import math
+
+from equipoise.logs.convert import Logged, gap, gap_of_difference, over_ideal, same, varying, wins
 from equipoise.logs.family import Family
 from equipoise.logs.speech import SPEECH
+from equipoise.logs.tokenizers import TOKENIZERS
+from equipoise.logs.translation import TRANSLATION
 
+ROUNDED = 1e-3  # what four decimals may hide in a sum of logarithms
+NO_ENTROPY = (
+    "Loss_D lies below what D(x) and D(G(z)) come to by the cross-entropy of both added up: it is another loss, or a "
+    "mean, and tells nothing as long as it is not known which; say --loss, and of a mean --map '2*Loss_D=loss_D'"
+)
+FIDS = ("Metrics/fid50k_full", "Metrics/fid50k")
 STUDIOGAN = (
     "the losses have class terms and penalties in them, so that they read too high; and of runs with acml_steps they "
     "are divided by that, so that they read too low",
 )
+
+
+def _alone(log: Logged) -> float:
+    """0 where the losses of an unknown number of discriminators were added up: they stand in relation to nothing."""
+    return 0.0 if log.facts.get("added") else 1.0
+
+
+def _no_entropy(log: Logged) -> str:
+    """Why D's loss is no cross-entropy of what it says: that is at least the one of the mean, as logarithms bend."""
+    real, fake = dict(log.logged("D(x)")), dict(log.logged("D(G(z))"))
+    told = [(real[at], fake[at], loss) for at, loss in log.logged("Loss_D") if at in real and at in fake]
+    sure = [(r, f, loss) for r, f, loss in told if r > 0 and f < 1]
+    below = [loss < -math.log(r) - math.log(1 - f) - ROUNDED for r, f, loss in sure]
+    return NO_ENTROPY if sum(below) > len(below) / 10 else ""
+
+
 FAMILIES = (
+    Family(
+        "r3gan",
+        marks=("Loss/D/loss", "Loss/G/loss", "Loss/scores/real", "Loss/r2_penalty"),
+        signals={
+            "loss_D": over_ideal("D", same("Loss/D/loss")),
+            "loss_G": over_ideal("G", same("Loss/G/loss")),
+            "win_rate": wins("Loss/signs/real"),
+            "gap": gap_of_difference("Loss/scores/real"),
+            "augmentation": same("Progress/augment"),
+            "frechet": same(*FIDS),
+        },
+        sources=("brownvc/R3GAN: training/loss.py (StyleGAN's names, of differences of a real and a generated logit)",),
+        facts={"loss": "rpgan"},
+        usual=("loss",),
+        clock="kimg",
+        positive=("Loss/G/loss", "Loss/D/loss"),
+        remarks=("the loss is taken to be the relativistic one, as Loss/r2_penalty is logged; say --loss if not",),
+    ),
     Family(
         "stylegan",
         marks=("Loss/D/loss", "Loss/G/loss", "Loss/scores/real"),
         signals={
-            "loss_D": over_ideal("D", same("Loss/D/loss")),
-            "loss_G": over_ideal("G", same("Loss/G/loss")),
+            "loss_D": over_ideal("D", same("Loss/D/loss"), factor=_alone),
+            "loss_G": over_ideal("G", same("Loss/G/loss"), factor=_alone),
             "sign_real": same("Loss/signs/real"),
             "gap": gap("Loss/scores/real", "Loss/scores/fake"),
             "augmentation": same("Progress/augment"),
-            "frechet": same("Metrics/fid50k_full", "Metrics/fid50k"),
+            "frechet": same(*FIDS),
         },
         sources=(
             "NVlabs/stylegan2-ada-pytorch: training/loss.py (names), training/training_loop.py (stats.jsonl, events)",
@@ -38,6 +82,36 @@ FAMILIES = (
         clock="kimg",
         positive=("Loss/G/loss", "Loss/D/loss"),
         remarks=("the loss is taken to be the non-saturating one, which StyleGAN2 and 3 have; say --loss if not",),
+    ),
+    Family(
+        "rosinality",
+        marks=("Generator", "Discriminator", "Real Score", "Fake Score", "Mean Path Length"),
+        signals={
+            "loss_D": over_ideal("D", same("Discriminator")),
+            "loss_G": over_ideal("G", same("Generator")),
+            "sign_real": varying(same("Rt")),
+            "augmentation": same("Augment"),
+        },
+        sources=("rosinality/stylegan2-pytorch: train.py (wandb.log; Rt is 0 unless the augmentation adapts)",),
+        facts={"loss": "non-saturating"},
+        positive=("Generator", "Discriminator"),
+        remarks=("Real Score and Fake Score are mean logits without their spread: no distance follows from them",),
+    ),
+    Family(
+        "dcgan",
+        marks=("Loss_D", "Loss_G", "D(x)", "D(G(z))"),
+        signals={
+            "loss_D": over_ideal("D", same("Loss_D")),
+            "loss_G": over_ideal("G", same("Loss_G")),
+        },
+        sources=("pytorch/examples: dcgan/main.py (the line that it prints, which many have taken over)",),
+        facts={"loss": "non-saturating"},
+        usual=("loss",),
+        refuted=_no_entropy,
+        remarks=(
+            "the loss is taken to be the cross-entropy of real and generated samples added up; say --loss if not",
+            "D(x) and D(G(z)) are mean probabilities without their spread: no distance follows from them",
+        ),
     ),
     Family(
         "studiogan",
@@ -88,92 +162,7 @@ FAMILIES = (
         ),
         remarks=("D(x) and D(G(z)) are mean probabilities without their spread: no distance follows from them",),
     ),
-    Family(
-        "taming",
-        marks=("train/disc_loss", "train/g_loss", "train/rec_loss"),
-        signals={
-            "loss_D": where(
-                "train/disc_factor",
-                # half of the sum over reals and fakes, where ours is the sum
-                over_ideal("D", same("train/disc_loss"), factor=lambda log: 0.5),
-            ),
-            "pull": where("train/disc_factor", inverse(same("train/d_weight"))),
-            "reconstruction": over_first(where("train/disc_factor", same("train/rec_loss"))),
-        },
-        sources=(
-            "CompVis/taming-transformers: taming/modules/losses/vqperceptual.py (names, losses)",
-            "CompVis/taming-transformers: taming/models/vqgan.py (Lightning's log_dict, by step and epoch)",
-            "CompVis/stable-diffusion: ldm/modules/losses/contperceptual.py (latent diffusion's, the same names)",
-        ),
-        facts={"loss": "hinge", "anchored": True, "adaptive": True},
-        usual=("loss",),
-        switch="train/disc_factor",
-        remarks=(
-            "the loss is taken to be the hinge, the default there; say --loss non-saturating for disc_loss=vanilla",
-            "pull is read from d_weight: the adversarial gradient at G's last layer beside that of the reconstruction, "
-            "before d_weight makes up for it",
-        ),
-    ),
-    Family(
-        "basicsr",
-        marks=("l_d_real", "l_d_fake", "l_g_gan"),
-        signals={
-            "loss_D": over_ideal("D", added("l_d_real", "l_d_fake"), unhalved=("least-squares",)),
-            "reconstruction": over_first(same("l_g_pix", "l_g_percep", "l_g_fea")),
-        },
-        sources=(
-            "XPixelGroup/BasicSR: basicsr/models/srgan_model.py, esrgan_model.py (names)",
-            "XPixelGroup/BasicSR: basicsr/utils/logger.py (losses/ before names with l_)",
-            "XPixelGroup/BasicSR: basicsr/losses/gan_loss.py (losses)",
-        ),
-        facts={"anchored": True},
-        remarks=(
-            "out_d_real and out_d_fake are mean logits without their spread: no distance follows from them",
-            "with --loss relativistic-average (ESRGAN), logs of 2020 and before read twice too high: l_d_real and "
-            "l_d_fake are not halved there",
-        ),
-    ),
-    Family(
-        "cyclegan",
-        marks=("D_A", "D_B", "cycle_A", "cycle_B"),
-        signals={
-            # each is half of the sum over reals and fakes; two of them are the sum of one
-            "loss_D": over_ideal("D", added("D_A", "D_B"), unhalved=("least-squares",)),
-            "A/loss_D": over_ideal("D", same("D_A"), unhalved=("least-squares",), factor=lambda log: 0.5),
-            "B/loss_D": over_ideal("D", same("D_B"), unhalved=("least-squares",), factor=lambda log: 0.5),
-            "loss_G": over_ideal("G", added("G_A", "G_B"), unhalved=("least-squares",), factor=lambda log: 2.0),
-            "reconstruction": over_first(added("cycle_A", "cycle_B")),
-        },
-        sources=(
-            "junyanz/pytorch-CycleGAN-and-pix2pix: models/cycle_gan_model.py (names, losses)",
-            "junyanz/pytorch-CycleGAN-and-pix2pix: util/visualizer.py (loss_log.txt)",
-            "junyanz/pytorch-CycleGAN-and-pix2pix: options/base_options.py (gan_mode in train_opt.txt)",
-        ),
-        facts={"loss": "least-squares"},
-        usual=("loss",),
-        positive=("D_A", "D_B", "G_A", "G_B"),
-        remarks=(
-            "the loss is taken to be least squares, the default there; say --loss non-saturating for gan_mode=vanilla",
-            "the cycle holds G to its input, not to the other domain: a discriminator far ahead counts here",
-        ),
-    ),
-    Family(
-        "pix2pix",
-        marks=("G_GAN", "G_L1", "D_real", "D_fake"),
-        signals={
-            "loss_D": over_ideal("D", added("D_real", "D_fake"), unhalved=("least-squares",)),
-            "loss_G": over_ideal("G", same("G_GAN"), unhalved=("least-squares",)),
-            "reconstruction": over_first(same("G_L1")),
-        },
-        sources=("junyanz/pytorch-CycleGAN-and-pix2pix: models/pix2pix_model.py (names, losses)",),
-        facts={"loss": "non-saturating", "anchored": True},
-        usual=("loss",),
-        positive=("D_real", "D_fake", "G_GAN"),
-        remarks=(
-            "the loss is taken to be the non-saturating one, the default there; say --loss if gan_mode differs",
-            "L1 holds G, so that a discriminator far ahead is normal; its authors call losses of D below 0.01 too "
-            "small, https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix/issues/1334",
-        ),
-    ),
+    *TOKENIZERS,
+    *TRANSLATION,
     *SPEECH,
 )

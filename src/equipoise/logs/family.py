@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from equipoise.logs.convert import Convert, Logged
 
-TAKEN = "taken to be"  # in the remark on a loss that is usual
+TAKEN = "the loss is taken to be"  # in the remark on a loss that is usual
 REFUTED = (
     "{} goes below 0, which {} never does, and tells nothing as long as it is not known which loss it is; say --loss"
 )
@@ -27,8 +27,10 @@ class Family:
     usual: tuple[str, ...] = ()  # facts that the user's options may correct
     clock: str = "step"  # what the steps of its event files are
     remarks: tuple[str, ...] = ()  # what its numbers leave open
+    missing: Mapping[str, str] = field(default_factory=dict)  # signal: why it is not told, where it is not
     bare: bool = False  # its names stand alone: with a group before them, `group/name`, they are another program's
     positive: tuple[str, ...] = ()  # losses that never go below 0 if the loss is the usual one
+    refuted: Callable[[Logged], str] = lambda log: ""  # why else it cannot be the usual one
     switch: str = ""  # a factor of the adversarial loss, 0 until the discriminator starts
 
     def wrote(self, log: Logged) -> bool:
@@ -37,10 +39,12 @@ class Family:
 
     def doubt(self, log: Logged) -> None:
         """Take back which loss it is where the numbers refute it, and say if the discriminator has not started."""
-        refuted = [name for name in self.positive if any(value < 0 for _, value in log.logged(name))]
-        if refuted and log.facts.get("loss") == self.facts.get("loss"):
+        below = [name for name in self.positive if any(value < 0 for _, value in log.logged(name))]
+        assumed = any(TAKEN in one for one in log.facts["remarks"])
+        why = REFUTED.format(" and ".join(below), log.facts.get("loss")) if below else self.refuted(log) * assumed
+        if why and log.facts.get("loss") == self.facts.get("loss"):
             log.facts["remarks"] = [one for one in log.facts["remarks"] if TAKEN not in one]
-            log.remark(REFUTED.format(" and ".join(refuted), log.facts["loss"]))
+            log.remark(why)
             log.facts["loss"] = None
         switch = log.logged(self.switch) if self.switch else []
         if switch and not any(value > 0 for _, value in switch):

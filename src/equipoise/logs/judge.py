@@ -27,7 +27,7 @@ class Judged:
     def text(self) -> str:
         """For the terminal: whose log it is, what it tells, the verdict, what was taken for granted."""
         facts, unit = self.history.facts, self.history.unit
-        told = [f"  {name:{_WIDTH}} {self.history.now(name):10.4g}  {_meaning(name)}" for name in self._names()]
+        told = [f"  {name:{_WIDTH}} {self.history.now(name):10.4g}  {_meaning(name, unit)}" for name in self._names()]
         parts = [f"a log of {facts['source']}, up to {self.history.kimg:g} {unit}; last readings:\n" + "\n".join(told)]
         parts.append(self.verdict.text(unit))
         if facts.get("remarks"):
@@ -63,9 +63,13 @@ def judge(path: str | Path, told: Told | None = None) -> Judged:
     return Judged(history, replace(diagnose(history), most_like=alike))
 
 
+THOUSANDS = "thousands of real samples"
 _WIDTH = max(map(len, SIGNALS))
 
 
-def _meaning(name: str) -> str:
+def _meaning(name: str, unit: str) -> str:
+    """What a signal is; a period is counted in the log's own unit."""
     player, _, own = name.rpartition("/")
-    return SIGNALS[own].meaning + (f", of discriminator {player}" if player else "") if own in SIGNALS else ""
+    meaning = SIGNALS[own].meaning if own in SIGNALS else ""
+    meaning = meaning if unit == "kimg" else meaning.replace(THOUSANDS, unit)
+    return meaning + (f", of discriminator {player}" if player and meaning else "")

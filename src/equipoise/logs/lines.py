@@ -21,10 +21,16 @@ PAIR = re.compile(rf"({NAME})\s*[:=]\s*({NUMBER})(?![\w:]|[.,]\d|-\d+-\d)")  # `
 COUNT = re.compile(  # `Epoch 3/200`, `[Batch 3/200]`, `step 3:`
     r"\b(?<!best )(epoch|step|iter|iteration|batch)\s+\[?(\d+)(?=\s*(?:[/:,|\]]|$))", re.IGNORECASE
 )
+PLACE = re.compile(r"^\s*\[(\d+)/\d+\]\s*\[(\d+)/\d+\]")  # pytorch/examples: epoch and batch, without a name
 STEP = re.compile(r"\[(\d+), [\d.e-]+\]\s*$")  # RVC's line before the losses: step and learning rate
 EPOCH = re.compile(r"[\W\d]*(?:INFO\W+)?epoch\W+(\d+)", re.IGNORECASE)  # `[Epoch 3]`, perhaps behind a time
 MODE = re.compile(r"^ *gan_mode: *(\w+)", re.MULTILINE)
 MODES = {"lsgan": "least-squares", "vanilla": "non-saturating", "wgangp": "wasserstein"}
+OPTION = re.compile(r"^ *(model_type|gan_type|batch_size_per_gpu|num_gpu|total_iter): *([\w.]+) *$", re.MULTILINE)
+TYPES = {"vanilla": "non-saturating", "wgan_softplus": "non-saturating", "lsgan": "least-squares", "hinge": "hinge",
+         "wgan": "wasserstein"}  # fmt: skip
+RELATIVE = {"non-saturating": "relativistic-average"}  # what ESRGANModel makes of it
+OPTIONS = 1 << 16  # bytes in which BasicSR's options stand
 COUNTS = (("epoch",), ("iters", "iter", "batch"))  # names of an epoch, and of a count within it
 
 
@@ -47,7 +53,7 @@ def from_lines(path: Path, clock: str | None = None) -> Table:
     places = list(_places(rows))
     stand = standing(places)
     table = tabulated(list(_dated([rows[index] for index in stand], clock)), path, clock)
-    table.facts |= _options(path)
+    table.facts |= _options(path) | _basicsr(path)
     back = any(after < before for (before, _), (after, _) in itertools.pairwise(places))
     table.again = table.again or (back and len(stand) < len(rows))
     return table
@@ -78,6 +84,20 @@ def _options(log: Path) -> dict[str, Any]:
     return {"loss": MODES.get(mode[1])} if mode else {}
 
 
+def _basicsr(log: Path) -> dict[str, Any]:
+    """What the options say that BasicSR writes on top of its log: the loss; batch and length where both are told."""
+    told = dict(OPTION.findall(texts.text_of(log, OPTIONS)))
+    if "gan_type" not in told or "model_type" not in told:
+        return {}
+    kind = TYPES.get(told["gan_type"])
+    found = {"loss": RELATIVE.get(kind or "") if told["model_type"] == "ESRGANModel" else kind}
+    try:
+        batch = int(told["batch_size_per_gpu"]) * int(told["num_gpu"])
+        return found | {"batch": batch, "total_kimg": float(told["total_iter"]) * batch / 1000}
+    except (KeyError, ValueError):
+        return found
+
+
 def _rows(path: Path) -> list[dict[str, float]]:
     """The numbers of each line that has some. An epoch or step in a line of its own holds for the lines after it.
 
@@ -90,7 +110,9 @@ def _rows(path: Path) -> list[dict[str, float]]:
     for line in texts.text_of(path).splitlines():
         if found := STEP.search(line):
             step = {"step": float(found[1])}
-        pairs = [*COUNT.findall(line), *PAIR.findall(line)]
+        place = PLACE.match(line)
+        pairs = [*zip(("epoch", "batch"), place.groups() if place else (), strict=False)]
+        pairs += [*COUNT.findall(line), *PAIR.findall(line)]
         row = {_whole(name): float(value.replace(",", "")) for name, value in pairs}
         begun = EPOCH.match(line)
         told = {name: value for name, value in row.items() if name.lower() in COUNTS[0]}

@@ -9,7 +9,11 @@ from typing import Any
 from equipoise.logs.tables import Table, is_moment
 from equipoise.logs.texts import json_lines
 
-LOSSES = {"StyleGAN2Loss": "non-saturating", "ProjectedGANLoss": "hinge"}  # by the class in loss_kwargs
+LOSSES = {
+    "StyleGAN2Loss": "non-saturating",
+    "ProjectedGANLoss": "hinge",
+    "R3GANLoss": "rpgan",
+}  # by the class in loss_kwargs
 FOREVER = 25_000  # kimg: the length there where none was asked for, which tells nothing: most stop long before
 
 
@@ -56,4 +60,4 @@ def _loss(told: Any) -> dict[str, Any]:
         return {}
     name = str(told["class_name"]).rpartition(".")[2]
     added = name == "ProjectedGANLoss" and "pl_weight" in told
-    return {"loss": None if added else LOSSES.get(name)}
+    return {"loss": None, "added": True} if added else {"loss": LOSSES.get(name)}

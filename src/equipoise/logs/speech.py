@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from equipoise.logs.convert import Logged, added, over_first, over_ideal, same
+from equipoise.logs.convert import Logged, added, mean, over, over_first, over_ideal, same
 from equipoise.logs.family import Family
+from equipoise.logs.tables import Series
 
 
 def _heads(log: Logged) -> float:
@@ -25,6 +26,28 @@ def _adversarial(log: Logged) -> list[tuple[float, float]]:
     return added(*log.numbered("loss/g/"))(log) if log.numbered("loss/g/") else []
 
 
+def _adversaries(log: Logged) -> float:
+    """How many adversaries d_loss adds up, each with a loss of its own name."""
+    return float(len([name for name in log.names("train/d_") if name != "train/d_loss"]))
+
+
+def _beside_the_rest(log: Logged) -> Series:
+    """The adversarial losses' gradient beside that of the losses which D has no part in."""
+    told = log.names("train/ratio_")
+    theirs = [name for name in told if name.startswith("train/ratio_adv_")]
+    rest = [name for name in told if not name.startswith(("train/ratio_adv_", "train/ratio_feat_"))]
+    return over(added(*theirs), added(*rest))(log) if theirs and rest else []
+
+
+SQUARES = ("least-squares",)
+BIGVGAN = {
+    "mpd": over_ideal("D", same("training/disc_loss_mpd"), unhalved=SQUARES, factor=lambda log: 5.0),
+    "mrd": over_ideal("D", same("training/disc_loss_mrd"), unhalved=SQUARES, factor=lambda log: 3.0),
+}
+VOCOS = {
+    "mpd": over_ideal("D", same("discriminator/multi_period_loss")),
+    "mrd": over_ideal("D", same("discriminator/multi_res_loss")),
+}
 SPEECH = (
     Family(
         "rvc",
@@ -39,12 +62,8 @@ SPEECH = (
         "coqui",
         marks=("TrainIterStats/loss_disc", "TrainIterStats/loss_gen", "TrainIterStats/loss_mel"),
         signals={
-            "loss_D": over_ideal(
-                "D", same("TrainIterStats/loss_disc"), unhalved=("least-squares",), factor=_coqui_heads
-            ),
-            "loss_G": over_ideal(
-                "G", same("TrainIterStats/loss_gen"), unhalved=("least-squares",), factor=_coqui_heads
-            ),
+            "loss_D": over_ideal("D", same("TrainIterStats/loss_disc"), unhalved=SQUARES, factor=_coqui_heads),
+            "loss_G": over_ideal("G", same("TrainIterStats/loss_gen"), unhalved=SQUARES, factor=_coqui_heads),
             "reconstruction": over_first(same("TrainIterStats/loss_mel")),
         },
         sources=(
@@ -58,8 +77,8 @@ SPEECH = (
         "vits",
         marks=("loss/d/total", "loss/g/total", "loss/g/mel"),
         signals={
-            "loss_D": over_ideal("D", _counted, unhalved=("least-squares",), factor=_heads),
-            "loss_G": over_ideal("G", _adversarial, unhalved=("least-squares",), factor=_heads),
+            "loss_D": over_ideal("D", _counted, unhalved=SQUARES, factor=_heads),
+            "loss_G": over_ideal("G", _adversarial, unhalved=SQUARES, factor=_heads),
             "gradient_D": same("grad_norm_d"),
             "gradient_G": same("grad_norm_g"),
             "reconstruction": over_first(same("loss/g/mel")),
@@ -70,9 +89,25 @@ SPEECH = (
             "svc-develop-team/so-vits-svc: train.py (without the discriminators one by one)",
         ),
         facts={"loss": "least-squares", "anchored": True},
-        remarks=(
-            "without loss/d_r/0, 1, ... (so-vits-svc) it is not told how many discriminators loss/d/total adds up",
+        missing={"loss_D": "how many discriminators loss/d/total adds up is not told without loss/d_r/0, 1, ..."},
+    ),
+    Family(
+        "bigvgan",
+        marks=("training/disc_loss_mpd", "training/disc_loss_mrd", "training/mel_spec_error"),
+        signals={
+            "loss_D": mean(*BIGVGAN.values()),
+            **{f"{name}/loss_D": convert for name, convert in BIGVGAN.items()},
+            "gradient_G": same("training/grad_norm_g"),
+            "mpd/gradient_D": same("training/grad_norm_mpd"),
+            "mrd/gradient_D": same("training/grad_norm_mrd"),
+            "reconstruction": over_first(same("training/mel_spec_error")),
+        },
+        sources=(
+            "NVIDIA/BigVGAN: train.py (names), loss.py (least squares, added over the discriminators)",
+            "NVIDIA/BigVGAN: configs/bigvgan_v2_44khz_128band_512x.json (mpd_reshapes, resolutions)",
         ),
+        facts={"loss": "least-squares", "anchored": True},
+        remarks=("five periods and three resolutions are taken to be judged, as in the configurations there",),
     ),
     Family(
         "hifi-gan",
@@ -81,5 +116,58 @@ SPEECH = (
         sources=("jik876/hifi-gan: train.py",),
         facts={"loss": "least-squares", "anchored": True},
         remarks=("gen_loss_total adds everything up and the discriminators are not logged: of them nothing is told",),
+    ),
+    Family(
+        "vocos",
+        marks=("discriminator/multi_period_loss", "discriminator/multi_res_loss", "generator/mel_loss"),
+        signals={
+            "loss_D": mean(*VOCOS.values()),
+            **{f"{name}/loss_D": convert for name, convert in VOCOS.items()},
+            "reconstruction": over_first(same("generator/mel_loss")),
+        },
+        sources=("gemelo-ai/vocos: vocos/experiment.py (names; means over the discriminators), vocos/loss.py (hinge)",),
+        facts={"loss": "hinge", "anchored": True},
+    ),
+    Family(
+        "dac",
+        marks=("adv/disc_loss/train", "adv/gen_loss/train", "mel/loss/train"),
+        signals={
+            "loss_D": over_ideal("D", same("adv/disc_loss/train"), unhalved=SQUARES, factor=lambda log: 8.0),
+            "loss_G": over_ideal("G", same("adv/gen_loss/train"), unhalved=SQUARES, factor=lambda log: 8.0),
+            "gradient_D": same("other/grad_norm_d/train"),
+            "gradient_G": same("other/grad_norm/train"),
+            "reconstruction": over_first(same("mel/loss/train")),
+        },
+        sources=(
+            "descriptinc/descript-audio-codec: scripts/train.py (names), dac/nn/loss.py (least squares, added up)",
+            "descriptinc/descript-audio-codec: dac/model/discriminator.py (five periods, three resolutions)",
+            "descriptinc/audiotools: audiotools/ml/decorators.py (the stage behind the name)",
+        ),
+        facts={"loss": "least-squares", "anchored": True},
+        remarks=("eight discriminators are taken to be added up, as by default there",),
+    ),
+    Family(
+        "audiocraft",
+        marks=("train/d_loss", "train/g_loss", "train/adv", "train/feat"),
+        signals={
+            "loss_D": over_ideal("D", same("train/d_loss"), factor=_adversaries),
+            "pull": _beside_the_rest,
+            "gradient_G": same("train/ratio2"),
+            "reconstruction": over_first(same("train/msspec", "train/mel", "train/l1")),
+        },
+        sources=(
+            "facebookresearch/audiocraft: audiocraft/solvers/compression.py (names)",
+            "facebookresearch/audiocraft: audiocraft/adversarial/losses.py (means over the sub-discriminators)",
+            "facebookresearch/audiocraft: audiocraft/losses/balancer.py (ratio_: shares of the gradient, unweighted)",
+            "facebookresearch/flashy: flashy/solver.py (history.json, an entry for each epoch; events by epoch)",
+        ),
+        facts={"loss": "hinge", "anchored": True, "adaptive": True},
+        usual=("loss",),
+        clock="epoch",
+        remarks=(
+            "the loss is taken to be the hinge, as in EnCodec's configuration; say --loss least-squares for mse",
+            "pull is read from ratio_adv_...: the adversarial gradient at G's output beside that of the "
+            "reconstruction, before the balancer weighs them",
+        ),
     ),
 )

@@ -53,6 +53,19 @@ def test_two_of_one_name_are_refused():
     assert set(balancer.memory()) == {"ada of mpd", "ada of msd"}
 
 
+def test_a_verdict_is_formed_when_it_is_asked_for_and_is_the_one_of_its_tick():
+    asked = []
+
+    def high(history):
+        asked.append(history.kimg)
+        return Finding("high", Severity.WARNING, f"{history.now('x')}", (), ()) if history.now("x") > 1 else None
+
+    first, second = run(Balancer(rules=[high]), [0.0, 9.0])
+    assert asked == []
+    assert first.verdict.severity == Severity.GOOD and second.verdict.severity == Severity.WARNING
+    assert first.verdict is first.verdict and asked == [1.0, 2.0]
+
+
 def test_rules_are_asked_at_every_tick_and_heard():
     def loud(history):
         finding = Finding("loud", Severity.WARNING, "x is high", (), ("lower x",))

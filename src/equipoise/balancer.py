@@ -6,8 +6,10 @@ it only watches.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
 from equipoise.actuators import Turnable
@@ -85,9 +87,14 @@ class Decision:
 
     kimg: float
     signals: Mapping[str, float]
-    verdict: Verdict
+    judge: Callable[[], Verdict]  # asked once, and only if somebody wants to know
     moves: list[Move] = field(default_factory=list)
     judged: bool = True  # False where nothing is watched
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What the rules said of the run at this tick, however much later it is asked for."""
+        return self.judge()
 
 
 class Balancer:
@@ -139,13 +146,17 @@ class Balancer:
                 "samples of the whole run, and look once at each number"
             )
         self.history.add(kimg, signals, dials)
-        verdict = diagnose(self.history, () if self.mode == "off" else self.rules)
-        made = Decision(kimg, signals, verdict, judged=self.mode != "off")
+        made = Decision(kimg, signals, partial(self._judge, kimg), judged=self.mode != "off")
         for one in self._steering():
             made.moves += self._noted(one.decide(kimg, self.history, self.mode == "act"))
         if self.on_tick is not None:
             self.on_tick(made)
         return made
+
+    def _judge(self, kimg: float) -> Verdict:
+        """What was to be said at `kimg`: nothing that came later is looked at."""
+        known = self.history.cut(math.nextafter(kimg, math.inf))
+        return diagnose(known, () if self.mode == "off" else self.rules)
 
     def memory(self) -> dict[str, Any]:
         """What those who steer remember, as plain data and tensors."""

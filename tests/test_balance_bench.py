@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from equipoise import step
 from equipoise.autopilot import PARTS
 from equipoise.cli import app
 from equipoise.errors import InputError, TrainingFailed
@@ -34,6 +35,15 @@ def test_train_gives_samples_that_follow_from_the_seed(points):
     assert (train(SMALL, points, 1, 5) != made).any()
 
 
+@pytest.mark.parametrize("balance", ["off", "act"])
+@pytest.mark.parametrize(("updates", "n_dis", "rounds"), [(7, 5, 2), (1, 10, 1), (7, 1.5, 5), (6, 3, 2)])
+def test_no_update_is_made_beyond_those_given(points, monkeypatch, balance, updates, n_dis, rounds):
+    made, move = [], step.Step.move
+    monkeypatch.setattr(step.Step, "move", lambda self, role, *args: [made.append(role), move(self, role, *args)])
+    train(SMALL | {"updates": updates, "n_dis": n_dis, "balance": balance}, points, 0, 5)
+    assert made.count("D") == updates and rounds <= made.count("G") <= (rounds if balance == "off" else updates)
+
+
 def test_images_keep_their_range():
     cfg = {"shape": [1, 8, 8], "zdim": 3, "g_widths": [4, 3], "d_widths": [4, 3], "updates": 3, "batch": 4}
     rows = np.random.default_rng(0).standard_normal((16, 1, 8, 8)) * 50
@@ -50,6 +60,7 @@ def test_images_keep_their_range():
         ({"lr_g": -1}, "0 or more"),
         ({"beta1": 1.0}, "beta1"),
         ({"batch": 2.5}, "whole number"),
+        ({"n_dis": 0.5}, "1 or more, since G moves at most as often as D"),
         ({"g_widths": []}, "list of widths"),
         ({"shape": [2, 2]}, "C, H, W"),
         ({"shape": 3}, "rows shaped"),

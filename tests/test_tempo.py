@@ -52,3 +52,8 @@ def test_owed_is_the_whole_memory():
 def test_what_is_no_tempo_is_refused(ratio):
     with pytest.raises(InputError, match=r"D.steps=.*must be a number above 0"):
         Tempo(ratio)
+
+
+def test_no_more_moves_are_made_than_are_left():
+    tempo = Tempo(2.5, left=6)
+    assert [tempo.moves() for _ in range(4)] == [2, 3, 1, 0]

@@ -17,15 +17,17 @@ class Tempo:
     def __init__(
         self,
         ratio: float = 1.0,  # above 0
+        left: float = math.inf,  # moves that the discriminator may make in all
     ) -> None:
         if not 0 < ratio < math.inf:
             raise InputError(f"D.steps={ratio}: the discriminator's steps per generator step must be a number above 0")
-        self.ratio = float(ratio)
+        self.ratio, self.left = float(ratio), left
         self.owed = max(0.0, 1.0 - ratio)  # the first generator move finds a discriminator that has moved
 
     def moves(self) -> int:
         """The discriminator's moves before the next generator move."""
         self.owed += self.ratio
-        whole = int(self.owed + 1e-9)
+        whole = int(min(self.owed + 1e-9, self.left))
         self.owed -= whole
+        self.left -= whole
         return whole

@@ -60,10 +60,11 @@ def train(
     resume: Path | None = None,  # a checkpoint to go on from
     watcher: ticks.Watcher | None = None,
     stop: Callable[[], bool] = lambda: False,  # asked after every update
+    tempo: Tempo | None = None,  # who moves next; None: as often as the recipe says
 ) -> Outcome:
     """Train to the configured length, or until `stop`; stopped and resumed, a run ends in the same bits."""
     with explained(config):
-        return loop(config, dataset, out, networks, resume, watcher, stop)
+        return loop(config, dataset, out, networks, resume, watcher, stop, tempo or Tempo(config.recipe.D.steps))
 
 
 def loop(
@@ -74,11 +75,12 @@ def loop(
     resume: Path | None,
     watcher: ticks.Watcher | None,
     stop: Callable[[], bool],
+    tempo: Tempo,
 ) -> Outcome:
     """The training loop, read from top to bottom; the arguments are those of `train`."""
     # --------------------------------------------------------------------------------------------- parts
     step, dials, batches = start(config, dataset, networks)
-    tempo, total, batch = Tempo(config.recipe.D.steps), config.total, config.recipe.batch
+    total, batch = config.total, config.recipe.batch
     plant = Plant(config, step, dials, tempo, batches)
     balancer = steered(plant)
     best = Best(config, batches)

@@ -25,6 +25,7 @@ from equipoise.data.report import Report
 from equipoise.errors import InputError
 from equipoise.samples import generate
 from equipoise.studies.balance import networks, settings
+from equipoise.tempo import Tempo
 from equipoise.train import train as run
 
 Array = NDArray[Any]
@@ -90,7 +91,8 @@ def steered(
             disturb(rounds, pair)
         return False
 
-    ended = run(config, dataset, out, networks=pair, stop=stop)
+    tempo = Tempo(config.recipe.D.steps, left=int(full["updates"]))
+    ended = run(config, dataset, out, networks=pair, stop=stop, tempo=tempo)
     made = ended.step
     latents = torch.randn(n, made.latent_dim, generator=torch.Generator().manual_seed(seed))
     return np.asarray(generate(made.ema.average, latents).numpy(), np.float32), ended.moves

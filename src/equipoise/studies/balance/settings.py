@@ -43,9 +43,10 @@ DEFAULTS: dict[str, Any] = {
 }
 Range = tuple[Callable[[float], bool], str]
 RANGES: dict[str, Range] = {
-    **dict.fromkeys(("init_std_g", "init_std_d", "n_dis"), (lambda x: x > 0, "above 0")),
+    **dict.fromkeys(("init_std_g", "init_std_d"), (lambda x: x > 0, "above 0")),
     **dict.fromkeys(("lr_g", "lr_d", "r1", "r2"), (lambda x: x >= 0, "0 or more")),
     **dict.fromkeys(("beta2", "ema"), (lambda x: 0 <= x < 1, "from 0 to below 1")),
+    "n_dis": (lambda x: x >= 1, "1 or more, since G moves at most as often as D"),
     "beta1": (lambda x: -1 < x < 1, "between -1 and 1"),
     "aug": (lambda x: 0 <= x <= 1, "from 0 to 1"),
 }

@@ -44,6 +44,15 @@ def test_no_update_is_made_beyond_those_given(points, monkeypatch, balance, upda
     assert made.count("D") == updates and rounds <= made.count("G") <= (rounds if balance == "off" else updates)
 
 
+def test_short_runs_are_looked_at_less_often_and_long_ones_as_before(points):
+    def updates_apart(updates, n_dis):
+        full = settings.check(SMALL | {"updates": updates, "n_dis": n_dis, "balance": "act"})
+        return adapter.configured(full, adapter.as_dataset(points, (2,)), 0).tick_kimg * 1000 / SMALL["batch"]
+
+    assert [updates_apart(200, n_dis) for n_dis in (1, 3, 10)] == pytest.approx([5, 15, 20])
+    assert [updates_apart(updates, 10) for updates in (2000, 2500)] == [20, 25] and updates_apart(600, 1) == 6
+
+
 def test_images_keep_their_range():
     cfg = {"shape": [1, 8, 8], "zdim": 3, "g_widths": [4, 3], "d_widths": [4, 3], "updates": 3, "batch": 4}
     rows = np.random.default_rng(0).standard_normal((16, 1, 8, 8)) * 50

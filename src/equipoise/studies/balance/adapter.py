@@ -30,6 +30,7 @@ from equipoise.train import train as run
 
 Array = NDArray[Any]
 TICKS = 100  # looks at a run after its dense beginning
+APART, MOST = 5, 20  # from look to look at least so many rounds, or updates: short runs are not mostly looked at
 Disturb = Callable[[int, tuple[nn.Module, nn.Module]], None]  # told the number of each round, and the pair
 
 
@@ -147,7 +148,12 @@ def configured(
         kimg=recipe.kimg,
         balance=full["balance"],
         controller=named if acting else None,
-        tick_kimg=recipe.kimg / TICKS,
+        tick_kimg=max(recipe.kimg / TICKS, apart(full) * recipe.batch / 1000),
         threads=torch.get_num_threads(),
         own_networks=True,
     )
+
+
+def apart(full: Mapping[str, Any]) -> float:
+    """Updates from look to look at least; of runs of 2,000 and more it is the hundredth part that decides."""
+    return min(APART * max(float(full["n_dis"]), 1.0), MOST)

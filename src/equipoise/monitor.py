@@ -148,7 +148,8 @@ class Monitor:
         unread = [one.unread(self.samples / 1000, self.history, self.balancer.mode == "act") for one in loops]
         moves = [*self.balancer.finish(), *chain.from_iterable(unread)]
         if self.log is not None:
-            self.log.end(Decision(self.samples / 1000, {}, lambda: self.verdict, moves), self.samples, self.history.facts)
+            last = Decision(self.samples / 1000, {}, lambda: self.verdict, moves)
+            self.log.end(last, self.samples, self.history.facts)
         return moves
 
     def step(self, samples: int) -> Decision | None:

@@ -61,10 +61,32 @@ def test_images_keep_their_range():
         assert train(cfg | {"out": "tanh"}, rows, 0, 3).__abs__().max() <= 1
 
 
+@pytest.mark.parametrize("balance", ["off", "act"])
+@pytest.mark.parametrize(("channels", "transforms"), [(2, "bg"), (3, "bgc"), (4, "bg")])
+def test_images_of_any_channels_are_augmented_and_need_no_widths(balance, channels, transforms):
+    rows = np.random.default_rng(0).standard_normal((24, channels, 8, 8)).astype(np.float32)
+    cfg = {"updates": 3, "batch": 4, "aug": 0.9, "zdim": 3, "balance": balance}
+    assert train(cfg, rows, 0, 2).shape == (2, channels, 8, 8)
+    recipe = adapter.configured(settings.check(cfg), adapter.as_dataset(rows, rows.shape[1:]), 0).recipe
+    assert recipe.augmentations["ada"].get("preset", "bgc") == transforms
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 8, 8)])
+@pytest.mark.parametrize("name", networks.ACTIVATIONS)
+def test_the_pair_has_the_activation_asked_for(shape, name):
+    kind = type(networks.ACTIVATIONS[name]())
+    for network in networks.pair(shape, 3, [6, 5], [4, 7], tanh=False, activation=name):
+        hidden = [
+            layer for layer in network if not list(layer.parameters()) and type(layer).__module__.endswith("activation")
+        ]
+        assert len(hidden) == 2 and all(type(layer) is kind for layer in hidden)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"lr_q": 1}, "lr_g"),
+        ({"activation": "swish"}, "'leaky_relu' or 'relu' or 'elu'"),
         ({"loss": "wgan"}, "rpgan"),
         ({"lr_g": -1}, "0 or more"),
         ({"beta1": 1.0}, "beta1"),
@@ -99,7 +121,8 @@ def test_settings_that_cannot_work_are_refused(points, change, said):
         ({"data": [["a", "b"]]}, "give real numbers"),
         ({"data": None}, "give real numbers"),
         ({"data": np.ones((8, 2), complex)}, "imaginary part would be lost"),
-        ({"data": np.full((8, 2), 1e200)}, "reaches to 1e.200, beyond what float32 holds"),
+        ({"data": np.full((8, 2), 1e200)}, "reaches to 1e.200, beyond what single precision can be trained in"),
+        ({"data": np.full((8, 2), 1e16)}, "reaches to 1e.16, beyond"),
         ({"data": np.full((8, 2), np.nan)}, "NaN or infinity"),
     ],
 )
@@ -131,7 +154,7 @@ def test_the_pair_is_as_wide_as_asked_and_initialised_in_units_of_he():
 
 def test_the_recipe_means_what_the_settings_say():
     full = settings.check(SMALL | {"decay": True, "n_dis": 5, "r1": 0.2, "aug": 0.5, "ema": 0.5})
-    recipe = settings.recipe(full, images=False, scale=4.0)
+    recipe = settings.recipe(full, channels=0, scale=4.0)
     assert recipe.D.steps == 5 and recipe.terms == {"r1": {"gamma": 0.2}}
     assert recipe.augmentations == {"instance-noise": {"std": 2.0}}
     assert recipe.ema_kimg == pytest.approx(0.008) and recipe.kimg == pytest.approx(0.048)  # one batch; six of them

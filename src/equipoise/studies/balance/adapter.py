@@ -77,9 +77,9 @@ def steered(
             stacklevel=3,
         )
     build.seed_everything(seed)
-    g_widths, d_widths = ([int(width) for width in full[name]] for name in ("g_widths", "d_widths"))
-    stds = full["init_std_g"], full["init_std_d"]
-    pair = networks.pair(dataset.shape, int(full["zdim"]), g_widths, d_widths, full["out"] == "tanh", *stds)
+    g_widths, d_widths = (settings.widths(full, name, cfg, dataset.shape) for name in ("g_widths", "d_widths"))
+    last = full["init_std_g"], full["init_std_d"], full["activation"]
+    pair = networks.pair(dataset.shape, int(full["zdim"]), g_widths, d_widths, full["out"] == "tanh", *last)
     config = configured(full, dataset, seed, without, controller)
     if out is not None:
         runs.make_folder(out)
@@ -112,8 +112,10 @@ def as_rows(data: Array) -> NDArray[np.float32]:
         raise InputError(f"data shaped {list(given.shape)} has no rows; give [N, d], or [N, C, H, W] for images")
     if not np.isfinite(given).all():
         raise InputError("the data holds NaN or infinity, which cannot be learnt; leave those rows out")
-    if (largest := float(np.abs(given).max(initial=0))) > settings.LARGEST:
-        raise InputError(f"the data reaches to {largest:.3g}, beyond what float32 holds; scale it to about 1")
+    if (largest := float(np.abs(given).max(initial=0))) > settings.WIDEST:
+        raise InputError(
+            f"the data reaches to {largest:.3g}, beyond what single precision can be trained in; scale it to about 1"
+        )
     return np.ascontiguousarray(given, np.float32)
 
 
@@ -132,7 +134,7 @@ def configured(
 ) -> Config:
     """The resolved run of checked settings; what the controller turns and the settings lack is there, at rest."""
     scale = float(np.asarray(dataset.images).std(axis=0).mean())
-    recipe = settings.recipe(full, len(dataset.shape) == 3, scale)
+    recipe = settings.recipe(full, dataset.shape[0] if len(dataset.shape) == 3 else 0, scale)
     acting = full["balance"] == "act"
     if acting:
         recipe = plan.with_actuators(recipe, controller, {})

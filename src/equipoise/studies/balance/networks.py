@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -11,6 +12,12 @@ from torch import Tensor, nn
 from equipoise.errors import InputError
 from equipoise.initialise import initialise
 from equipoise.networks.layers import SLOPE
+
+Activation = Callable[[], nn.Module]
+ACTIVATIONS: dict[str, Activation] = {
+    "leaky_relu": partial(nn.LeakyReLU, SLOPE), "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU, "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}  # fmt: skip
 
 
 def pair(
@@ -21,15 +28,17 @@ def pair(
     tanh: bool,  # at the generator's end
     std_g: float = 1.0,  # of the weights, in units of He's
     std_d: float = 1.0,
+    activation: str = "leaky_relu",
 ) -> tuple[nn.Module, nn.Module]:
     """Generator and discriminator: MLPs for vectors, convolutions of 3x3 for images; biases start at 0."""
+    act = ACTIVATIONS[activation]
     if len(shape) == 1:
-        generator = Chain(*_dense([zdim, *g_widths, *shape]))
-        discriminator = Chain(*_dense([*shape, *d_widths, 1]), nn.Flatten(0))
+        generator = Chain(*_dense([zdim, *g_widths, *shape], act))
+        discriminator = Chain(*_dense([*shape, *d_widths, 1], act), nn.Flatten(0))
     else:
         for name, widths in (("g_widths", g_widths), ("d_widths", d_widths)):
             stages(shape, widths, name)
-        generator, discriminator = _grow(shape, zdim, list(g_widths)), _shrink(shape, list(d_widths))
+        generator, discriminator = _grow(shape, zdim, list(g_widths), act), _shrink(shape, list(d_widths), act)
     if tanh:
         generator.append(nn.Tanh())
     for network, std in ((generator, std_g), (discriminator, std_d)):
@@ -68,25 +77,25 @@ class Upsample(nn.Module):
         return F.interpolate(images, scale_factor=2.0, mode="nearest")
 
 
-def _dense(sizes: list[int]) -> list[nn.Module]:
-    """Linear layers with leaky ReLUs between."""
+def _dense(sizes: list[int], act: Activation) -> list[nn.Module]:
+    """Linear layers with activations between."""
     steps: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        steps += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
+        steps += [nn.Linear(before, after), act()]
     return steps[:-1]
 
 
-def _grow(shape: tuple[int, ...], zdim: int, widths: list[int]) -> Chain:
+def _grow(shape: tuple[int, ...], zdim: int, widths: list[int], act: Activation) -> Chain:
     """Latents to 4x4, doubled up to the image."""
-    steps: list[nn.Module] = [nn.Linear(zdim, widths[0] * 16), nn.Unflatten(1, (widths[0], 4, 4)), nn.LeakyReLU(SLOPE)]
+    steps: list[nn.Module] = [nn.Linear(zdim, widths[0] * 16), nn.Unflatten(1, (widths[0], 4, 4)), act()]
     for before, after in pairwise(widths):
-        steps += [Upsample(), nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(SLOPE)]
+        steps += [Upsample(), nn.Conv2d(before, after, 3, padding=1), act()]
     return Chain(*steps, nn.Conv2d(widths[-1], shape[0], 3, padding=1))
 
 
-def _shrink(shape: tuple[int, ...], widths: list[int]) -> Chain:
+def _shrink(shape: tuple[int, ...], widths: list[int], act: Activation) -> Chain:
     """Images halved down to 4x4, and one logit."""
-    steps: list[nn.Module] = [nn.Conv2d(shape[0], widths[-1], 3, padding=1), nn.LeakyReLU(SLOPE)]
+    steps: list[nn.Module] = [nn.Conv2d(shape[0], widths[-1], 3, padding=1), act()]
     for before, after in pairwise(widths[::-1]):
-        steps += [nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(SLOPE), nn.AvgPool2d(2)]
+        steps += [nn.Conv2d(before, after, 3, padding=1), act(), nn.AvgPool2d(2)]
     return Chain(*steps, nn.Flatten(1), nn.Linear(widths[0] * 16, 1), nn.Flatten(0))

@@ -12,17 +12,18 @@ from equipoise.errors import InputError
 from equipoise.recipe import Network, Player, Recipe
 from equipoise.registry import suggest
 from equipoise.schedules import Schedule
+from equipoise.studies.balance.networks import ACTIVATIONS
 
 LOSSES = ("non-saturating", "minimax", "hinge", "rpgan")
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "activation": ("leaky_relu",), "out": ("linear", "tanh"), "loss": LOSSES, "balance": ("off", "act"),
+    "activation": tuple(ACTIVATIONS), "out": ("linear", "tanh"), "loss": LOSSES, "balance": ("off", "act"),
     "decay": (False, True),
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {
     "zdim": 32,  # length of the latents
-    "g_widths": [64, 64, 64],  # hidden units of each layer; for images channels, from 4x4 up
+    "g_widths": [64, 64, 64],  # hidden units of each layer; for images channels, from 4x4 up, and as many as it takes
     "d_widths": [64, 64, 64],  # the same, first layer first; for images channels, from 4x4 up
-    "activation": "leaky_relu",  # of slope 0.2
+    "activation": "leaky_relu",  # of slope 0.2; or relu, elu, silu, gelu, tanh, initialised alike
     "out": "linear",  # of the generator: linear or tanh
     "init_std_g": 1.0,  # of the weights, in units of He's
     "init_std_d": 1.0,
@@ -51,6 +52,7 @@ RANGES: dict[str, Range] = {
     "aug": (lambda x: 0 <= x <= 1, "from 0 to 1"),
 }
 LARGEST = 1e38  # beyond it float32 has no numbers
+WIDEST = 1e15  # of the data: beyond some 1e18 squares overflow in the networks' gradients, as trials showed
 WHOLE = {"zdim": 1, "batch": 2, "updates": 1}  # and their least
 
 
@@ -105,13 +107,25 @@ def plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def recipe(full: Mapping[str, Any], images: bool, scale: float) -> Recipe:
-    """The recipe of checked settings; `scale` is the root mean square of the data, about its mean."""
+def widths(full: Mapping[str, Any], name: str, given: Mapping[str, Any], shape: tuple[int, ...]) -> list[int]:
+    """The widths of a player: where images come without, one for 4x4 and one for each doubling."""
+    if name in given or len(shape) == 1:
+        return [int(width) for width in full[name]]
+    return [64] * max(1, round(math.log2(shape[1] / 4)) + 1)
+
+
+def recipe(
+    full: Mapping[str, Any],
+    channels: int,  # of images; 0 for vectors
+    scale: float,  # root mean square of the data, about its mean
+) -> Recipe:
+    """The recipe of checked settings. Colours of images that are neither grey nor RGB are not augmented."""
     batch, updates = int(full["batch"]), int(full["updates"])
     terms = {name: {"gamma": float(full[name])} for name in ("r1", "r2") if full[name]}
     augmentations: dict[str, dict[str, Any]] = {}
     if full["aug"]:
-        augmentations = {"ada": {"p": full["aug"]}} if images else {"instance-noise": {"std": full["aug"] * scale}}
+        noise = {"instance-noise": {"std": full["aug"] * scale}}
+        augmentations = {"ada": {"p": full["aug"]} | preset(channels)} if channels else noise
     players = [
         Player(lr=float(full[f"lr_{role}"]), beta1=float(full["beta1"]), beta2=float(full["beta2"]), steps=steps)
         for role, steps in (("g", 1.0), ("d", float(full["n_dis"])))
@@ -132,6 +146,11 @@ def recipe(full: Mapping[str, Any], images: bool, scale: float) -> Recipe:
         mirror=False,
         kimg=updates * batch / 1000,
     )
+
+
+def preset(channels: int) -> dict[str, Any]:
+    """What ADA's augmentations of images with so many channels are limited to."""
+    return {} if channels in (1, 3) else {"preset": "bg"}
 
 
 def _number(value: Any) -> bool:

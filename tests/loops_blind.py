@@ -6,30 +6,31 @@ Each is in `CORRECT` as it should be, and in `BROKEN` with every one of its faul
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loops_common import BATCH, LATENT, Broken, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
+from loops_common import (
+    BATCH,
+    LATENT,
+    Broken,
+    Loop,
+    Wiring,
+    adam,
+    d_loss,
+    g_loss,
+    mlp,
+    noise,
+    players,
+    reals,
+    with_faults,
+)
 
 BROKEN: dict[str, Broken] = {}
 CORRECT: dict[str, Loop] = {}
-
-
-def faults(**told: tuple[str, ...]) -> Callable[[Callable[[Wiring, str], list[nn.Module]]], None]:
-    """Keep a loop as it is, and with each of its faults: the fact that it breaks, and what the finding names."""
-
-    def add(loop: Callable[[Wiring, str], list[nn.Module]]) -> None:
-        CORRECT[loop.__name__] = functools.wraps(loop)(functools.partial(loop, fault=""))
-        for fault, (fact, *names) in told.items():
-            broken = functools.wraps(loop)(functools.partial(loop, fault=fault))
-            BROKEN[f"{loop.__name__}_{fault}"] = Broken(broken, fact, tuple(names))
-
-    return add
+faults = with_faults(CORRECT, BROKEN)
 
 
 def like(logits: Tensor, target: float) -> Tensor:

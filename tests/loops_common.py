@@ -51,6 +51,23 @@ def both_ways(
     return pair
 
 
+def with_faults(
+    correct: dict[str, Loop], broken: dict[str, Broken]
+) -> Callable[..., Callable[[Callable[[Wiring, str], list[nn.Module]]], None]]:
+    """A decorator that keeps a loop as it is, and with each of its faults: the fact broken, what the finding names."""
+
+    def faults(**told: tuple[str, ...]) -> Callable[[Callable[[Wiring, str], list[nn.Module]]], None]:
+        def add(loop: Callable[[Wiring, str], list[nn.Module]]) -> None:
+            correct[loop.__name__] = functools.wraps(loop)(functools.partial(loop, fault=""))
+            for fault, (fact, *names) in told.items():
+                made = functools.wraps(loop)(functools.partial(loop, fault=fault))
+                broken[f"{loop.__name__}_{fault}"] = Broken(made, fact, tuple(names))
+
+        return add
+
+    return faults
+
+
 def mlp(features_in: int, features_out: int, *between: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Linear(features_in, 8), *between, nn.LeakyReLU(0.2), nn.Linear(8, features_out))
 

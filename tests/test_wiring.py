@@ -38,10 +38,12 @@ from loops_field_later import BROKEN as MORE_BROKEN
 from loops_field_later import CORRECT as MORE
 from loops_pairs import BROKEN as FAULTY
 from loops_pairs import CORRECT as WHOLE
+from loops_styles import BROKEN as STYLED
+from loops_styles import CORRECT as STYLES
 from plants import batch_of, small_step
 
-BROKEN = FIRST | REPORTED | LATER | LAST | FAULTY | FIELD_BROKEN | MORE_BROKEN | LAST_BROKEN | MISSED
-CORRECT = USUAL | STRANGE | ODD | WHOLE | FIELD | MORE | STILL_MORE | SEEN
+BROKEN = FIRST | REPORTED | LATER | LAST | FAULTY | FIELD_BROKEN | MORE_BROKEN | LAST_BROKEN | MISSED | STYLED
+CORRECT = USUAL | STRANGE | ODD | WHOLE | FIELD | MORE | STILL_MORE | SEEN | STYLES
 PLAIN = (
     "grad_scaler_with_fused_adam", "accumulation", "lightning_in_plain_code", "wgan_gp_with_five_steps_of_d",
     "two_discriminators", "shared_backbone", "relativistic_and_matching_features",

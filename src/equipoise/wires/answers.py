@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from equipoise.wires.events import Answer, Broadcast, Call, Origin, Squashed, Weighed
+from equipoise.wires.events import Answer, Call, Origin
 from equipoise.wires.graphs import explore, notes
 from equipoise.wires.operations import NOTHING, PRODUCTS, SUMS, Operation
 from equipoise.wires.players import Side
+from equipoise.wires.remarks import Broadcast, Itself, Squashed, Weighed
+from equipoise.wires.tensors import readable
 from equipoise.wires.where import caller
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ def likened(mode: Origins, operation: Operation) -> Origin:
         for tensor in operation.outputs:
             mode.differences[tensor] = pair
     pair = mode.differences.get(pair[0], []) if name in NORMS and pair else pair if name in DISTANCES else []
+    if len(pair) == 2 and _same(*pair) and any(isinstance(event, Call) for event in operation.origin):
+        return frozenset([mode.record.add(Itself(place=caller(), name=name))])
     if len(pair) == 2 and all(_judges(mode, tensor) for tensor in pair):
         for answer in _answers(pair[0]) + _answers(pair[1]):
             answer.call.likened.add(answer.number)
@@ -90,6 +94,12 @@ def shapes(mode: Origins, operation: Operation) -> Origin:
 
 
 OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (weighed, likened, squashed, shapes)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are one, or views of the same numbers, detached or not."""
+    alike = one.shape == other.shape and one.stride() == other.stride() and readable(one) and readable(other)
+    return alike and one.numel() > 1 and one.data_ptr() == other.data_ptr()
 
 
 def _answers(tensor: Tensor) -> list[Answer]:

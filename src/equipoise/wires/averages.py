@@ -42,7 +42,7 @@ class Average:
         if found is not None:
             yield found
             return
-        shares = [share for name in self.pairs if (share := self._share(name)) is not None]
+        shares = list(self._shares().values())
         if not shares:
             yield Fact("ema", "", "untold", f"{self.side.name} did not move, so nothing could follow it")
         elif min(shares) > 0.5:
@@ -64,9 +64,9 @@ class Average:
         moved = [name for name, (averaged, _) in self.pairs.items() if id(averaged) in optimised]
         if moved:
             return Fact("ema", "", "broken", f"an optimiser holds tensors of the average: {several(moved)}")
-        shares = {name: share for name in self.pairs if (share := self._share(name)) is not None}
+        shares = self._shares()
         still = [name for name, share in shares.items() if share == 0]
-        away = [name for name, share in shares.items() if share < 0]
+        away = [name for name, share in shares.items() if share < 0] if self._against(list(shares)) else []
         if still:
             never = ": it was never updated (if that is done every so many steps only, watch that long)"
             text = f"{self.side.name} moved and the average did not in {several(still)}"
@@ -78,6 +78,22 @@ class Average:
             text += "from itself or from another network, or by less than its numbers can tell?"
             return Fact("ema", "", "broken", text)
         return None
+
+    def _shares(self) -> dict[str, float]:
+        """How much of the way the average went in each tensor, but for ways that its numbers are too coarse for."""
+        shares = {name: share for name in self.pairs if (share := self._share(name)) is not None}
+        usual = max(shares.values(), default=0.0)
+        return {name: share for name, share in shares.items() if share or not self._swallowed(name, usual)}
+
+    def _swallowed(self, name: str, share: float) -> bool:
+        """Whether rounding takes away a tenth of the share that other tensors went in all, as of small steps."""
+        average, way = self.before[name], self.pairs[name][1].detach() - self.before[name]
+        return share > 0 and bool((average + 0.1 * share * way == average).all())
+
+    def _against(self, names: list[str]) -> bool:
+        """Whether the average went away on the whole; a single number that swings may be behind its own average."""
+        ways = [(self.pairs[n][0].detach() - self.before[n], self.pairs[n][1].detach() - self.before[n]) for n in names]
+        return sum(float((went * way).sum()) for went, way in ways) < 0
 
     def _aside(self, names: list[str]) -> float:
         """The cosine between the average's move and the way to the live tensors; 1 where there are too few numbers."""

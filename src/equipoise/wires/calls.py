@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,7 @@ class Calls:
         self.running: Call | None = None
         self.seen: dict[bool, tuple[float, float]] = {}  # ranges of what went into it, by generated or not
         self.depth = 0
+        self.losses: set[nn.Module] = set()  # those that answer with losses: what they call are the networks
         self.handles: list[Any] = []
         self.names = {
             module: (network, f"{network}.{key}" if key else network)
@@ -52,6 +54,8 @@ class Calls:
                 handle.remove()
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.depth and module in self.losses:
+            return
         self.depth += 1
         if self.depth > 1 or self.record.current is not None:  # or a checkpoint that is computed anew within a backward
             return
@@ -62,6 +66,7 @@ class Calls:
                 return  # part of a transform of torch.func's, of which only the result can be followed
             inputs = [tensor for tensor in given if readable(tensor)]
             root, network = self.names[module]
+            self.mode.root = root
             call = Call(
                 place=caller(),
                 sides=[s for s in self.record.sides if any(module in n.modules() for n in s.networks.values())],
@@ -78,7 +83,8 @@ class Calls:
             )
             self.running = self.record.add(call)
             if call.of("D") and inputs:
-                call.mixed = len({self._made(tensor) for tensor in inputs}) > 1
+                call.kinds = tuple((self._made(tensor), tensor.shape) for tensor in inputs)
+                call.repeated = _repeated(inputs, call.rows)
                 call.ranges = {made: _range(parts) for made, parts in _split(call, inputs[0].detach()).items()}
                 if call.mixed and not call.rows and len({tensor.shape for tensor in inputs}) == 1:
                     self.seen = {self._made(tensor): _range(tensor.detach()) for tensor in inputs}
@@ -88,6 +94,8 @@ class Calls:
                         self.handles.append(node.register_hook(self._turned))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        if not self.depth:  # one that answers with losses
+            return
         self.depth -= 1
         if self.depth > 0:
             self._leave_layer(result)
@@ -100,12 +108,16 @@ class Calls:
             kinds = self._kinds(call, outputs)
             call.ranges = self.seen or call.ranges if kinds else call.ranges
             self.mode.mark(outputs, call)
+            if _gives_losses(module, call, outputs):
+                self.losses.add(module)
             for place, tensor in enumerate(outputs):
                 made = kinds[place] if kinds else None
                 number = kinds[:place].count(kinds[place]) if kinds else place
                 if tensor.grad_fn is not None:
                     notes(tensor.grad_fn).extend([call, Answer(place=call.place, call=call, number=number)])
                     call.bound = call.bound or BOUNDS.get(tensor.grad_fn.name().rstrip("0123456789"))
+                if call.of("D") and module in self.losses:
+                    continue
                 if call.of("D"):
                     self._hook(tensor, functools.partial(self._pull, call, number, made, tensor.detach().clone()))
                 elif number == 0:
@@ -156,14 +168,38 @@ class Calls:
         if self.record.current is None or gradient is None:
             return
         with self.mode.quiet():
-            outputs, parts = (
-                _split(call, batch) if kind is None else {kind: batch} for batch in (output, gradient.detach().double())
-            )
+            both = _margin(output, gradient.detach().double())
+            outputs, parts = (_split(call, batch) if kind is None else {kind: batch} for batch in both)
             for made, part in parts.items():
                 every = max(1, part.numel() // MOST)
                 points = torch.stack([outputs[made].double().flatten(), part.flatten()], 1)[::every].tolist()
                 pull = Pull(float(part.sum()), float(part.abs().sum()), [(at, slope) for at, slope in points])
                 call.pulls.setdefault((self.record.current, number, made), Pull()).add(pull)
+
+
+def _gives_losses(module: nn.Module, call: Call, outputs: list[Tensor]) -> bool:
+    """Whether a network of parts answers a batch with single numbers only."""
+    batches = [shape for _, shape in call.kinds if shape and shape[0] > 1]
+    parts = any(True for _ in module.children()) and not module._parameters
+    return bool(batches and outputs and parts) and all(tensor.numel() == 1 for tensor in outputs)
+
+
+def _margin(output: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Of answers for two classes, which a softmax follows, how much the one is above the other; else all as it is."""
+    softmax = (
+        output.dim() == 2
+        and output.shape[1] == 2
+        and bool((gradient.sum(1).abs() <= 1e-4 * gradient.abs().max()).all())
+    )
+    return (output[:, 1] - output[:, 0], gradient[:, 1]) if softmax else (output, gradient)
+
+
+def _repeated(inputs: list[Tensor], rows: tuple[tuple[int, bool], ...]) -> bool:
+    """Whether the very same samples are given twice: two tensors, or two parts of one batch."""
+    counts = [count for count, _ in rows]
+    parts = inputs[0].detach().split(counts) if inputs[0].dim() and sum(counts) == inputs[0].shape[0] else ()
+    pairs = [*itertools.combinations(parts, 2), *itertools.combinations(inputs, 2)]
+    return any(one.numel() > 1 and one.shape == other.shape and bool((one == other).all()) for one, other in pairs)
 
 
 def _split(call: Call, batch: Tensor) -> dict[bool, Tensor]:

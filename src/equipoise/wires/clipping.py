@@ -17,7 +17,7 @@ def clipping(record: Record) -> Iterator[Fact]:
     edits = _edits(record)
     vain = {edit.place: (edit, step) for edit in edits if (step := _passed(record, edit, edits)) is not None}
     for edit, step in vain.values():
-        did = f"{edit.name} at {edit.place} {'clipped' if 'clip' in edit.name else 'changed'}"
+        did = f"{edit.name} at {edit.place} {'clipped' if edit.clips else 'changed'}"
         text = (
             f"{did} gradients that no step used, of {named(edit.weights)}; "
             f"the step that follows is {step.side.called}.step() at {step.place}"
@@ -67,9 +67,7 @@ def _passed(record: Record, edit: Edit, edits: list[Edit]) -> Step | None:
     if following is None or any(_uses(step, edit) for step in steps) or skipped:
         return None
     last = [made[-1] for weight in edit.weights if (made := _written(record, weight, edit))]
-    used = "clip" in edit.name and any(
-        event in step.consumed() for event in last for step in steps if step.when < edit.when
-    )
+    used = edit.clips and any(event in step.consumed() for event in last for step in steps if step.when < edit.when)
     there = following.consumed() and all(event.when < edit.when for event in following.consumed())
     since = max((step.when for step in steps if step.when < edit.when), default=-1)
     own = any(since < one.when < following.when and set(one.weights) & set(following.ledgers) for one in edits)

@@ -25,7 +25,7 @@ def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
     asked = [(call, one) for call in record.all(Call) for one in call.inputs if isinstance(one, Call)]
     inner = {one.root for call, one in asked if _asks(judge, call, one)}
     final = [network for network in judge.networks if network not in inner]
-    told = {network: list(_direction(record, side, judge, network)) for network in final}
+    told = {network: list(_of_network(record, side, judge, network)) for network in final}
     found = [fact for facts in told.values() for fact in facts]
     unclear = [network for network, facts in told.items() if not facts]
     if any(fact.state == "broken" for fact in found):
@@ -43,14 +43,31 @@ def _asks(judge: Side, call: Call, other: Call) -> bool:
     return judge in call.sides and judge in other.sides and other.root != call.root
 
 
-def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterator[Fact]:
-    """What can be told of one network of a judge; nothing where its outputs are not pulled clearly."""
+def _of_network(record: Record, side: Side, judge: Side, network: str) -> Iterator[Fact]:
+    """What can be told of one network of a judge; nothing where its outputs are not pulled clearly.
+
+    Where its parts are called one after another, as by a method of its own, the last ones give the answers.
+    """
+    calls = [call for call in record.all(Call) if call.root == network]
+    names = {call.network for call in calls}
+    inner = {one.network for call in calls for one in call.inputs
+             if isinstance(one, Call) and one.network in names - {call.network}}  # fmt: skip
+    parts = [[call for call in calls if call.network == name] for name in sorted(names - inner)]
+    apart = [fact for part in parts for fact in _direction(record, side, judge, network, part)]
+    last = [call for part in parts for call in part]
+    yield from (
+        apart or list(_direction(record, side, judge, network, last)) or _direction(record, side, judge, network, calls)
+    )
+
+
+def _direction(record: Record, side: Side, judge: Side, network: str, calls: list[Call]) -> Iterator[Fact]:
+    """The same for the answers of some of its calls."""
     mine, its = set(record.own(side)), set(record.own(judge))
     if any(edit.turned and {side, judge} & set(edit.weights[0].sides) for edit in record.all(Edit)):
         return
-    apart = [_apart(record, network, its - mine, made, _descends(judge)) for made in (False, True)]
-    matched = {number for event in mine for call in event.through if call.root == network for number in call.likened}
-    aim = _apart(record, network, mine - its, True, _descends(side))
+    apart = [_apart(calls, its - mine, made, _descends(judge)) for made in (False, True)]
+    matched = {number for event in mine for call in event.through if call in calls for number in call.likened}
+    aim = _apart(calls, mine - its, True, _descends(side))
     aim = {number: pulls for number, pulls in aim.items() if number not in matched}
     real, fake = map(_summed, apart)
     both = [number for number in real if number in fake and real[number].size and fake[number].size]
@@ -59,7 +76,7 @@ def _direction(record: Record, side: Side, judge: Side, network: str) -> Iterato
         text = f"the backward at {place} pulls {network}'s judgements of real and of generated samples the same way, "
         yield Fact("direction", judge.name, "broken", f"{text}and as hard: are both called real?", (place,))
         return
-    if not real and (fact := _by_makers(record, side, judge, network)) is not None:
+    if not real and (fact := _by_makers(record, side, judge, network, calls)) is not None:
         yield fact
         return
     right = _by_targets(apart[0], apart[1], aim) or _by_signs(apart[0], apart[1], aim)
@@ -89,6 +106,7 @@ def _by_signs(real: Pulls, fake: Pulls, aim: Pulls) -> list[bool]:
     """The same for each output of which D's losses pull real and generated samples' answers opposite ways.
 
     Where they pull them to each other they may have targets that were passed, and their signs tell nothing then.
+    Where real ones are pulled both ways, as those are that stand beside a wrong text, the generated ones have to tell.
     """
     ours, theirs, pulled = map(_summed, (real, fake, aim))
     right = []
@@ -97,18 +115,20 @@ def _by_signs(real: Pulls, fake: Pulls, aim: Pulls) -> list[bool]:
         passed = _together(ours[n], theirs.get(n)) and not (steady(real[n]) and steady(fake[n]) and not turns(aim[n]))
         if opposed and not passed and _clear(ours[n], 0.5) and _clear(pulled[n], 0.9):
             right.append(ours[n].total * pulled[n].total > 0)
+        elif not _clear(ours[n], 0.5) and n in theirs and steady(fake[n]) and steady(aim[n]):
+            right += (
+                [theirs[n].total * pulled[n].total < 0] if _clear(theirs[n], 0.9) and _clear(pulled[n], 0.9) else []
+            )
     return right
 
 
-def _by_makers(record: Record, side: Side, judge: Side, network: str) -> Fact | None:
+def _by_makers(record: Record, side: Side, judge: Side, network: str, calls: list[Call]) -> Fact | None:
     """The same where all that D judges is generated in part, by different networks, as pairs of sample and code are.
 
     D pulls its answers for the two kinds apart, by a loss that does so for ever, and G each kind the other way.
     """
     mine, its = set(record.own(side)), set(record.own(judge))
-    theirs, ours = (
-        _made(record, network, events, _descends(one)) for events, one in ((its - mine, judge), (mine - its, side))
-    )
+    theirs, ours = (_made(calls, events, _descends(one)) for events, one in ((its - mine, judge), (mine - its, side)))
     for number in {number for number, _ in theirs}:
         kinds = {key: pull for key, pull in theirs.items() if key[0] == number and pull.size}
         opposed = len(kinds) == 2 and min(p.total for p in kinds.values()) < 0 < max(p.total for p in kinds.values())
@@ -124,14 +144,12 @@ def _by_makers(record: Record, side: Side, judge: Side, network: str) -> Fact | 
     return None
 
 
-def _made(
-    record: Record, network: str, events: set[Differentiation], down: bool
-) -> dict[tuple[int, frozenset[str]], Pull]:
-    """How some losses pull each output of a network, by the generators' networks that what it judged comes from."""
+def _made(calls: list[Call], events: set[Differentiation], down: bool) -> dict[tuple[int, frozenset[str]], Pull]:
+    """How some losses pull each output of some calls, by the generators' networks that what it judged comes from."""
     found: dict[tuple[int, frozenset[str]], Pull] = {}
-    for call in record.all(Call):
+    for call in calls:
         makers = frozenset(one.root for one in call.inputs if isinstance(one, Call) and one.of("G"))
-        for (event, number, _), pull in call.pulls.items() if call.root == network and not call.joined else ():
+        for (event, number, _), pull in call.pulls.items() if not call.joined else ():
             if event in events and number not in call.likened:
                 found.setdefault((number, makers), Pull()).add(pull if down else pull.turned())
     return found
@@ -171,11 +189,11 @@ def _together(real: Pull, fake: Pull | None) -> bool:
     return (means[0] - means[1]) * real.total > 0
 
 
-def _apart(record: Record, network: str, events: set[Differentiation], generated: bool, down: bool) -> Pulls:
-    """How some losses, which an optimiser goes down or up, pull each output of a network, each batch by itself."""
+def _apart(calls: list[Call], events: set[Differentiation], generated: bool, down: bool) -> Pulls:
+    """How some losses, which an optimiser goes down or up, pull each output of some calls, each batch by itself."""
     found: dict[int, list[Pull]] = {}
-    for call in record.all(Call):
-        for (event, number, made), pull in call.pulls.items() if call.root == network else ():
+    for call in calls:
+        for (event, number, made), pull in call.pulls.items():
             if event in events and made == generated and (event.kind == "backward" or event.straight):
                 found.setdefault(number, []).append(pull if down else pull.turned())
     return found

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+import torch
 from torch import Tensor
 
 from equipoise.wires.players import Side, Weight
 from equipoise.wires.where import Place
+
+if TYPE_CHECKING:
+    from equipoise.wires.remarks import Summand
 
 Origin = frozenset["Event"]  # the events that a tensor's value depends on
 Happened = TypeVar("Happened", bound="Event")
@@ -35,7 +39,8 @@ class Call(Event):
     storages: frozenset[int]  # addresses of what went in
     rows: tuple[tuple[int, bool], ...] = ()  # what was joined along the first axis: how many, and whether generated
     pulls: dict[tuple[Differentiation, int, bool], Pull] = field(default_factory=dict)  # by output and generated or not
-    mixed: bool = False  # several things went in, some generated and some not
+    kinds: tuple[tuple[bool, torch.Size], ...] = ()  # of each thing that went in: generated or not, and its shape
+    repeated: bool = False  # the same samples went in twice, side by side or as rows of one batch
     drawn: bool = False  # noise went in
     sums: frozenset[float] = frozenset()  # of each thing that went in
     given: tuple[object, ...] = ()  # the same for exactly the same arguments
@@ -46,6 +51,11 @@ class Call(Event):
 
     def of(self, role: str) -> bool:
         return any(side.role == role for side in self.sides)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether several things went in, some generated and some not."""
+        return len({made for made, _ in self.kinds}) > 1
 
     @property
     def joined(self) -> bool:
@@ -107,6 +117,8 @@ class Differentiation(Event):
     targets: set[Weight] = field(default_factory=set)  # the weights that autograd.grad was asked about
     written: set[Weight] = field(default_factory=set)
     unsound: list[Weight] = field(default_factory=list)  # gradients that are not finite
+    read: bool = False  # the gradients that it left were looked at
+    chosen: bool = False  # a backward pass that was told its `inputs`
     reversed: bool = False  # whether a gradient changed its sign between a discriminator and a generator
 
 
@@ -115,6 +127,7 @@ class Step(Event):
     """A step of an optimiser: what the gradients were made of, and what changed."""
 
     side: Side
+    optimiser: object
     ledgers: dict[Weight, tuple[Differentiation, ...]]
     held: list[Weight]  # by the optimiser
     frozen: set[Weight]
@@ -143,36 +156,6 @@ class Cut(Event):
 
 
 @dataclass(eq=False, kw_only=True)
-class Summand(Event):
-    """A single number that was added to others, one of which at least has a gradient."""
-
-    value: float
-    origin: Origin
-    reach: set[Weight]  # where its gradient goes; empty for one without
-    live: bool  # whether it has a gradient
-    single: bool = True  # or it was one for each sample, and this is the mean
-
-
-@dataclass(eq=False, kw_only=True)
-class Unsound(Event):
-    """An operation whose result has a NaN that was in none of its inputs."""
-
-    name: str
-    single: bool  # a single number, as losses are
-    matters: bool  # it depends on a player
-
-
-@dataclass(eq=False, kw_only=True)
-class Hiding(Event):
-    """An operation that made a NaN disappear."""
-
-    name: str
-    single: bool
-    gradient: bool  # it was a weight's gradient
-    sources: list[Unsound]
-
-
-@dataclass(eq=False, kw_only=True)
 class Edit(Event):
     """Gradients, or weights themselves, changed in place by something that is no step."""
 
@@ -181,6 +164,10 @@ class Edit(Event):
     gradients: bool  # or the weights themselves
     turned: bool = False  # their sign was
 
+    @property
+    def clips(self) -> bool:
+        return "clip" in self.name or self.name.startswith("clamp")
+
 
 @dataclass(eq=False, kw_only=True)
 class Clipped(Event):
@@ -188,6 +175,14 @@ class Clipped(Event):
 
     weight: Weight
     empty: bool  # it had no gradient then, or one of zeros
+
+
+@dataclass(eq=False, kw_only=True)
+class Taken(Event):
+    """A weight's `.grad` was read: what it was the sum of then."""
+
+    weight: Weight
+    ledger: tuple[Differentiation, ...]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -201,37 +196,6 @@ class Clearing(Event):
 @dataclass(eq=False, kw_only=True)
 class Mixture(Event):
     """Something generated was mixed with something that was not, or not as far as could be seen."""
-
-
-@dataclass(eq=False, kw_only=True)
-class Muted(Event):
-    """Something with a gradient was multiplied by 0."""
-
-
-@dataclass(eq=False, kw_only=True)
-class Weighed(Event):
-    """Something of a generator's was multiplied by what discriminators think of its samples, as rewards are."""
-
-    sides: list[Side]
-
-
-@dataclass(eq=False, kw_only=True)
-class Squashed(Event):
-    """Answers that had been through a sigmoid or a softmax, taken for logits."""
-
-    name: str  # "binary_cross_entropy_with_logits"
-    by: str  # "sigmoid"
-    sides: list[Side]
-
-
-@dataclass(eq=False, kw_only=True)
-class Broadcast(Event):
-    """Judgements [N, 1] and targets [N] that were made to fit: every one met every other."""
-
-    name: str
-    size: int  # N
-    others: str  # "targets", or what else has the shape [N]
-    sides: list[Side]
 
 
 @dataclass(eq=False, kw_only=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Muted, Pull, Step, Weighed
+from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Pull, Step
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.players import Side, Weight
 from equipoise.wires.record import Record
+from equipoise.wires.remarks import Muted, Weighed
 
 
 def adversarial(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
@@ -180,7 +181,8 @@ def _cut_off(record: Record, side: Side, judge: Side, alone: set[Weight], events
             f"what {judge.name} judged for {side.name} was cut off by {cut.name} at {cut.place}: no gradient comes back"
         )
         return Fact("adversarial", side.name, "broken", text, (cut.place,))
-    after = [cut for event in events for cut in kept(event.origin, Cut) if cut.behind & alone]
+    lost = [cut for event in events for cut in kept(event.origin, Cut) if cut.behind & alone]
+    after = [cut for cut in lost if calls and cut.when > calls[0].when and not cut.name.startswith("autograd")] or lost
     if calls and after:
         text = f"{judge.name}'s judgement was cut off by {after[0].name} at {after[0].place}: no gradient comes back"
         return Fact("adversarial", side.name, "broken", text, (after[0].place,))
@@ -217,6 +219,9 @@ def reached(record: Record, side: Side) -> Iterator[Fact]:
         cut = max(cuts, key=lambda one: len(one.behind & missing))
         text = f"{named(cut.behind & missing)} get no gradient: cut off by {cut.name} at {cut.place}"
         yield Fact("reached", side.name, "broken", text, (cut.place,))
+    elif spared := [event for event in events if event.chosen and event.reachable & missing]:
+        text = f"{named(spared[0].reachable & missing)} take part in the loss at {spared[0].place} and are not among "
+        yield Fact("reached", side.name, "broken", f"{text}the `inputs` of that backward", (spared[0].place,))
     elif idle := _unmoved(record, side, missing):
         text = f"no tensor of {idle.root} gets a gradient in any step of {side.called}, though {idle.root} is called"
         yield Fact("reached", side.name, "broken", f"{text} at {idle.place}", (idle.place,))

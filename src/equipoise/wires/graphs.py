@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Answer, Summand
+from equipoise.wires.events import Answer
+from equipoise.wires.remarks import Summand
 
 if TYPE_CHECKING:
     from equipoise.wires.events import Event

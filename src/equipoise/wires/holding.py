@@ -38,11 +38,27 @@ def optimisers(record: Record) -> Iterator[Fact]:
         if astray:
             text = f"{side.called} moves {named(astray)}, which {side.name} does not have"
             broken.append(Fact("optimisers", side.name, "broken", text))
+    for fact in _unlisted(record):
+        broken += [fact] if fact.state == "broken" else []
+        yield from [fact] if fact.state == "note" else []
     yield from broken
     if not broken:
         frozen = len(record.weights) - len(trained)
         yield Fact("optimisers", "", "holds", f"each of {len(trained)} trainable tensors is in one optimiser, its own"
                                               + (f"; {frozen} tensors are frozen" if frozen else ""))  # fmt: skip
+
+
+def _unlisted(record: Record) -> Iterator[Fact]:
+    """Layers that a network keeps where PyTorch does not look for them; it has no others, or they may be meant so."""
+    held = {id(tensor) for side in record.sides for tensor in side.holds()}
+    for side in record.sides:
+        for name, network in side.networks.items():
+            late = set(map(id, network.parameters()))
+            lost = [key for key, tensor in record.strangers.get(name, {}).items() if key not in held | late]
+            if lost:
+                text = f"{name} computes with {len(lost)} trainable tensors that are not among its parameters, "
+                text += "and no optimiser holds them: are its layers in a plain list? Use torch.nn.ModuleList"
+                yield Fact("optimisers", side.name, "note" if late else "broken", text)
 
 
 def _late(record: Record) -> Iterator[Fact]:

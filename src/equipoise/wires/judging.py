@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 
-from equipoise.wires.events import Broadcast, Call, Differentiation, Mixture, Squashed, Step
+from equipoise.wires.events import Call, Differentiation, Mixture, Step
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side
 from equipoise.wires.record import Record
+from equipoise.wires.remarks import Broadcast, Squashed
 
 
 def inputs(record: Record, side: Side) -> Iterator[Fact]:
@@ -16,14 +18,18 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
     groups = [[call for call in event.through if side in call.sides] for event in record.own(side)]
     seen = [call for group in groups for call in group]
     kinds = {kind for call in seen for kind in call.ranges}
+    alone = _repeated(side, seen)
     twice = [(a, b) for group in groups for a in group for b in group if a.when < b.when and a.storages & b.storages]
     if (fact := _both_ways(record, side)) is not None:
         yield fact
     elif not seen:
         yield Fact("inputs", side.name, "untold", f"{side.name} was not called in its own turn")
+    elif alone is not None:
+        text = f"{alone.root} is shown the same samples twice at {alone.place}, and never any of the other kind"
+        yield Fact("inputs", side.name, "broken", text, (alone.place,))
     elif kinds == {True, False}:
         yield _scales(record, side, seen)
-    elif kinds == {True} and all(_pure(call) for call in seen) and not _two_domains(record, side, groups):
+    elif kinds == {True} and _pure(seen) and not _two_domains(record, side, groups):
         text = f"all that {side.name} judged in its own turn, at {_lines(seen)}, came from the generator"
         yield Fact("inputs", side.name, "broken", text, tuple(call.place for call in seen))
     elif kinds == {False} and twice:
@@ -55,11 +61,12 @@ def _both_ways(record: Record, side: Side) -> Fact | None:
 def _same(step: Step, network: str) -> tuple[Call, Call] | None:
     """Two calls of a network with the same arguments whose answers a step's losses pull opposite ways, every one.
 
-    If both are of a kind, they are the only samples that are judged: others may be there twice for a second term.
+    If both are of a kind, no sample is judged once only: some may be there twice for a second term.
     """
     calls = {call for event in step.consumed() for call in event.through if call.root == network and _at(step, call)}
+    seen = Counter(call.given for call in calls)
     for pair in itertools.combinations(sorted(calls, key=lambda call: call.when), 2):
-        alone = pair[0].generated != pair[1].generated or len({call.given for call in calls}) == 1
+        alone = pair[0].generated != pair[1].generated or all(times > 1 for times in seen.values())
         if alone and pair[0].given == pair[1].given and _opposed(step, *pair):
             return pair
     return None
@@ -78,9 +85,23 @@ def _at(step: Step, call: Call) -> dict[int, list[float]]:
     return {number: [slope for _, slope in pull.points] for number, pull in pulls.items() if number not in call.likened}
 
 
-def _pure(call: Call) -> bool:
-    """Whether all that went in was generated, and nothing else had gone into that."""
-    return not call.mixed and not any(isinstance(event, Mixture) for event in call.inputs)
+def _repeated(side: Side, seen: list[Call]) -> Call | None:
+    """A call of a network that is given the same samples twice each time, and real or generated ones only."""
+    for network in side.networks:
+        calls = [call for call in seen if call.root == network]
+        if (
+            calls
+            and all(call.repeated for call in calls)
+            and len({kind for call in calls for kind in call.ranges}) == 1
+        ):
+            return calls[0]
+    return None
+
+
+def _pure(calls: list[Call]) -> bool:
+    """Whether all samples were generated, and nothing else had gone into them; conditions have another shape."""
+    shapes = [{shape for call in calls for made, shape in call.kinds if made == kind} for kind in (False, True)]
+    return not shapes[0] & shapes[1] and not any(isinstance(one, Mixture) for call in calls for one in call.inputs)
 
 
 def _two_domains(record: Record, side: Side, groups: list[list[Call]]) -> bool:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from equipoise.wires.events import Call, Cut, Hiding, Muted, Origin, Summand, Unsound
+from equipoise.wires.events import Call, Cut, Origin
 from equipoise.wires.graphs import behind, notes
+from equipoise.wires.remarks import Hiding, Muted, Summand, Unsound
 from equipoise.wires.tensors import readable
 from equipoise.wires.where import caller
 
@@ -68,7 +69,8 @@ def terms(mode: Origins, operation: Operation) -> Origin:
         return NOTHING
     node = operation.outputs[0].grad_fn
     single = all(_single(part) for part in operation.parts)
-    if node is None or not (single or (_per_sample(operation.parts) and _judged(mode, operation))):
+    each = not single and not mode.inside and (_per_sample(mode, operation) or _lost(mode, operation))
+    if node is None or not (single or each):
         return NOTHING
     for part in operation.parts:
         held = [part] if isinstance(part, Tensor) else []
@@ -165,7 +167,16 @@ def _zero(value: object) -> bool:
     return isinstance(value, (int, float)) and value == 0
 
 
+def strangers(mode: Origins, operation: Operation) -> Origin:
+    """Trainable tensors that a network computes with and does not list among its parameters."""
+    for tensor in operation.inputs if mode.inside and torch.is_grad_enabled() else ():
+        if isinstance(tensor, torch.nn.Parameter) and tensor.requires_grad and id(tensor) not in mode.record.by_id:
+            mode.record.strangers.setdefault(mode.root, {})[id(tensor)] = tensor
+    return NOTHING
+
+
 OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
+    strangers,
     cuts,
     terms,
     soundness,
@@ -176,16 +187,23 @@ OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
 )
 
 
-def _judged(mode: Origins, operation: Operation) -> bool:
-    """Whether an operation of the loop's own works on what depends on a discriminator's answers."""
-    return not mode.inside and any(isinstance(event, Call) and event.of("D") for event in operation.origin)
-
-
-def _per_sample(parts: list[Any]) -> bool:
-    """Whether numbers of every sample are added up: [N] and [N], or [N, 1] and [N, 1]."""
-    tensors = [part for part in parts if isinstance(part, Tensor) and readable(part)]
+def _per_sample(mode: Origins, operation: Operation) -> bool:
+    """Whether numbers of every sample that hang on D's answers are added up: [N] and [N], or [N, 1] and [N, 1]."""
+    tensors = [part for part in operation.parts if isinstance(part, Tensor) and readable(part)]
     shapes = {part.shape for part in tensors}
-    return len(tensors) == len(parts) and len(shapes) == 1 and all(len(s) and s.numel() == s[0] for s in shapes)
+    alike = len(tensors) == len(operation.parts) and len(shapes) == 1 and all(s and s.numel() == s[0] for s in shapes)
+    return alike and any(isinstance(event, Call) and event.of("D") for event in operation.origin)
+
+
+def _lost(mode: Origins, operation: Operation) -> bool:
+    """Whether something of a player's that has no gradient is added to something that has one, a number a sample."""
+    tensors = [part for part in operation.parts if isinstance(part, Tensor) and readable(part)]
+    live = [part for part in tensors if part.requires_grad]
+    dead = [part for part in tensors if not part.requires_grad and part.dim() and part.numel() == part.shape[0]]
+    played = any(isinstance(event, Call) for event in mode.origin(dead))
+    return (
+        len(live) == len(dead) == 1 and live[0].dim() == dead[0].dim() and live[0].numel() >= dead[0].numel() and played
+    )
 
 
 def _single(value: object) -> bool:

@@ -16,17 +16,28 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from equipoise.wires import answers, operations
-from equipoise.wires.events import Call, Clearing, Clipped, Cut, Differentiation, Edit, Event, Mixture, Origin
+from equipoise.wires.edits import edits_of
+from equipoise.wires.events import (
+    Call,
+    Clearing,
+    Clipped,
+    Cut,
+    Differentiation,
+    Edit,
+    Event,
+    Mixture,
+    Origin,
+    Step,
+    Taken,
+)
 from equipoise.wires.graphs import Node, before, explore, notes, terms_in, weights_in
 from equipoise.wires.operations import NOTHING, Operation, has_nan
 from equipoise.wires.players import Weight
 from equipoise.wires.record import Record
-from equipoise.wires.tensors import address, readable, sources, tensors_in
+from equipoise.wires.tensors import readable, sources, tensors_in
 from equipoise.wires.where import NOWHERE, Place, caller, given
 
 VALUES = frozenset([("__get__", name) for name in ("data", "T", "mT", "H", "mH", "real", "imag")])
-INPLACE = {"__iadd__": "+=", "__isub__": "-=", "__imul__": "*=", "__itruediv__": "/=", "__idiv__": "/="}
-HARMLESS = frozenset(["requires_grad_", "detach_", "share_memory_"])  # they change no value
 
 
 class Origins(TorchFunctionMode):
@@ -42,6 +53,7 @@ class Origins(TorchFunctionMode):
         self.given = WeakTensorKeyDictionary()  # tensor -> the Differentiation that gave it
         self.mixture = Mixture(place=NOWHERE)
         self.inside = False  # a player's forward pass
+        self.root = ""  # whose, the last time
         self._quiet = False
 
     def hush(self, on: bool) -> bool:
@@ -64,7 +76,7 @@ class Origins(TorchFunctionMode):
         kwargs = kwargs or {}
         name, attribute = _names(func)
         if (name, attribute) == ("__get__", "grad") and not self._quiet:
-            self._note_clipped(args[0])
+            return self._read_gradient(func, args[0])
         if self._quiet or (attribute and (name, attribute) not in VALUES | {("__set__", "grad")}):
             return func(*args, **kwargs)
         if attribute == "grad":
@@ -74,7 +86,7 @@ class Origins(TorchFunctionMode):
         inputs = sources(name, args, kwargs)
         unsound = [tensor for tensor in inputs if has_nan(tensor)]
         gradient = any(tensor.requires_grad for tensor in inputs)
-        edits = self._edits(name, args)
+        edits = edits_of(self.record, name, args)
         result = func(*args, **kwargs)
         written, origin = (args[0] if name == "__setitem__" else result), self.origin(inputs)
         operation = Operation(attribute or name, args, inputs, list(tensors_in(written)), unsound, gradient, origin)
@@ -115,6 +127,7 @@ class Origins(TorchFunctionMode):
                 notes(loss.grad_fn).append(event)
         asked = tensors_in(args[1:2] if kind == "grad" else [])
         event.carried = self._handed(args[1:] if kind == "backward" else [], kwargs)
+        event.chosen = kind == "backward" and kwargs.get("inputs") is not None
         event.targets = {self.record.by_id[id(tensor)] for tensor in asked if id(tensor) in self.record.by_id}
         self.record.current = event
         try:
@@ -192,34 +205,36 @@ class Origins(TorchFunctionMode):
         return result
 
     def _made(self, weight: Weight, gradient: Tensor) -> tuple[Differentiation, ...]:
-        """What a gradient that is written by hand was put together from; not what only went into that."""
+        """What a gradient that is written by hand was put together from; not what only went into that.
+
+        Gradients that are joined into one vector and split again, as to repair or to share them, stay whose they were;
+        of those that were kept from earlier steps, as for momentum, only this time's count.
+        """
+        taken = [one for one in self.known.get(gradient, NOTHING) if isinstance(one, Taken) and one.weight is weight]
+        if taken:
+            used = {event for step in self.record.all(Step) for event in step.ledgers.get(weight, ())}
+            now = [one for one in taken if set(one.ledger) - used] or taken
+            return tuple(sorted({event for one in now for event in one.ledger}, key=lambda event: event.when))
         made = [e for e in self.known.get(gradient, NOTHING) if isinstance(e, Differentiation) and e.kind == "grad"]
         made.sort(key=lambda event: event.when)
         asked = [one for one in made if weight in one.targets and not any(one in other.origin for other in made)]
         return tuple(asked or made[-1:])
 
-    def _edits(self, name: str, args: tuple[Any, ...]) -> list[Edit]:
-        """The gradients and the weights that an operation is about to change in place."""
-        if not ((name.endswith("_") and not name.endswith("__")) or name in INPLACE) or name in HARMLESS or not args:
-            return []
-        targets = {address(tensor) for tensor in tensors_in(args[0]) if readable(tensor)}
-        own = [weight for weight in self.record.weights if address(weight.tensor) in targets]
-        gradients = [w for w in self.record.weights if w.tensor.grad is not None and address(w.tensor.grad) in targets]
-        place = caller()
-        called = place.called or INPLACE.get(name, name)
-        turned = name == "neg_" or ("mul" in name and any(isinstance(by, (int, float)) and by < 0 for by in args[1:2]))
-        if gradients and given("max_norm") == float("inf"):  # they were only to be measured
-            gradients = []
-        changed = [(own, False), (gradients, True)]
-        return [
-            Edit(place=place, name=called, weights=some, gradients=on, turned=turned) for some, on in changed if some
-        ]
-
-    def _note_clipped(self, tensor: Tensor) -> None:
-        """A function that clips gradients looks whether there is one."""
+    def _read_gradient(self, func: Callable[..., Any], tensor: Tensor) -> Tensor | None:
+        """What is made of a gradient that is looked at depends on what it was the sum of."""
+        gradient: Tensor | None = func(tensor)
         weight = self.record.by_id.get(id(tensor))
-        if weight is not None and (place := caller()).called.startswith("clip") and given("max_norm") != float("inf"):
+        if weight is None:
+            return gradient
+        place = caller()
+        if place.called.startswith("clip") and given("max_norm") != float("inf"):
             self.record.add(Clipped(place=place, weight=weight, empty=not weight.ledger))
+        if gradient is not None and not place.called.startswith("zero_grad"):
+            others = {event for event in self.known.get(gradient, NOTHING) if not isinstance(event, Taken)}
+            self.known[gradient] = frozenset([*others, Taken(place=place, weight=weight, ledger=weight.ledger)])
+            for event in weight.ledger:
+                event.read = True
+        return gradient
 
     def _note_edit(self, name: str, edit: Edit) -> None:
         if not (edit.gradients and name.endswith("zero_")):

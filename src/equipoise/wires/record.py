@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from equipoise.wires.events import Differentiation, Event, Happened, Step
 from equipoise.wires.players import Side, Weight
 
@@ -13,6 +15,7 @@ class Record:
         self.sides, self.weights = sides, weights
         self.by_id = {id(weight.tensor): weight for weight in weights}
         self.events: list[Event] = []
+        self.strangers: dict[str, dict[int, Tensor]] = {}  # by network: what it computes with and does not list
         self.current: Differentiation | None = None
 
     def add(self, event: Happened) -> Happened:

@@ -139,6 +139,7 @@ class Steps:
         return Step(
             place=caller(),
             side=side,
+            optimiser=optimiser,
             ledgers=full,
             held=weights,
             frozen={weight for weight in weights if not weight.tensor.requires_grad},

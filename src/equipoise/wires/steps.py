@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Clearing, Cut, Differentiation, Edit, Muted, Outside, Scaling, Step
+from equipoise.wires.events import Clearing, Cut, Differentiation, Edit, Outside, Scaling, Step
 from equipoise.wires.fact import Fact, named
 from equipoise.wires.operations import FLAT
-from equipoise.wires.players import Side, Weight
+from equipoise.wires.players import Side, Weight, held_by
 from equipoise.wires.record import Record
+from equipoise.wires.remarks import Muted
 
 
 def own(record: Record, side: Side) -> Iterator[Fact]:
@@ -20,6 +21,7 @@ def own(record: Record, side: Side) -> Iterator[Fact]:
     broken = [fact for step in steps for fact in _trespass(side, step)]
     idle = [step for step in steps if not any(side in weight.sides for weight in step.changed) and not step.skipped]
     broken += [_idle(record, side, step) for step in idle]
+    broken += _resting(record, side, steps)
     yield from dict.fromkeys(broken)
     moved = {weight for step in steps for weight in step.changed}
     if not broken:
@@ -36,6 +38,19 @@ def _never_stepped(record: Record, side: Side) -> Fact:
         return Fact("own", side.name, "untold", text, (tried[0].place,))
     text = f"{side.called}.step() was never called; if {side.name} moves less often than every iteration, watch more"
     return Fact("own", side.name, "broken", text)
+
+
+def _resting(record: Record, side: Side, steps: list[Step]) -> Iterator[Fact]:
+    """Those of a side's several optimisers that nobody asks to step, nor a scaler for them."""
+    tried = [event.optimiser for event in record.all(Scaling) if event.what == "step"] + [
+        one.optimiser for one in steps
+    ]
+    for optimiser in side.optimisers if len(side.optimisers) > 1 else ():
+        own = set(map(id, held_by(optimiser)))
+        held = [weight for weight in record.weights if id(weight.tensor) in own and side in weight.sides]
+        if held and not any(optimiser is one for one in tried):
+            text = f"one of {side.called}, {type(optimiser).__name__}, never stepped: {named(held)} stay as they are"
+            yield Fact("own", side.name, "broken", f"{text}; if it moves less often than every iteration, watch more")
 
 
 def _trespass(side: Side, step: Step) -> Iterator[Fact]:
@@ -57,7 +72,7 @@ def _idle(record: Record, side: Side, step: Step) -> Fact:
     if not step.ledgers and cleared and record.lately(step) & set(held):
         text = f"{start}: its gradients were cleared at {cleared[-1]}, after backward and before the step"
         return Fact("own", side.name, "broken", text, (step.place, cleared[-1]))
-    if step.frozen >= set(held):
+    if not step.ledgers and step.frozen >= set(held):
         return Fact("own", side.name, "broken", f"{start}: requires_grad is False on all its tensors", (step.place,))
     muted = [event for one in step.consumed() for event in one.origin if isinstance(event, Muted)]
     if step.ledgers and step.zero and (muted or all(event.nil for event in step.consumed())):
@@ -143,14 +158,17 @@ def _doubled(side: Side, steps: list[Step]) -> Fact | None:
 
 
 def _discarded(record: Record, side: Side, steps: list[Step]) -> Iterator[Fact]:
-    """Each time, a backward pass was cleared away and made again before the step: accumulation of one batch only."""
+    """Each time, a backward pass was cleared away before the step, and made again or never looked at.
+
+    As in the accumulation of one batch only, or where the loss for real samples is cleared before that for others.
+    """
     lost = [_discarded_before(record, step) for step in steps]
     if len(steps) > 1 and all(lost):
         clearing = next(one for one in lost if one is not None)
         event = clearing.lost[-1]
         text = (
-            f"the gradient of the backward at {event.place} was cleared at {clearing.place} and taken again before "
-            f"{side.called}.step() at {steps[0].place}, each time: only the last one counts"
+            f"the gradient of the backward at {event.place} was cleared at {clearing.place}, before "
+            f"{side.called}.step() at {steps[0].place}, and nothing had used it, each time: only what follows counts"
         )
         yield Fact("discarded", side.name, "broken", text, (event.place, clearing.place))
 
@@ -162,8 +180,9 @@ def _discarded_before(record: Record, step: Step) -> Clearing | None:
     for clearing in record.all(Clearing):
         made = [event for event in clearing.lost if since < event.when and event not in used]
         again = [event for event in step.consumed() if any(event.place == one.place for one in made)]
+        vain = bool(made) and step.consumed() and not any(event.read for event in clearing.lost)
         moved = any(since < one.when < step.when for one in record.all(Outside))
-        if step.side in clearing.weight.sides and clearing.when < step.when and again and not moved:
+        if step.side in clearing.weight.sides and clearing.when < step.when and (again or vain) and not moved:
             return clearing
     return None
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Call, Cut, Differentiation, Step, Summand
+from equipoise.wires.events import Call, Cut, Differentiation, Step
 from equipoise.wires.fact import Fact
 from equipoise.wires.gradients import kept
 from equipoise.wires.players import Side
 from equipoise.wires.record import Record
+from equipoise.wires.remarks import Itself, Summand
 from equipoise.wires.where import Place
 
 
@@ -31,6 +32,12 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
             f"autograd.grad at {event.place} gave None: what is differentiated does not depend on what was asked about"
         )
         yield Fact("terms", side.name, "broken", text, (event.place,))
+    same = {one.place: one for event in record.own(side) for one in kept(event.origin, Itself)}
+    for place, itself in same.items():
+        text = (
+            f"{itself.name} at {place} compares something with itself: that is 0 at all times, and so is its gradient"
+        )
+        yield Fact("terms", side.name, "broken", text, (place,))
     moving = {place: values for place, values in _values(found).items() if place not in {one.place for one in dead}}
     for place, values in moving.items():
         shown = ", ".join(f"{value:.4g}" for value in values[:2])
@@ -38,7 +45,7 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
             f"the number added to the loss at {place} changes ({shown}) and has no gradient: .item(), float or NumPy?"
         )
         yield Fact("terms", side.name, "broken", text, (place,))
-    if not dead and not moving and not lost and not void:
+    if not dead and not moving and not lost and not void and not same:
         yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
 
 

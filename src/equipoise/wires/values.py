@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equipoise.wires.events import Differentiation, Edit, Happened, Hiding, Scaling, Step, Unsound
+from equipoise.wires.events import Differentiation, Edit, Happened, Scaling, Step
 from equipoise.wires.fact import Fact, State, named
 from equipoise.wires.gradients import kept
 from equipoise.wires.players import Side, several
 from equipoise.wires.record import Record
+from equipoise.wires.remarks import Hiding, Unsound
 
 
 def modes(record: Record, side: Side) -> Iterator[Fact]:
@@ -100,8 +101,10 @@ def _scale(event: Differentiation) -> Scaling | None:
     return scalings[-1] if scalings else None
 
 
-def _scalers(event: Differentiation) -> list[object]:
-    return [one.scaler for one in kept(event.origin, Scaling) if one.what == "scale"]
+def _scaler(event: Differentiation) -> object | None:
+    """The scaler that multiplied a loss last; another may have served for a gradient that is part of it."""
+    scaling = _scale(event)
+    return None if scaling is None else scaling.scaler
 
 
 def scaler(record: Record) -> Iterator[Fact]:
@@ -127,7 +130,7 @@ def _wrong_step(record: Record, step: Step) -> Iterator[Fact]:
     elif scaled and step.scaled_by is None and not step.unscaled:
         text = f"{call} used gradients still multiplied by the scale: call scaler.step({name}) instead"
         yield Fact("scaler", step.side.name, "broken", text, (step.place,))
-    elif other := [event for event in scaled if step.scaled_by not in (None, *_scalers(event))]:
+    elif other := [event for event in scaled if step.scaled_by not in (None, _scaler(event))]:
         text = f"{call} is made by another scaler than the one that multiplied the loss, at {other[0].place}"
         yield Fact("scaler", step.side.name, "broken", text, (step.place, other[0].place))
     elif plain and step.scaled_by is not None:
@@ -144,7 +147,7 @@ def _wrong_step(record: Record, step: Step) -> Iterator[Fact]:
 def _clipped(record: Record) -> list[Fact]:
     """Gradients clipped while they are multiplied by the scale."""
     found = []
-    for edit in [one for one in record.all(Edit) if one.gradients and "clip" in one.name]:
+    for edit in [one for one in record.all(Edit) if one.gradients and one.clips]:
         side = edit.weights[0].sides[0]
         last = [one for one in record.all(Differentiation) if one.when < edit.when and one.written & set(edit.weights)]
         since = last[-1].when if last else edit.when

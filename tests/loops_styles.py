@@ -468,3 +468,110 @@ def gradients_put_together_by_hand(wiring: Wiring, fault: str) -> list[nn.Module
                 weight.grad = part.view_as(weight)
             opt_G.step()
     return [G, D]
+
+
+@faults(change_without_gradient=("terms", "detach"))
+def frames_beside_the_ones_before(wiring: Wiring, fault: str) -> list[nn.Module]:
+    """Each of three frames is to be near the one before, the first near itself."""
+    torch.manual_seed(0)
+    G, D = mlp(LATENT, 6), mlp(6, 1)
+    opt_G, opt_D = adam(G), adam(D)
+    with wiring(G, D, opt_G, opt_D):
+        for real in reals():
+            made = G(noise())
+            opt_D.zero_grad()
+            d_loss(D(real.repeat(1, 3)), D(made.detach())).backward()
+            opt_D.step()
+            frames = made.view(BATCH, 3, 2).unbind(1)
+            before, change = frames[0], torch.zeros([])
+            for frame in frames:
+                change = change + F.l1_loss(frame.detach() if fault else frame, before.detach())
+                before = frame
+            opt_G.zero_grad()
+            (g_loss(D(made)) + change).backward()
+            opt_G.step()
+    return [G, D]
+
+
+class Conditioned(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge = mlp(6, 1)
+
+    def forward(self, style: Tensor, text: Tensor, samples: Tensor) -> Tensor:
+        answers: Tensor = self.judge(torch.cat([style, text, samples], 1))
+        return answers
+
+
+@faults()
+def conditions_that_are_off_and_a_pool_from_before(wiring: Wiring, fault: str) -> list[nn.Module]:
+    """Twice the same zeros go into D each time, and what it takes for generated was made before."""
+    torch.manual_seed(0)
+    G, D = mlp(LATENT, 2), Conditioned()
+    opt_G, opt_D, pool = adam(G), adam(D), [G(noise()).detach() for _ in range(2)]
+    with wiring(G, D, opt_G, opt_D):
+        for real, old in zip(reals(), pool, strict=True):
+            style, text = torch.zeros(BATCH, 2), torch.zeros(BATCH, 2)
+            opt_D.zero_grad()
+            d_loss(D(style, text, real), D(style, text, old)).backward()
+            opt_D.step()
+            opt_G.zero_grad()
+            g_loss(D(style, text, G(noise()))).backward()
+            opt_G.step()
+    return [G, D]
+
+
+@faults(labels_of_g=("direction", "G helps D"), labels_of_d=("direction", "G helps D"))
+def rows_that_change_places(wiring: Wiring, fault: str) -> list[nn.Module]:
+    """Real and generated samples are joined, shuffled and turned round before D sees them, their labels with them."""
+    G, D = players()
+    opt_G, opt_D = adam(G), adam(D)
+    labels = torch.arange(2.0).repeat_interleave(BATCH)[:, None]
+    with wiring(G, D, opt_G, opt_D):
+        for real in reals():
+            made, order = G(noise()), torch.randperm(2 * BATCH)
+            joined = torch.cat([made.detach(), real])[order].flip(0)
+            opt_D.zero_grad()
+            right = 1 - labels if fault == "labels_of_d" else labels
+            F.binary_cross_entropy_with_logits(D(joined), right[order].flip(0)).backward()
+            opt_D.step()
+            opt_G.zero_grad()
+            goal = 0.0 if fault == "labels_of_g" else 1.0
+            F.binary_cross_entropy_with_logits(D(made), torch.full((BATCH, 1), goal)).backward()
+            opt_G.step()
+    return [G, D]
+
+
+class Judged(nn.Module):
+    """A generator that asks its judge itself, and answers with its losses, or with samples beside them."""
+
+    def __init__(self, judge: nn.Module, fault: str) -> None:
+        super().__init__()
+        self.make, self.hidden, self.fault = mlp(LATENT, 2), [judge], fault
+
+    def forward(self, latents: Tensor, near: Tensor, samples: bool) -> list[Tensor]:
+        made = self.make(latents)
+        shown = made.detach() if self.fault == "shown_detached" else made
+        losses = [g_loss(self.hidden[0](shown)), F.mse_loss(made, near)]
+        return [*losses, made] if samples else losses
+
+
+@faults(shown_detached=("adversarial", "detach"))
+def losses_that_g_computes_itself(wiring: Wiring, fault: str) -> list[nn.Module]:
+    torch.manual_seed(0)
+    D = mlp(2, 1)
+    G = Judged(D, fault)
+    opt_G, opt_D = adam(G), adam(D)
+    with wiring(G, D, opt_G, opt_D):
+        for samples in (True, False):
+            for real in reals(2):
+                with torch.no_grad():
+                    fake = G.make(noise())
+                opt_D.zero_grad()
+                d_loss(D(real), D(fake)).backward()
+                opt_D.step()
+                judged, near, *_ = G(noise(), real, samples)
+                opt_G.zero_grad()
+                (judged + near).backward()
+                opt_G.step()
+    return [G, D]

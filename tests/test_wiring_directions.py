@@ -99,3 +99,10 @@ def test_a_generator_that_helps_is_found(loss: str, start: tuple[float, float]) 
     }
     check = watched(loss_d, wrong[loss], *start)
     assert {fact.state for fact in check.facts if fact.name == "direction"} == {"broken"}, str(check)
+
+
+@pytest.mark.parametrize(("helps", "state"), [(False, "holds"), (True, "broken")])
+def test_a_hinge_that_some_have_passed_still_tells(helps: bool, state: str) -> None:
+    """About half of the real samples are beyond it, and generated ones are judged better still."""
+    check = watched(hinge, lambda r, f: f.mean() if helps else -f.mean(), -1.0, 5.0)
+    assert {fact.state for fact in check.facts if fact.name == "direction"} == {state}, str(check)

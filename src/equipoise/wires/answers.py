@@ -57,8 +57,11 @@ def likened(mode: Origins, operation: Operation) -> Origin:
         for tensor in operation.outputs:
             mode.differences[tensor] = pair
     pair = mode.differences.get(pair[0], []) if name in NORMS and pair else pair if name in DISTANCES else []
-    if len(pair) == 2 and _same(*pair) and any(isinstance(event, Call) for event in operation.origin):
-        return frozenset([mode.record.add(Itself(place=caller(), name=name))])
+    makers = frozenset(event.root for event in operation.origin if isinstance(event, Call))
+    if len(pair) == 2 and makers:
+        found = mode.record.add(Itself(place=caller(), name=name, same=_same(*pair), makers=makers))
+        if found.same:
+            return frozenset([found])
     if len(pair) == 2 and all(_judges(mode, tensor) for tensor in pair):
         for answer in _answers(pair[0]) + _answers(pair[1]):
             answer.call.likened.add(answer.number)

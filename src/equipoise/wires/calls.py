@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from equipoise.wires.batches import extent, margin, repeated, split
 from equipoise.wires.events import Answer, Call, Pull
 from equipoise.wires.graphs import before, notes
 from equipoise.wires.origins import Origins
@@ -25,20 +26,28 @@ MOST = 1000  # gradients at an output that are kept one by one
 BOUNDS = {"TanhBackward": (-1.0, 1.0), "SigmoidBackward": (0.0, 1.0)}  # by the node of a generator's last operation
 
 
+@dataclass
+class Frame:
+    """A forward pass that has not ended."""
+
+    kind: str  # "call"; "layer" of one; "passed", where only what it calls counts
+    call: Call | None = None  # none within a transform of torch.func's
+    seen: dict[bool, tuple[float, float]] = field(default_factory=dict)  # ranges of what went in, by generated or not
+
+
 class Calls:
-    """Hooks on every module of every player; only the outermost forward pass counts."""
+    """Hooks on every module of every player; only the outermost forward pass of each counts."""
 
     def __init__(self, record: Record, mode: Origins) -> None:
         self.record, self.mode = record, mode
-        self.running: Call | None = None
-        self.seen: dict[bool, tuple[float, float]] = {}  # ranges of what went into it, by generated or not
-        self.depth = 0
+        self.frames: list[Frame] = []
         self.losses: set[nn.Module] = set()  # those that answer with losses: what they call are the networks
         self.handles: list[Any] = []
+        networks = [(name, net) for side in record.sides for name, net in side.networks.items()]
+        self.parts = {name: set(net.modules()) for name, net in networks}
         self.names = {
             module: (network, f"{network}.{key}" if key else network)
-            for side in record.sides
-            for network, net in side.networks.items()
+            for network, net in networks
             for key, module in net.named_modules()
         }
 
@@ -53,60 +62,78 @@ class Calls:
             for handle in self.handles:
                 handle.remove()
 
+    @property
+    def around(self) -> Frame | None:
+        """The forward pass that is running, within all others."""
+        return next((frame for frame in reversed(self.frames) if frame.kind == "call"), None)
+
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self.depth and module in self.losses:
-            return
-        self.depth += 1
-        if self.depth > 1 or self.record.current is not None:  # or a checkpoint that is computed anew within a backward
+        frame = Frame(self._kind(module))
+        around = self.around
+        self.frames.append(frame)
+        if frame.kind != "call" or (around is not None and around.call is None):
             return
         with self.mode.quiet():
-            self.mode.inside, self.seen = True, {}
+            self.mode.inside = True
             given = [tensor for tensor in tensors_in([args, kwargs]) if tensor.is_floating_point()]
-            if any(map(wrapped, given)):
-                return  # part of a transform of torch.func's, of which only the result can be followed
-            inputs = [tensor for tensor in given if readable(tensor)]
-            root, network = self.names[module]
-            self.mode.root = root
-            call = Call(
-                place=caller(),
-                sides=[s for s in self.record.sides if any(module in n.modules() for n in s.networks.values())],
-                root=root,
-                network=network,
-                training=module.training,
-                asleep=[n for n, m in module.named_modules() if restless(m) and not m.training],
-                inputs=self.mode.origin(given),
-                storages=frozenset(tensor.untyped_storage().data_ptr() for tensor in inputs if tensor.numel()),
-                drawn=any(tensor in self.mode.noise for tensor in inputs),
-                given=tuple(print_of(tensor) for tensor in tensors_in([args, kwargs])) + plain_in([args, kwargs]),
-                sums=frozenset(float(tensor.detach().double().sum()) for tensor in inputs),
-                rows=next((self.mode.rows[tensor] for tensor in inputs if tensor in self.mode.rows), ()),
-            )
-            self.running = self.record.add(call)
-            if call.of("D") and inputs:
-                call.kinds = tuple((self._made(tensor), tensor.shape) for tensor in inputs)
-                call.repeated = _repeated(inputs, call.rows)
-                call.ranges = {made: _range(parts) for made, parts in _split(call, inputs[0].detach()).items()}
-                if call.mixed and not call.rows and len({tensor.shape for tensor in inputs}) == 1:
-                    self.seen = {self._made(tensor): _range(tensor.detach()) for tensor in inputs}
-                self._hook(inputs[0], functools.partial(self._slope, call))
-                for node in before(inputs, lambda note: isinstance(note, Call) and note.of("G")):
-                    if isinstance(node, BackwardCFunction):
-                        self.handles.append(node.register_hook(self._turned))
+            if not any(map(wrapped, given)):  # else of a transform of torch.func's only the result can be followed
+                self._begin(frame, module, given, [args, kwargs])
+
+    def _kind(self, module: nn.Module) -> str:
+        """What becomes of a forward pass that begins: one of another network within a call is a call, too."""
+        around = self.around
+        if self.record.current is not None:  # a checkpoint that is computed anew within a backward
+            return "passed"
+        if around is not None and (around.call is None or module in self.parts[around.call.root]):
+            return "layer"
+        return "passed" if module in self.losses else "call"
+
+    def _begin(self, frame: Frame, module: nn.Module, given: list[Tensor], arguments: list[Any]) -> None:
+        inputs = [tensor for tensor in given if readable(tensor)]
+        root, network = self.names[module]
+        call = Call(
+            place=caller(),
+            sides=[s for s in self.record.sides if any(module in n.modules() for n in s.networks.values())],
+            root=root,
+            network=network,
+            training=module.training,
+            asleep=[n for n, m in module.named_modules() if restless(m) and not m.training],
+            inputs=self.mode.origin(given),
+            storages=frozenset(tensor.untyped_storage().data_ptr() for tensor in inputs if tensor.numel()),
+            drawn=any(tensor in self.mode.noise for tensor in inputs),
+            given=tuple(print_of(tensor) for tensor in tensors_in(arguments)) + plain_in(arguments),
+            sums=frozenset(float(tensor.detach().double().sum()) for tensor in inputs),
+            rows=next((self.mode.rows[tensor] for tensor in inputs if tensor in self.mode.rows), ()),
+            kinds=tuple((self._made(tensor), tensor.shape) for tensor in inputs),
+        )
+        self.mode.root, frame.call = root, self.record.add(call)
+        if call.of("D") and inputs:
+            call.repeated = repeated(inputs, call.rows)
+            call.ranges = {made: extent(parts) for made, parts in split(call, inputs[0].detach()).items()}
+            if call.mixed and not call.rows and len({tensor.shape for tensor in inputs}) == 1:
+                frame.seen = {self._made(tensor): extent(tensor.detach()) for tensor in inputs}
+            self._hook(inputs[0], functools.partial(self._slope, call))
+            for node in before(inputs, lambda note: isinstance(note, Call) and note.of("G")):
+                if isinstance(node, BackwardCFunction):
+                    self.handles.append(node.register_hook(self._turned))
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if not self.depth:  # one that answers with losses
+        frame, around = self.frames.pop(), self.around
+        if frame.kind == "layer" and around is not None and around.call is not None:
+            self._leave_layer(around.call, result)
+        if frame.kind != "call":
             return
-        self.depth -= 1
-        if self.depth > 0:
-            self._leave_layer(result)
-            return
-        call, self.running, self.mode.inside = self.running, None, False
-        if call is None:
-            return
+        self.mode.inside = around is not None
+        if around is not None and around.call is not None:
+            self.mode.root = around.call.root
+        if frame.call is not None:
+            self._end(frame.call, frame.seen, module, result)
+
+    def _end(self, call: Call, seen: dict[bool, tuple[float, float]], module: nn.Module, result: Any) -> None:
         with self.mode.quiet():
             outputs = [tensor for tensor in tensors_in(result) if readable(tensor)]
             kinds = self._kinds(call, outputs)
-            call.ranges = self.seen or call.ranges if kinds else call.ranges
+            call.ranges = seen or call.ranges if kinds else call.ranges
             self.mode.mark(outputs, call)
             if _gives_losses(module, call, outputs):
                 self.losses.add(module)
@@ -116,21 +143,18 @@ class Calls:
                 if tensor.grad_fn is not None:
                     notes(tensor.grad_fn).extend([call, Answer(place=call.place, call=call, number=number)])
                     call.bound = call.bound or BOUNDS.get(tensor.grad_fn.name().rstrip("0123456789"))
-                if call.of("D") and module in self.losses:
-                    continue
-                if call.of("D"):
+                if call.of("D") and module not in self.losses:
                     self._hook(tensor, functools.partial(self._pull, call, number, made, tensor.detach().clone()))
-                elif number == 0:
+                elif number == 0 and not call.of("D"):
                     self._hook(tensor, functools.partial(self._slope, call))
 
-    def _leave_layer(self, result: Any) -> None:
+    def _leave_layer(self, call: Call, result: Any) -> None:
         """What comes out of a layer belongs to the call, too: a hook may take it from there."""
-        if self.running is not None and self.record.current is None:
-            with self.mode.quiet():
-                outputs = [tensor for tensor in tensors_in(result) if readable(tensor)]
-                self.mode.mark(outputs, self.running)
-                for node in (tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None):
-                    notes(node).append(self.running)
+        with self.mode.quiet():
+            outputs = [tensor for tensor in tensors_in(result) if readable(tensor)]
+            self.mode.mark(outputs, call)
+            for node in (tensor.grad_fn for tensor in outputs if tensor.grad_fn is not None):
+                notes(node).append(call)
 
     def _kinds(self, call: Call, outputs: list[Tensor]) -> list[bool]:
         """Which outputs are for generated samples, if a call took both and answered for each by itself; else nothing.
@@ -168,8 +192,8 @@ class Calls:
         if self.record.current is None or gradient is None:
             return
         with self.mode.quiet():
-            both = _margin(output, gradient.detach().double())
-            outputs, parts = (_split(call, batch) if kind is None else {kind: batch} for batch in both)
+            both = margin(output, gradient.detach().double())
+            outputs, parts = (split(call, batch) if kind is None else {kind: batch} for batch in both)
             for made, part in parts.items():
                 every = max(1, part.numel() // MOST)
                 points = torch.stack([outputs[made].double().flatten(), part.flatten()], 1)[::every].tolist()
@@ -182,38 +206,6 @@ def _gives_losses(module: nn.Module, call: Call, outputs: list[Tensor]) -> bool:
     batches = [shape for _, shape in call.kinds if shape and shape[0] > 1]
     parts = any(True for _ in module.children()) and not module._parameters
     return bool(batches and outputs and parts) and all(tensor.numel() == 1 for tensor in outputs)
-
-
-def _margin(output: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Of answers for two classes, which a softmax follows, how much the one is above the other; else all as it is."""
-    softmax = (
-        output.dim() == 2
-        and output.shape[1] == 2
-        and bool((gradient.sum(1).abs() <= 1e-4 * gradient.abs().max()).all())
-    )
-    return (output[:, 1] - output[:, 0], gradient[:, 1]) if softmax else (output, gradient)
-
-
-def _repeated(inputs: list[Tensor], rows: tuple[tuple[int, bool], ...]) -> bool:
-    """Whether the very same samples are given twice: two tensors, or two parts of one batch."""
-    counts = [count for count, _ in rows]
-    parts = inputs[0].detach().split(counts) if inputs[0].dim() and sum(counts) == inputs[0].shape[0] else ()
-    pairs = [*itertools.combinations(parts, 2), *itertools.combinations(inputs, 2)]
-    return any(one.numel() > 1 and one.shape == other.shape and bool((one == other).all()) for one, other in pairs)
-
-
-def _split(call: Call, batch: Tensor) -> dict[bool, Tensor]:
-    """A batch's generated samples (True) and its others (False), where rows were joined; else all under one."""
-    counts = [count for count, _ in call.rows]
-    if not batch.dim() or not counts or sum(counts) != batch.shape[0]:
-        return {call.generated: batch}
-    parts = list(zip(batch.split(counts), call.rows, strict=True))
-    kinds = {made for _, made in call.rows}
-    return {kind: torch.cat([part for part, (_, made) in parts if made == kind]) for kind in kinds}
-
-
-def _range(values: Tensor) -> tuple[float, float]:
-    return (float(values.min()), float(values.max())) if values.numel() else (0.0, 0.0)
 
 
 def restless(module: nn.Module) -> bool:

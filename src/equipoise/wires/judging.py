@@ -19,7 +19,7 @@ def inputs(record: Record, side: Side) -> Iterator[Fact]:
     seen = [call for group in groups for call in group]
     kinds = {kind for call in seen for kind in call.ranges}
     alone = _repeated(side, seen)
-    twice = [(a, b) for group in groups for a in group for b in group if a.when < b.when and a.storages & b.storages]
+    twice = [(a, b) for group in groups for a in group for b in group if a.when < b.when and a.storages == b.storages]
     if (fact := _both_ways(record, side)) is not None:
         yield fact
     elif not seen:

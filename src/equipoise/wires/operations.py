@@ -113,27 +113,6 @@ def _note_hiding(mode: Origins, operation: Operation) -> None:
         mode.record.add(hiding)
 
 
-def rows(mode: Origins, operation: Operation) -> Origin:
-    """Which rows of a batch were generated, where real and generated ones are joined into one."""
-    first = operation.args[0] if operation.args else None
-    outputs = operation.outputs
-    if operation.name in ("cat", "concat", "concatenate") and isinstance(first, (list, tuple)) and len(outputs) == 1:
-        if sum(tensor.shape[0] for tensor in first) == outputs[0].shape[0]:
-            mode.rows[outputs[0]] = tuple(row for tensor in first for row in _rows_of(mode, tensor))
-        return NOTHING
-    kept = [mode.rows[tensor] for tensor in operation.inputs if tensor in mode.rows]
-    for tensor in outputs:
-        if len(kept) == 1 and tensor.dim() and tensor.shape[0] == sum(count for count, _ in kept[0]):
-            mode.rows[tensor] = kept[0]
-    return NOTHING
-
-
-def _rows_of(mode: Origins, tensor: Tensor) -> tuple[tuple[int, bool], ...]:
-    generated = any(isinstance(event, Call) and event.of("G") for event in mode.known.get(tensor, NOTHING))
-    found: tuple[tuple[int, bool], ...] = mode.rows.get(tensor, ((tensor.shape[0], generated),))
-    return found
-
-
 def mixtures(mode: Origins, operation: Operation) -> Origin:
     """Generated samples that something else goes into: noise, other samples, an interpolation's end."""
     parts = [tensor for tensor in operation.inputs if tensor.is_floating_point() and tensor.numel() > 1]
@@ -180,7 +159,6 @@ OBSERVERS: tuple[Callable[[Origins, Operation], Origin], ...] = (
     cuts,
     terms,
     soundness,
-    rows,
     mixtures,
     noise,
     muted,

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from equipoise.wires import answers, operations
-from equipoise.wires.edits import edits_of
+from equipoise.wires import answers, operations, rows
+from equipoise.wires.edits import edits_of, made_of
 from equipoise.wires.events import (
     Call,
     Clearing,
@@ -27,7 +27,6 @@ from equipoise.wires.events import (
     Event,
     Mixture,
     Origin,
-    Step,
     Taken,
 )
 from equipoise.wires.graphs import Node, before, explore, notes, terms_in, weights_in
@@ -107,7 +106,7 @@ class Origins(TorchFunctionMode):
             self.known[tensor] = self.known.get(tensor, NOTHING) | {event}
 
     def _follow(self, operation: Operation) -> None:
-        for observer in (*operations.OBSERVERS, *answers.OBSERVERS):
+        for observer in (*operations.OBSERVERS, *rows.OBSERVERS, *answers.OBSERVERS):
             operation.origin |= observer(self, operation)
         if operation.origin:
             for tensor in operation.outputs:
@@ -197,28 +196,12 @@ class Origins(TorchFunctionMode):
         if gradient is None:
             self._clear(weight, caller())
         else:
-            weight.ledger = self._made(weight, gradient)
+            weight.ledger = made_of(self, weight, gradient)
             for event in weight.ledger:
                 event.written.add(weight)
                 event.straight |= self.given.get(gradient) is event
                 weight.trained = True
         return result
-
-    def _made(self, weight: Weight, gradient: Tensor) -> tuple[Differentiation, ...]:
-        """What a gradient that is written by hand was put together from; not what only went into that.
-
-        Gradients that are joined into one vector and split again, as to repair or to share them, stay whose they were;
-        of those that were kept from earlier steps, as for momentum, only this time's count.
-        """
-        taken = [one for one in self.known.get(gradient, NOTHING) if isinstance(one, Taken) and one.weight is weight]
-        if taken:
-            used = {event for step in self.record.all(Step) for event in step.ledgers.get(weight, ())}
-            now = [one for one in taken if set(one.ledger) - used] or taken
-            return tuple(sorted({event for one in now for event in one.ledger}, key=lambda event: event.when))
-        made = [e for e in self.known.get(gradient, NOTHING) if isinstance(e, Differentiation) and e.kind == "grad"]
-        made.sort(key=lambda event: event.when)
-        asked = [one for one in made if weight in one.targets and not any(one in other.origin for other in made)]
-        return tuple(asked or made[-1:])
 
     def _read_gradient(self, func: Callable[..., Any], tensor: Tensor) -> Tensor | None:
         """What is made of a gradient that is looked at depends on what it was the sum of."""

@@ -71,6 +71,8 @@ class Broadcast(Event):
 
 @dataclass(eq=False, kw_only=True)
 class Itself(Event):
-    """Something of a player's that was compared with itself, so that the distance is always 0."""
+    """Something of a player's that was compared with something, or with itself, so that the distance is 0."""
 
     name: str
+    same: bool
+    makers: frozenset[str]  # the networks that it comes from

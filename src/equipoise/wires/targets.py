@@ -73,7 +73,7 @@ def steady(pulls: list[Pull]) -> bool:
 
 
 def _level(pull: Pull) -> bool:
-    slopes = [slope for _, slope in pull.points]
+    slopes = [slope for _, slope in pull.points if slope] or [0.0]  # a hinge that is passed does not pull back
     return max(slopes) - min(slopes) <= LEVEL * abs(sum(slopes)) / len(slopes)
 
 

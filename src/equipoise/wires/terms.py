@@ -32,7 +32,9 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
             f"autograd.grad at {event.place} gave None: what is differentiated does not depend on what was asked about"
         )
         yield Fact("terms", side.name, "broken", text, (event.place,))
-    same = {one.place: one for event in record.own(side) for one in kept(event.origin, Itself)}
+    apart = {(one.place, one.makers) for one in record.all(Itself) if not one.same}  # as frames are, but the first
+    own = [one for event in record.own(side) for one in kept(event.origin, Itself)]
+    same = {one.place: one for one in own if (one.place, one.makers) not in apart}
     for place, itself in same.items():
         text = (
             f"{itself.name} at {place} compares something with itself: that is 0 at all times, and so is its gradient"

@@ -116,7 +116,13 @@ def as_rows(data: Array) -> NDArray[np.float32]:
         raise InputError(
             f"the data reaches to {largest:.3g}, beyond what single precision can be trained in; scale it to about 1"
         )
-    return np.ascontiguousarray(given, np.float32)
+    rows = np.ascontiguousarray(given, np.float32)
+    if (rows == rows[0]).all() and not (given == given[0]).all():
+        raise InputError(
+            f"the data differ by less than single precision can tell at {largest:.3g}; subtract their mean, and scale "
+            "what is left to about 1"
+        )
+    return rows
 
 
 def as_dataset(data: Array, shape: tuple[int, ...]) -> Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from equipoise.diagnosis import Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COPIES, FAR, HEAVY, HELD, HIGH_P, LEAKS, LONG, NARROW, SIGNS
+from equipoise.diagnosis.limits import BLIND, COPIES, FAR, HEAVY, HELD, HIGH_P, LEAKS, LONG, NARROW, SIGNS
 from equipoise.diagnosis.signs import EARLY, beginning, harm, held, memory, some
 
 FEW = 5_000  # samples; chosen by us. Memorising starts the sooner the fewer there are (arXiv:2006.06676)
@@ -23,7 +23,8 @@ def memorises(history: History) -> Finding | None:
     known_by_heart, copies = memory(history), held(history, "nearest", "below", COPIES)
     if held(history, "diversity", "below", NARROW):
         copies = None
-    unfit = history.facts.get("signless") or history.facts.get("anchored")  # no zero there; or D ahead is normal
+    unsure = held(history, "loss_D", "above", BLIND)  # then it is all logits that lie on one side of 0
+    unfit = history.facts.get("signless") or history.facts.get("anchored") or unsure  # no zero; or D ahead is normal
     adapts = 0 < history.now("augmentation") < HIGH_P.value
     signs = None if unfit else held(history, "sign_real", "above", HELD if adapts else SIGNS)
     if known_by_heart is None and copies is None and (signs is None or history.has("memory")):

@@ -14,6 +14,7 @@ from equipoise.diagnosis.limits import (
     OUTWEIGHS,
     RISES,
     SATURATED,
+    STALLED,
     STILL,
     SWING_SIZE,
     SWINGS,
@@ -21,6 +22,7 @@ from equipoise.diagnosis.limits import (
 )
 from equipoise.diagnosis.signs import (
     NOISY,
+    first,
     harm,
     held,
     noise,
@@ -28,6 +30,8 @@ from equipoise.diagnosis.signs import (
     squared,
     won,
 )
+
+LEAST = 8  # looks with D before the reconstruction is said to have got no better
 
 
 @finding("oscillation", claim="the losses come and go with a period: the two chase each other", treats="OSC")
@@ -117,9 +121,11 @@ def _still(history: History) -> Evidence | None:
     """D's loss has been the same number in the last 30 % of the looks, five at least, and between them.
 
     Where another loss holds G, a D that is far ahead or waits is no sign that the run is dead. And a loss that stays at
-    0, to the decimals that a log has, is that of a D which has won: see discriminator-overpowers.
+    0, to the decimals that a log has, is that of a D which has won: see discriminator-overpowers. At its ideal value
+    a strong penalty may hold it; steps, logits and gradients, where they are told, say more.
     """
-    if history.facts.get("anchored") or "loss_D" in history.facts.get("moves", ()):
+    moves = "loss_D" in history.facts.get("moves", ()) or any(history.has(f"step_{role}") for role in "DG")
+    if history.facts.get("anchored") or moves or any(_varies(history, name) for name in ("win_rate", "gap", "pull")):
         return None
     values = history.values("loss_D")
     last = values[-max(5, round(0.3 * len(values))) :]
@@ -130,24 +136,42 @@ def _still(history: History) -> Evidence | None:
     return Evidence("loss_D", spread, "spread below", STILL.value, STILL.source)
 
 
+def _varies(history: History, name: str) -> bool:
+    """Whether a signal has had different values in the last 30 % of the looks."""
+    values = history.values(name)
+    last = values[-max(5, round(0.3 * len(values))) :]
+    return len(last) > 1 and statistics.pstdev(last) > STILL.value * max(map(abs, last))
+
+
 @finding("anchor-lost", claim="the loss that holds G rises: the adversarial part drags it away", treats="")
 def anchor_lost(history: History) -> Finding | None:
     """Where G is held by a reconstruction too: that one has risen, or has next to no part in G's gradient."""
-    risen = _risen(history)
-    if risen is None and held(history, "adversarial_share", "above", NEARLY) is None:
+    risen, stalled = _risen(history), _stalled(history)
+    if risen is None and not stalled and held(history, "adversarial_share", "above", NEARLY) is None:
         return None
     return Finding(
         "anchor-lost",
         Severity.WARNING if risen else Severity.NOTE,
         "the reconstruction has got worse since the discriminator joined in"
         if risen
+        else "the adversarial loss has most of G's gradient, and the reconstruction is no better than when it joined in"
+        if stalled
         else "the adversarial loss has nearly all of G's gradient, so that little holds G",
-        some(risen, held(history, "adversarial_share", "above", OUTWEIGHS)),
+        some(risen, held(history, "adversarial_share", "above", OUTWEIGHS), None if risen else first(*stalled)),
         (
             "lower the adversarial loss's weight, or hold its share of the gradient at a fixed value",
             "or start the discriminator later, when the reconstruction has settled",
         ),
     )
+
+
+def _stalled(history: History) -> tuple[Evidence, ...]:
+    """The reconstruction is where it was when D came in, a third of the run ago or more, and is outweighed by it."""
+    shares = history.signals.get("adversarial_share", [])
+    if len(shares) < LEAST or history.kimg - shares[0][0] < history.kimg / 3:
+        return ()
+    found = some(held(history, "reconstruction", "above", STALLED, 0.2))
+    return found if held(history, "adversarial_share", "above", OUTWEIGHS, 0.2) else ()
 
 
 def _risen(history: History) -> Evidence | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import BURST, DOUBLED, EXPLODED, GONE, NEARLY, SKIPS, VANISHED
-from equipoise.diagnosis.signs import against_past, beginning, first, harm, held, seen, some, too_slow, won
+from equipoise.diagnosis.pace import too_slow
+from equipoise.diagnosis.signs import against_past, beginning, first, harm, held, seen, some, won
 
 
 @finding("gradient-vanishes", claim="what G learns from has all but gone", treats="VG")

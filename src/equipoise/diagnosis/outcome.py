@@ -6,9 +6,11 @@ import math
 
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, SAME, Limit
+from equipoise.diagnosis.limits import ALIKE, COLLAPSED, FULL, IDLE, LOST, NEAR, SAME, Limit
+from equipoise.diagnosis.pace import pace
 from equipoise.diagnosis.signs import (
     DISTANCES,
+    YOUNG,
     bare,
     beginning,
     harm,
@@ -19,8 +21,6 @@ from equipoise.diagnosis.signs import (
     some,
     stray,
     stuck,
-    too_slow,
-    won,
     worse,
 )
 from equipoise.registry import entries
@@ -44,6 +44,7 @@ def collapse(history: History) -> Finding | None:
     if (few is None and not lost and not holes) or beginning(history):
         return None
     gone = few and held(history, "diversity", "below", COLLAPSED)
+    restored = _restore(lost, pace(history)[1])
     unknown = history.share is None and history.updates is None  # whether it has but begun
     if not lost and unknown and len(history.signals.get("diversity", [])) < 2 * FEWEST:
         return None  # samples spread in the course of the first updates
@@ -52,7 +53,9 @@ def collapse(history: History) -> Finding | None:
         Severity.ALARM if gone or (few and lost) else Severity.WARNING if few or lost else Severity.NOTE,
         "the generator makes hardly more than one thing" if gone else "the generator leaves out part of the data",
         some(few, *(lost or holes)),
-        _restore(lost, too_slow(history)[1]),
+        ("look whether G is given new latents each time, and follows them", *restored)
+        if _never_differed(history)
+        else restored,
         _why(history, lost),
     )
 
@@ -73,17 +76,18 @@ def not_converging(history: History) -> Finding | None:
         return None
     if not bad:
         return _unchanged(history)
-    past, (cause, faster) = stuck(history) is None and stray(history) is None, too_slow(history)
+    past, (cause, remedy) = stuck(history) is None and stray(history) is None, pace(history)
     return Finding(
         "not-converging",
         Severity.WARNING,
         "the samples were better before" if past else "the samples stay far from the data",
         bad,
         (
+            *((remedy,) if remedy else ()),
             _keep(history, f"keep the snapshot of {history.best(bad[0].signal)[0]:g} kimg")
             if past
             else "compare with a known recipe",
-            faster or "lower both learning rates, or let them decay",
+            *(() if remedy else ("lower both learning rates, or let them decay",)),
             "try loss=rpgan with r1 and r2 and beta1 0, which is harmless where it does not help",
         ),
         cause,
@@ -167,25 +171,34 @@ def _found(history: History, name: str) -> Severity:
     return Severity.GOOD if found is None else found.severity
 
 
+def _lasting_best(history: History, signal: str) -> float:
+    """The highest value; of diversity once the first updates are over, since an untrained G's is none of the data's."""
+    begun = YOUNG / history.updates * history.kimg if signal == "diversity" and history.updates else 0.0
+    later = History({signal: [point for point in history.signals.get(signal, []) if point[0] > begun]})
+    return (later if later.has(signal) else history).best(signal, max)[1]
+
+
+def _never_differed(history: History) -> bool:
+    """Whether samples have been all alike ever since the first updates were over."""
+    return _lasting_best(history, "diversity") < ALIKE.value
+
+
 @lasting
 def _fallen(history: History, signal: str) -> Evidence | None:
-    best = history.best(signal, max)[1]
-    if (
-        math.isnan(best)
-        or best < WORTH
-        or len(history.signals[signal]) < FEWEST
-        or (signal == "diversity" and best > 2)
-    ):
-        return None  # there was nothing to lose; and noise is diverse, so that falling from there is no loss
+    best = _lasting_best(history, signal)
+    if math.isnan(best) or best < WORTH or len(history.signals[signal]) < FEWEST:
+        return None  # there was nothing to lose
+    if signal == "diversity" and best > 2:
+        return None  # noise is diverse, so that falling from there is no loss
     limit = Limit(round(LOST.value * min(best, 1.0), 4), f"{LOST.value} of its own best; {LOST.source}")
     return held(history, signal, "below", limit) if history.persists(signal, lambda x: x < limit.value) else None
 
 
 def _why(history: History, lost: tuple[Evidence, ...]) -> str:
-    if slow := too_slow(history)[0]:
-        return slow
-    if history.now("step_G") > 3 * history.now("step_D") and not won(history):
-        return "G moves much faster than D can follow"
+    if _never_differed(history):
+        return "samples never differed: latents may not reach G, or may all be alike"
+    if cause := pace(history)[0]:
+        return cause
     if lost and history.now("precision") > history.early("precision"):
         return "precision rose while coverage fell: G keeps to what D likes best"
     return ""

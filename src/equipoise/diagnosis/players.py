@@ -17,12 +17,13 @@ from equipoise.diagnosis.limits import (
     FAST,
     FLAT,
     FOOLED,
+    GOOD_ONCE,
     SHARP,
     SLOW,
     STRAIGHT,
 )
+from equipoise.diagnosis.pace import CRAWLS, LAGS, LEAPING, pace
 from equipoise.diagnosis.signs import (
-    CRAWLS,
     DISTANCES,
     EARLY,
     MOST,
@@ -35,7 +36,6 @@ from equipoise.diagnosis.signs import (
     some,
     squared,
     stuck,
-    too_slow,
     won,
     worse,
 )
@@ -93,11 +93,7 @@ def blind(history: History) -> Finding | None:
         if bad
         else "the discriminator's loss is above that of one that guesses: it errs more often, or more is added to it",
         some(guessing, bad, held(history, "slope_fake", "below", FLAT)),
-        (
-            "raise D's learning rate (D.lr), up to twice at a time",
-            "or give D more steps (D.steps), or more width",
-            "or weaken what holds D back: its penalty (r1.gamma), augmentation, noise",
-        ),
+        _strengthen(history),
         _why_blind(history) if bad else "",
     )
 
@@ -127,9 +123,15 @@ def crawls(history: History) -> Finding | None:
     )
 
 
+def _pace(history: History, sharp: bool) -> tuple[str, str]:
+    """Cause and remedy that steps tell, unless they leap about and the reason is known: nothing limits D's slope."""
+    cause, remedy = pace(history)
+    return ("", "") if sharp and cause == LEAPING else (cause, remedy)
+
+
 def _why_ahead(history: History, sharp: bool) -> str:
-    if slow := too_slow(history)[0]:
-        return slow
+    if cause := _pace(history, sharp)[0]:
+        return cause
     if history.now("step_D", MOST) > FAST.value:
         return "D's steps are large: its learning rate is too high"
     if sharp:
@@ -137,7 +139,26 @@ def _why_ahead(history: History, sharp: bool) -> str:
     return ""
 
 
+def _was_good(history: History, distance: str) -> bool:
+    """Whether samples had come near the data before; those of an untrained G may get worse, too."""
+    return history.best(distance)[1] < GOOD_ONCE.value * history.early(distance)
+
+
+def _strengthen(history: History) -> tuple[str, ...]:
+    """What to do about a D that does not see, the likeliest first."""
+    cause, remedy = pace(history)
+    other = (remedy,) if cause and cause != LAGS else ()
+    return (
+        *other,
+        "raise D's learning rate (D.lr), up to twice at a time",
+        "or give D more steps (D.steps), or more width",
+        "or weaken what holds D back: its penalty (r1.gamma), augmentation, noise",
+    )
+
+
 def _why_blind(history: History) -> str:
+    if cause := pace(history)[0]:
+        return cause
     if history.now("step_D", MOST) < SLOW.value:
         return "D moves too little: its learning rate is too low"
     return "D is too small, or held back too strongly" if history.has("step_D") else ""
@@ -148,9 +169,9 @@ def _weaken(history: History, sharp: bool) -> tuple[str, ...]:
     penalty = "strengthen D's gradient penalty (r1.gamma), at generated samples too (r2.gamma)"
     rate = "lower D's learning rate (D.lr), or let it follow the gap (rate gap-aware, arXiv:2302.00089)"
     steps = "give D fewer steps for each of G (D.steps)"
-    cause, faster = too_slow(history)
-    if faster:
-        return (faster, rate, steps) if cause == CRAWLS else (faster, penalty)
+    cause, remedy = _pace(history, sharp)
+    if remedy:
+        return (remedy, rate, steps) if cause == CRAWLS else (remedy, penalty)
     chosen = (penalty, rate, steps) if sharp else (rate, steps, penalty)
     before = _by_heart(history)
     return (before, *chosen) if before else chosen
@@ -163,5 +184,5 @@ def _by_heart(history: History) -> str:
     count = history.facts.get("count", FEW)
     if count < FEW:
         return f"{count} samples may be known by heart, which what follows does not cure: ada"
-    worsens = stuck(history) is None and any(worse(history, name) for name in DISTANCES)
+    worsens = any(worse(history, name) and _was_good(history, name) for name in DISTANCES)
     return BY_HEART if worsens and not history.now("augmentation") > 0 else ""

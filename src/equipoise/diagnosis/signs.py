@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
 from equipoise.diagnosis import Evidence, evidence
 from equipoise.diagnosis.history import History, median
 from equipoise.diagnosis.limits import (
+    ALIKE,
     BARE,
     FAR,
     LONG,
     MEMORY,
     NARROW,
-    NO_STEP,
     SATURATED,
-    SKIPS,
-    SLOW,
     SPREADS,
     STRAY,
     SURE,
@@ -36,8 +35,6 @@ MANY = 500  # data from which the balls round them say something
 MOST = 0.8  # of the looks: what steps were like before the learning rates fell
 NOISY = 3.0  # times a signal's own noise: the best of many looks is as lucky as the last three may be unlucky
 FEWEST = 8  # looks before samples are called bad for good
-CRAWLS, FASTER = "G moves too little beside D: its learning rate is too low", "raise G's learning rate (G.lr)"
-LAGS, QUICKER = "D moves too little beside G: its learning rate is too low", "raise D's learning rate (D.lr)"
 P = ParamSpec("P")
 Sign = Callable[Concatenate[History, P], Evidence | None]
 
@@ -54,10 +51,16 @@ def held(
 
 
 def memory(history: History) -> Evidence | None:
-    """Held-out samples lose half of the gap or more, and not since they are few: twice the standard error is let be."""
-    found = held(history, "memory", "above", MEMORY, LONG)
-    noise = history.now("memory_noise", LONG) if history.has("memory_noise") else 0.0
-    return found if found is not None and found.value - SURE * noise > MEMORY.value else None
+    """Held-out samples lose half of the gap or more, and not since they are few: twice the standard error is let be.
+
+    Where that error is known, three looks at which it is so will do: memory sets in late, and then grows.
+    """
+    if history.has("memory_noise"):
+        sure = MEMORY.value + SURE * history.now("memory_noise", LONG)
+        lately = history.persists("memory", lambda value: value > sure)
+        found = held(history, "memory", "above", MEMORY, 0.1 if lately else LONG)
+        return found if found is not None and found.value > sure else None
+    return held(history, "memory", "above", MEMORY, LONG)
 
 
 def squared(history: History, limit: Limit) -> Limit:
@@ -163,35 +166,7 @@ def spreading(history: History) -> bool:
     if not third:
         return False
     earlier, latest = median(values[third : 2 * third]), median(values[-third:])
-    return latest > SPREADS.value * earlier and max(values[-min(3, third) :]) == max(values)
-
-
-def crawling(history: History) -> bool:
-    """Whether G's steps are too small to follow, and far below D's; for a D that has won, below those it began with.
-
-    A loss that is 0 leaves D nothing to move by. Updates that are refused are no steps, and steps of 0 no small ones.
-    """
-    step_g = history.now("step_G", MOST)
-    if step_g < NO_STEP.value:
-        return False  # see dead-run
-    step_d = history.early("step_D") if won(history) else history.now("step_D", MOST)
-    return step_g < SLOW.value and step_g < step_d / 3 and held(history, "skipped", "above", SKIPS) is None
-
-
-def lagging(history: History) -> bool:
-    """Whether D's steps are too small to follow, and far below G's; not where it has won and has no more to learn.
-
-    Of the recorded runs six of 39 sick ones are so, among them all five of a D at a tenth of its rate that failed, and
-    none of 107 healthy ones.
-    """
-    step_d = history.now("step_D", MOST)
-    slow = NO_STEP.value <= step_d < SLOW.value and step_d < history.now("step_G", MOST) / 3
-    return slow and won(history) is None and held(history, "skipped", "above", SKIPS) is None
-
-
-def too_slow(history: History) -> tuple[str, str]:
-    """The cause and the remedy where one player moves too little beside the other; empty where neither does."""
-    return (CRAWLS, FASTER) if crawling(history) else (LAGS, QUICKER) if lagging(history) else ("", "")
+    return latest > max(SPREADS.value * earlier, ALIKE.value) and max(values[-min(3, third) :]) == max(values)
 
 
 def stray(history: History) -> Evidence | None:
@@ -221,12 +196,25 @@ def noise(history: History, signal: str) -> float:
 
 
 def against_past(history: History, signal: str, relation: str, limit: Limit) -> Evidence | None:
-    """A signal has left its own early median by a factor; five looks at least."""
+    """A signal has left its own early median by a factor; five looks at least.
+
+    What grows is held against its course after the first updates, too: of an untrained D next to no gradient comes.
+    """
     early = history.early(signal)
+    if relation == "above" and early > 0:
+        early = max(early, _settled(history, signal))
     if not early > 0 or len(history.signals[signal]) < 5 or math.isinf(early):
         return None
     source = f"{limit.value:g} of its own early median; {limit.source}"
     return evidence(history, signal, relation, early * limit.value, source)
+
+
+def _settled(history: History, signal: str) -> float:
+    """A signal's early median once the first updates are over; 0 where these are not counted, or were all there is."""
+    points, share = history.signals[signal], YOUNG / history.updates if history.updates else 1.0
+    at = bisect_right(points, (share * history.kimg, math.inf))
+    later = points[at : at + max(3, round(0.1 * (len(points) - at)))]
+    return median(value for _, value in later) if len(points) - at >= FEWEST else 0.0
 
 
 def first(*found: Evidence | None) -> Evidence | None:

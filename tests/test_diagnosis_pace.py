@@ -1,0 +1,135 @@
+"""What loops unlike the recorded ones brought out: who moves wrongly is named, and what is held still is not dead."""
+
+import pytest
+
+from equipoise.diagnosis import History, Severity, diagnose
+from equipoise.diagnosis.pace import CALMER, CRAWLS, LEAPING, QUICKER, RUSHES, SLOWER
+from test_diagnosis_rules import HEALTHY, history, names
+
+BAD = {"energy": 0.5, "diversity": 0.95}
+BATCH = 10  # of `history`: looks are 200 updates apart then
+
+
+def found(signals, **facts):
+    return {one.name: one for one in diagnose(history({**HEALTHY, **signals}, **facts)).findings}
+
+
+# --- who moves wrongly
+
+
+@pytest.mark.parametrize(("size", "leaps"), [(0.6, True), (0.4, False)])
+def test_losses_that_leap_about_name_the_rates_and_not_a_weak_discriminator(size, leaps):
+    """Both rates ten times too high: D's loss is above its ideal in the mean, and to raise D's rate makes it worse."""
+    told = found({**BAD, "loss_D": 1.2, "swing_size": size, "swing": 0.0, "step_D": 0.008, "step_G": 0.01})
+    blind = told["discriminator-blind"]
+    assert (blind.cause == LEAPING and blind.advice[0] == CALMER) == leaps
+    assert leaps or "raise D's learning rate" in blind.advice[0]
+
+
+def test_a_slope_that_nothing_limits_is_a_better_reason_than_leaps():
+    told = found({**BAD, "loss_D": 0.05, "swing_size": 0.9, "swing": 0.0, "slope_fake": 8.0})[
+        "discriminator-overpowers"
+    ]
+    assert "nothing limits D's slope: its gradient penalty" in told.cause and "gradient penalty" in told.advice[0]
+
+
+def test_a_generator_that_is_too_fast_is_slowed_before_d_is_hurried():
+    told = found({**BAD, "loss_D": 1.0, "step_D": 0.003, "step_G": 0.02})["discriminator-blind"]
+    assert told.cause == RUSHES and told.advice[0] == SLOWER
+    late = found({**BAD, "loss_D": 1.0, "step_D": 0.001, "step_G": 0.006})["discriminator-blind"]
+    assert late.advice[0].startswith("raise D's learning rate") and QUICKER.startswith("raise D's")
+
+
+def test_where_d_has_won_the_first_steps_tell_that_g_was_too_fast():
+    """A rate thirty times too high: G's units die at once, and its last steps are the smallest of all."""
+    dead = {**BAD, "loss_D": 0.001, "win_rate": 1.0, "step_D": 0.005, "step_G": [0.2] * 3 + [1e-5] * 17}
+    told = found({**dead, "gradient_G": [0.2] * 3 + [1e-4] * 17})
+    assert told["discriminator-overpowers"].cause == RUSHES and told["discriminator-overpowers"].advice[0] == SLOWER
+    assert all(CRAWLS not in one.cause for one in told.values())
+    alive = found({**dead, "gradient_G": 0.2, "step_G": 1e-5})["discriminator-overpowers"]
+    assert alive.cause == CRAWLS
+
+
+def test_what_to_do_comes_before_a_known_recipe():
+    told = found({**BAD, "loss_D": 0.75, "swing_size": 0.9, "swing": 0.0})["not-converging"]
+    assert told.advice[0] == CALMER and found({**BAD, "loss_D": 0.75})["not-converging"].advice[0].startswith("compare")
+
+
+# --- what is held still is not dead
+
+
+@pytest.mark.parametrize(
+    ("others", "dead"),
+    [({}, True), ({"step_G": 0.01}, False), ({"win_rate": [0.5 + n % 3 / 50 for n in range(20)]}, False),
+     ({"win_rate": 0.5}, True), ({"pull": [1e-3 * (1 + n % 3 / 9) for n in range(20)]}, False)],
+)  # fmt: skip
+def test_a_loss_that_a_strong_penalty_holds_is_no_dead_run(others, dead):
+    """R1 of 100 on two moons: D's loss was 1 to four digits, and the samples came near the data."""
+    held = History(history({"x": 1.0, **others}).signals, {"loss": "non-saturating"})
+    held.signals["loss_D"] = [(at, 1.0 + 1e-5 * (at % 4)) for at, _ in held.signals.pop("x")]
+    assert ("dead-run" in names(diagnose(held))) == dead
+
+
+@pytest.mark.parametrize(("loss", "sure"), [(0.7, True), (0.98, False)])
+def test_logits_that_lie_on_one_side_of_zero_are_not_sure_of_training_data(loss, sure):
+    told = diagnose(history({"loss_D": loss, "sign_real": 1.0, "win_rate": 0.6}))
+    assert ("discriminator-memorises" in names(told)) == sure
+
+
+# --- samples
+
+
+def test_a_generator_that_never_follows_its_latents_is_asked_for_them():
+    same = {
+        **BAD,
+        "diversity": [0.0003 * (1 + n / 19) for n in range(20)],
+        "energy": 0.9,
+    }  # a third more is no spreading
+    told = found(same, batch=BATCH)["collapse"]
+    assert told.severity == Severity.ALARM and "samples never differed" in told.cause and "latents" in told.advice[0]
+    lost = found({**BAD, "diversity": [0.9] * 8 + [0.0003] * 12}, batch=BATCH)["collapse"]
+    assert "never differed" not in lost.cause and "go back" in lost.advice[0]
+
+
+def test_the_diversity_of_an_untrained_generator_is_nothing_to_go_back_to():
+    first = {**BAD, "diversity": [0.85] + [0.24] * 19}  # of the first 200 updates, if they are counted
+    counted, uncounted = found(first, batch=BATCH)["collapse"], found(first)["collapse"]
+    assert "start anew" in counted.advice[0] and len(counted.evidence) == 1
+    later = found({**BAD, "diversity": [0.85] * 4 + [0.24] * 16}, batch=BATCH)["collapse"]
+    assert all("go back" in one.advice[0] and len(one.evidence) == 2 for one in (uncounted, later))
+
+
+def test_memory_that_sets_in_late_is_noticed_where_its_error_is_known():
+    """Of 40 shapes D knew more and more, and the median of a third of the looks was as low as ever."""
+    grows = [0.2] * 17 + [0.72, 0.8, 0.9]
+    known = found({"memory": grows, "memory_noise": 0.08})["discriminator-memorises"]
+    assert known.severity == Severity.NOTE and "by heart" in known.summary
+    assert "discriminator-memorises" not in found({"memory": grows, "memory_noise": 0.3})
+    assert "discriminator-memorises" not in found({"memory": grows})
+
+
+# --- gradients and the anchor
+
+
+@pytest.mark.parametrize(("batch", "explodes"), [(10, False), (None, True)])
+def test_what_the_first_updates_pull_is_no_measure_of_an_explosion(batch, explodes):
+    """An untrained D pulls at nothing: ten times that is a D that has learnt."""
+    pulls = {**BAD, "pull": [0.01, 0.3] + [0.5] * 18} | {"gradient_G": 0.1}
+    pulls["pull"] = [0.01, 0.01, 0.01] + [0.5] * 17
+    facts = {} if batch is None else {"batch": 30}  # three looks are 200 updates
+    assert ("gradient-explodes" in found(pulls, **facts)) == explodes
+    later = {**BAD, "pull": [0.01] * 3 + [0.5] * 9 + [20.0] * 8}
+    assert "gradient-explodes" in found(later, **facts)
+
+
+@pytest.mark.parametrize(
+    ("share", "reconstruction", "joined", "noted"),
+    [(0.65, 1.04, 6, True), (0.35, 1.04, 6, False), (0.65, 0.9, 6, False), (0.65, 1.04, 15, False)],
+)
+def test_an_adversarial_loss_that_outweighs_a_reconstruction_which_gets_no_better_is_noted(
+    share, reconstruction, joined, noted
+):
+    told = history({"reconstruction": (1.0, reconstruction), "adversarial_share": share}, anchored=True)
+    told.signals["adversarial_share"] = told.signals["adversarial_share"][joined:]
+    verdict = diagnose(told)
+    assert ("anchor-lost" in names(verdict)) == noted and verdict.severity <= Severity.NOTE

@@ -575,3 +575,29 @@ def losses_that_g_computes_itself(wiring: Wiring, fault: str) -> list[nn.Module]
                 (judged + near).backward()
                 opt_G.step()
     return [G, D]
+
+
+class Costs(Losses):
+    """A discriminator that answers with a loss for each sample."""
+
+    def forward(self, samples: Tensor, real: bool, mine: bool = True) -> Tensor:
+        answers = self.judge(samples)
+        return F.softplus(-answers if real or not mine else answers)
+
+
+@faults(judged_detached=("adversarial", "detach"))
+def losses_of_d_for_each_sample(wiring: Wiring, fault: str) -> list[nn.Module]:
+    torch.manual_seed(0)
+    G, D = mlp(LATENT, 2), Costs()
+    opt_G, opt_D = adam(G), adam(D)
+    with wiring(G, D, opt_G, opt_D):
+        for real in reals():
+            fake = G(noise())
+            opt_D.zero_grad()
+            (D(real, True).mean() + D(fake.detach(), False).mean()).backward()
+            opt_D.step()
+            opt_G.zero_grad()
+            near = 0.1 * F.mse_loss(fake, real)
+            (D(fake.detach() if fault else fake, True, mine=False).mean() + near).backward()
+            opt_G.step()
+    return [G, D]

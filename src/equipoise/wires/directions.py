@@ -71,6 +71,8 @@ def _direction(record: Record, side: Side, judge: Side, network: str, calls: lis
     aim = {number: pulls for number, pulls in aim.items() if number not in matched}
     real, fake = map(_summed, apart)
     both = [number for number in real if number in fake and real[number].size and fake[number].size]
+    if any(_costs(real[number]) and _costs(fake[number]) for number in both):
+        return
     if both and all(_alike(real[number], fake[number]) for number in both):
         place = _place(record, judge, network)
         text = f"the backward at {place} pulls {network}'s judgements of real and of generated samples the same way, "
@@ -208,6 +210,12 @@ def _descends(side: Side) -> bool:
 def _clear(pull: Pull, share: float) -> bool:
     """Whether nearly all of a pull goes one way."""
     return pull.size > 0 and abs(pull.total) >= share * pull.size
+
+
+def _costs(pull: Pull) -> bool:
+    """Whether answers look like losses, one a sample: none is below 0, and all are pulled down as hard."""
+    slopes = [slope for _, slope in pull.points]
+    return pull.total > 0 and max(slopes) - min(slopes) <= 1e-6 * max(slopes) and all(at >= 0 for at, _ in pull.points)
 
 
 def _alike(one: Pull, other: Pull) -> bool:

@@ -69,9 +69,8 @@ class Calls:
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         frame = Frame(self._kind(module))
-        around = self.around
         self.frames.append(frame)
-        if frame.kind != "call" or (around is not None and around.call is None):
+        if frame.kind != "call":
             return
         with self.mode.quiet():
             self.mode.inside = True

@@ -253,8 +253,9 @@ def test_a_step_is_read_without_what_paced_layers_make_of_it():
 
 def test_only_layers_that_are_far_off_are_rescaled():
     assert scale.scales(plant_of(), act=True) == []
-    plant = plant_of(init_std_g=8, init_std_d=0.1)
+    plant = plant_of(init_std_g=8, init_std_d=0.001)
     moves = scale.scales(plant, act=True)
+    assert [move.actuator for move in moves if move.actuator[0] == "D"] == ["D.0", "D.2"]  # and not its one logit
     assert {move.actuator[0] for move in moves} == {"D", "G"} and all("times what it should be" in m.why for m in moves)
     made = plant.step.networks["G"](torch.randn(2000, 4)).square().mean().sqrt()
     assert 1 / 3 < float(made.detach()) < 3
@@ -354,6 +355,31 @@ def test_moves_of_d_are_halved_while_it_starves_the_generator():
     assert (made[0].before, made[0].after, pilot.plant.tempo.ratio) == (5.0, 2.5, 2.5)
 
 
+@pytest.mark.parametrize(
+    ("loss", "precision", "after"),
+    [(1.1, 0.3, 0.4), (0.98, 0.3, 0.2), (1.1, 0.9, 0.2)],  # outrun; not worse than a guess; good samples
+)
+def test_moves_of_d_are_doubled_where_several_of_g_outrun_it(loss, precision, after):
+    pilot = Autopilot(plant_of(n_dis=0.2))
+    signs = told(looks=12, loss_D=loss, precision=precision, coverage=precision)
+    pilot.holds.decide(1.0, signs, act=True)
+    assert pilot.plant.tempo.ratio == 0.2  # at the beginning all runs swing
+    pilot.plant.samples = pilot.plant.config.total // 10
+    pilot.holds.decide(1.0, signs, act=False)
+    assert pilot.plant.tempo.ratio == 0.2
+    pilot.holds.decide(1.0, signs, act=True)
+    assert pilot.plant.tempo.ratio == after
+
+
+def test_no_more_moves_of_d_than_of_g_are_given():
+    pilot = Autopilot(plant_of(n_dis=0.8))
+    pilot.plant.samples = pilot.plant.config.total // 10
+    signs = told(looks=12, loss_D=1.1, precision=0.3, coverage=0.3)
+    moves = [pilot.holds.decide(1.0, signs, act=True) for _ in range(2)]
+    assert [(move.actuator, move.after) for move in moves[0]] == [("D.steps", 1.0)]
+    assert all(move.actuator != "D.steps" for move in moves[1])
+
+
 def halfway(plant, loss, before, now, **signals):
     """What is done in the middle of a run at this loss of D, when energy went from one value to another."""
     total = plant.config.total / 1000
@@ -389,6 +415,16 @@ def test_a_blind_d_that_gets_no_better_takes_larger_steps():
     assert [(m.actuator, m.after) for m in decide(holds)] == [("D's step", pytest.approx(1 / 0.85))]
     holds, decide = halfway(plant_of(), 0.99, 0.9, 0.4)
     assert decide(holds) == []
+
+
+def test_a_blind_d_that_g_outruns_gets_more_moves_before_larger_steps():
+    holds, decide = halfway(plant_of(n_dis=0.5), 0.9, 0.4, 0.4)
+    holds.plant.samples = holds.plant.config.total // 2
+    assert [(m.actuator, m.after) for m in decide(holds)] == [("D.steps", 1.0)]
+    assert [m.actuator for m in decide(holds)] == ["D's step"]
+    better, decide = halfway(plant_of(n_dis=0.5), 0.9, 0.8, 0.2)  # samples come nearer by themselves
+    better.plant.samples = better.plant.config.total // 2
+    assert decide(better) == []
 
 
 def test_a_step_below_a_wide_band_is_held_in_its_middle():
@@ -498,8 +534,9 @@ def test_after_another_way_back_nothing_is_known_of_how_far_weights_come():
     assert guard.decide(1.0, told(step_D=0.01, step_G=0.01), act=True) == []
 
 
-def test_fewer_moves_of_g_make_a_smaller_sum():
-    plant = plant_of(n_dis=10)
+@pytest.mark.parametrize("moves", [10, 0.2])
+def test_the_sum_of_updates_goes_by_the_moves_of_each_player(moves):
+    plant = plant_of(n_dis=moves)
     guard = intact.Intact(plant)
     guard.decide(0.0, told(0.0, step_D=0.01, step_G=0.01), act=True)
     plant.samples += 100 * plant.config.recipe.batch
@@ -508,7 +545,7 @@ def test_fewer_moves_of_g_make_a_smaller_sum():
             for weight in plant.step.networks[role].parameters():
                 weight.mul_(1.05)
     guard.decide(1.0, told(step_D=0.01, step_G=0.01), act=True)
-    assert guard.shares["G"] == pytest.approx([10 * guard.shares["D"][0]])
+    assert guard.shares["G"] == pytest.approx([moves * guard.shares["D"][0]])
 
 
 def test_after_three_ways_back_the_weights_are_left_to_whoever_changes_them():
@@ -543,6 +580,18 @@ def test_a_run_that_is_lost_early_begins_again_with_smaller_steps(signs):
     copy = restart.Restart(plant, governor.Governor(plant))
     copy.load_state_dict(again.state_dict())
     assert (copy.first, copy.tries, copy.lost) == (0.5, 1, 0)
+
+
+def test_a_run_that_is_lost_while_g_outruns_d_begins_again_with_as_many_moves_of_both():
+    plant = plant_of(n_dis=0.2)
+    held = governor.Governor(plant)
+    again = restart.Restart(plant, held)
+    again.begin()
+    made = []
+    for number, energy in enumerate([0.5, *[1.6] * 8]):
+        made += again.decide(number, told(number, slope_fake=3.0, energy=energy), act=True)
+    assert [(move.actuator, move.after) for move in made] == [("D.steps", 1.0), ("both players' steps", 0.5)]
+    assert plant.tempo.ratio == 1.0 and held.slower == 0.5
 
 
 def test_a_way_back_is_no_change_from_outside():
@@ -638,7 +687,7 @@ def test_a_steep_d_with_bad_samples_gets_a_penalty_once():
 
 
 def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
-    plant = plant_of(r1=3.2)
+    plant = plant_of(r1=0.16)
     plant.samples = plant.config.total // 10
     holds = Autopilot(plant).holds
 
@@ -647,18 +696,29 @@ def test_a_penalty_that_was_weakened_in_vain_comes_back_for_good():
         return [move for slope in slopes for move in holds.decide(1.0, told(slope_fake=slope, **bad), act=True)]
 
     made = looks(*[0.1] * 5)
-    assert [move.after for move in made] == pytest.approx([1.6, 0.8, 0.4, 0.2, 0.1])
+    assert [move.after for move in made] == pytest.approx([0.08, 0.04, 0.02, 0.01, 0.005])
     again = Autopilot(plant).holds
     again.load_state_dict(json.loads(json.dumps(holds.state_dict())))
     (back,) = looks(0.12)
-    assert back.after == plant.dials["r1.gamma"].value == pytest.approx(3.2) and "not at fault" in back.why
+    assert back.after == plant.dials["r1.gamma"].value == pytest.approx(0.16) and "not at fault" in back.why
     assert looks(0.1, 0.05) == []
-    plant.dials["r1.gamma"].set(0.1)
+    plant.dials["r1.gamma"].set(0.005)
     holds = again  # a resumed run knows when it was suspected; there the slope answered
     good = dict(loss_D=0.99, precision=0.8, coverage=0.8)
     assert holds.decide(1.0, told(slope_fake=0.14, **good), act=True) == []  # for a while
-    assert [move.after for move in looks(*[0.1] * 5)] == pytest.approx([0.1 / 2**n for n in range(1, 6)])
-    assert [move.after for move in looks(0.1)] == pytest.approx([0.1])  # and the second time it did not
+    assert [move.after for move in looks(*[0.1] * 5)] == pytest.approx([0.005 / 2**n for n in range(1, 6)])
+    assert [move.after for move in looks(0.1)] == pytest.approx([0.005])  # and the second time it did not
+
+
+def test_a_penalty_beyond_all_that_fits_the_data_is_weakened_further_and_does_not_come_back_whole():
+    plant = plant_of(r1=320.0)
+    plant.samples = plant.config.total // 10
+    holds, bad = Autopilot(plant).holds, dict(loss_D=1.0, precision=0.1, coverage=0.1, slope_fake=0.01)
+    most = 5 * beginning.fitting(plant)
+    strengths = [move.after for _ in range(30) for move in holds.decide(1.0, told(**bad), act=True)]
+    assert strengths[:3] == pytest.approx([160, 80, 40])
+    assert most / 2 < min(strengths) <= most  # others are left to themselves at a thirty-second
+    assert strengths[-1] == pytest.approx(most)
 
 
 @pytest.mark.parametrize("images", [False, True])

@@ -221,4 +221,4 @@ def test_a_verdict_after_a_fit_and_a_controller():
     with pytest.raises(InputError, match="no record of a fit"):
         gan.verdict()
     gan.fit(open_dataset("ring").images[:200], kimg=1)
-    assert gan.verdict().text() and gan._config.controller == "rates-by-wins"
+    assert gan.verdict().text() and gan._trained().settings.controller == "rates-by-wins"

@@ -76,7 +76,7 @@ class Intact:
         # a resumed run has what was kept on the CPU
         apart = _norm([p - self.kept[f"network.{role}.{name}"].to(p.device) for name, p in weights])
         updates = (self.plant.samples - self.at) / self.plant.config.recipe.batch  # D's
-        updates /= max(1.0, self.plant.tempo.ratio) if role == "G" else 1.0
+        updates /= self.plant.tempo.ratio if role == "G" else 1.0
         return apart / norm, updates * points[-1][1]
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run that explodes or dies early begins again with smaller steps: its networks are not worth going on from.
+"""A run that explodes or dies early begins again, more slowly: its networks are not worth going on from.
 
 Only early: later there are states worth going back to, which is the keeper's work.
 """
@@ -32,6 +32,7 @@ class Restart:
         self.rates: dict[str, float] = {}
         self.first: float | None = None  # energy at the first look
         self.lost = self.tries = 0  # looks in a row, and restarts
+        self.tempo = plant.actuator("D.steps", 1e-3, 1e3, "log")
 
     def begin(self) -> None:
         """Remember the beginning."""
@@ -47,14 +48,25 @@ class Restart:
         self.lost = self.lost + 1 if why else 0
         if self.lost < LOOKS or (act and self.kept is None):
             return []
-        before = self.governor.slower
+        self.lost, self.tries = 0, self.tries + 1
+        return [self._again(kimg, why, act)]
+
+    def _again(self, kimg: float, why: str, act: bool) -> Move:
+        """Everything as it was at first, but for one thing: G has its several moves to one of D no longer, or all steps
+        are smaller."""
+        slower, moves = self.governor.slower, self.tempo.read()
+        outrun = moves < 1
         if act and self.kept is not None:
             self.plant.put_back(self.kept)
-            self.governor.slower = SLOWER * before
+            if outrun:
+                self.tempo.set(1.0)
+            else:
+                self.governor.slower = SLOWER * slower
             for role, rate in self.governor.rates.items():
                 rate.set(self.rates[role] * self.governor.slower)
-        self.lost, self.tries = 0, self.tries + 1
-        return [Move(kimg, "autopilot: restart", "both players' steps", before, SLOWER * before, why, act)]
+        if outrun:
+            return Move(kimg, "autopilot: restart", "D.steps", moves, 1.0, why, act)
+        return Move(kimg, "autopilot: restart", "both players' steps", slower, SLOWER * slower, why, act)
 
     def _lost(self, kimg: float, history: History) -> str:
         """Why this look is one of a lost run; empty if it is not."""

@@ -22,7 +22,7 @@ from equipoise.plant import Plant
 from equipoise.turn import Role
 
 SCALE = 3.0  # a layer whose output is this many times too large or too small is rescaled
-LEAST = 0.01  # outputs smaller than this are meant to be so: layers that start at zero
+LEAST = 1e-6  # outputs smaller than this are meant to be so: layers that start at zero
 UNLIKE = 8.0  # weights this far from He's size are so because what they meet comes in other units
 PROBE = 256  # samples that go through the layers
 

@@ -106,6 +106,8 @@ SCENARIOS = {
         Scenario("hinge", "further", set={"loss": "hinge"}),
         Scenario("noise", "further", set={"aug": 0.8}),
         Scenario("beta2 0.9", "further", set={"beta2": 0.9}),
+        Scenario("two G steps", "further", set={"n_dis": 0.5}),
+        Scenario("five G steps", "further", set={"n_dis": 0.2}),
         Scenario("D's rate x10 with beta1 0.9", "mixed", {"lr_d": 10}, {"beta1": 0.9}),
         Scenario("D's rate x10 and five D steps", "mixed", {"lr_d": 10}, {"n_dis": 5}),
         Scenario("D's rate x10 and relativistic", "mixed", {"lr_d": 10}, {"loss": "rpgan"}),

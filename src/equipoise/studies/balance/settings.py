@@ -32,22 +32,21 @@ DEFAULTS: dict[str, Any] = {
     "lr_d": 2e-3,
     "beta1": 0.5,  # of Adam, both players'
     "beta2": 0.99,
-    "n_dis": 1.0,  # D's steps per step of G
+    "n_dis": 1.0,  # D's steps per step of G; below 1 G moves more often than D
     "batch": 64,
     "decay": False,  # learning rates linearly to 0 over the second half
     "ema": 0.998,  # decay of the generator's average per update of D; 0: none
     "r1": 0.0,  # gamma, of gamma/2 |grad D|^2
     "r2": 0.0,
     "aug": 0.0,  # probability or, for vectors, noise in units of the data's rms
-    "updates": 2000,  # of D; G moves at most as often
+    "updates": 2000,  # of D; with n_dis from 1 on G moves at most as often
     "balance": "off",
 }
 Range = tuple[Callable[[float], bool], str]
 RANGES: dict[str, Range] = {
-    **dict.fromkeys(("init_std_g", "init_std_d"), (lambda x: x > 0, "above 0")),
+    **dict.fromkeys(("init_std_g", "init_std_d", "n_dis"), (lambda x: x > 0, "above 0")),
     **dict.fromkeys(("lr_g", "lr_d", "r1", "r2"), (lambda x: x >= 0, "0 or more")),
     **dict.fromkeys(("beta2", "ema"), (lambda x: 0 <= x < 1, "from 0 to below 1")),
-    "n_dis": (lambda x: x >= 1, "1 or more, since G moves at most as often as D"),
     "beta1": (lambda x: -1 < x < 1, "between -1 and 1"),
     "aug": (lambda x: 0 <= x <= 1, "from 0 to 1"),
 }

@@ -125,6 +125,7 @@ def test_settings_that_cannot_work_are_refused(points, change, said):
         ({"data": np.full((8, 2), 1e200)}, "reaches to 1e.200, beyond what single precision can be trained in"),
         ({"data": np.full((8, 2), 1e16)}, "reaches to 1e.16, beyond"),
         ({"data": 1e4 + 1e-6 * np.arange(16.0).reshape(8, 2)}, "less than single precision can tell at 1e.04"),
+        ({"data": np.ma.masked_greater(np.arange(16.0).reshape(8, 2), 9)}, "has masked values"),
         ({"data": np.ones((8, 2))}, "all 8 samples .* identical"),
         ({"data": np.full((8, 2), np.nan)}, "NaN or infinity"),
     ],

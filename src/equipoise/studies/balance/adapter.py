@@ -101,6 +101,8 @@ def steered(
 
 def as_rows(data: Array) -> NDArray[np.float32]:
     """Data as float32 [N, ...], or an InputError for what is no finite real numbers in rows of one shape."""
+    if np.ma.is_masked(data):
+        raise InputError("the data has masked values, which cannot be learnt; leave those rows out")
     try:
         given = np.asarray(data)
     except (ValueError, TypeError, RuntimeError) as error:

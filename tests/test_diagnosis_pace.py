@@ -99,6 +99,12 @@ def test_the_diversity_of_an_untrained_generator_is_nothing_to_go_back_to():
     assert all("go back" in one.advice[0] and len(one.evidence) == 2 for one in (uncounted, later))
 
 
+@pytest.mark.parametrize(("batch", "warned"), [(BATCH + 1, False), (None, True)])
+def test_samples_that_spread_need_not_be_as_diverse_as_those_of_an_untrained_generator(batch, warned):
+    spreads = history({**HEALTHY, "diversity": [0.85] + [0.1 + 0.025 * n for n in range(19)]}, batch=batch)
+    assert ("collapse" in names(diagnose(spreads), Severity.WARNING)) == warned
+
+
 def test_memory_that_sets_in_late_is_noticed_where_its_error_is_known():
     """Of 40 shapes D knew more and more, and the median of a third of the looks was as low as ever."""
     grows = [0.2] * 17 + [0.72, 0.8, 0.9]

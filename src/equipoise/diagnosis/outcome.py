@@ -10,9 +10,9 @@ from equipoise.diagnosis.limits import ALIKE, COLLAPSED, FULL, IDLE, LOST, NEAR,
 from equipoise.diagnosis.pace import pace
 from equipoise.diagnosis.signs import (
     DISTANCES,
-    YOUNG,
     bare,
     beginning,
+    begun,
     harm,
     held,
     lasting,
@@ -173,8 +173,8 @@ def _found(history: History, name: str) -> Severity:
 
 def _lasting_best(history: History, signal: str) -> float:
     """The highest value; of diversity once the first updates are over, since an untrained G's is none of the data's."""
-    begun = YOUNG / history.updates * history.kimg if signal == "diversity" and history.updates else 0.0
-    later = History({signal: [point for point in history.signals.get(signal, []) if point[0] > begun]})
+    since = begun(history) if signal == "diversity" else 0.0
+    later = History({signal: [point for point in history.signals.get(signal, []) if point[0] > since]})
     return (later if later.has(signal) else history).best(signal, max)[1]
 
 

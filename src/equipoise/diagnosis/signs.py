@@ -151,6 +151,11 @@ def beginning(history: History, share: float = FIRST) -> bool:
     return young or (history.share is not None and history.share < share)
 
 
+def begun(history: History) -> float:
+    """The moment at which the first updates were over; 0 where they are not counted."""
+    return YOUNG / history.updates * history.kimg if history.updates else 0.0
+
+
 def late(history: History) -> bool:
     """Whether the run is known to be nearly over, so that what is bad will stay so."""
     return history.share is not None and history.share >= LATE
@@ -159,9 +164,10 @@ def late(history: History) -> bool:
 def spreading(history: History) -> bool:
     """Whether samples are as diverse as they ever were, and a third more than in the middle third of what is recorded.
 
-    So begins a generator whose first samples are all alike; one that collapsed had been more diverse before.
+    So begins a generator whose first samples are all alike; one that collapsed had been more diverse before, and not
+    in the first updates, when it was untrained.
     """
-    values = history.values("diversity")
+    values = history.values("diversity", begun(history))
     third = len(values) // 3
     if not third:
         return False
@@ -211,8 +217,8 @@ def against_past(history: History, signal: str, relation: str, limit: Limit) -> 
 
 def _settled(history: History, signal: str) -> float:
     """A signal's early median once the first updates are over; 0 where these are not counted, or were all there is."""
-    points, share = history.signals[signal], YOUNG / history.updates if history.updates else 1.0
-    at = bisect_right(points, (share * history.kimg, math.inf))
+    points = history.signals[signal]
+    at = bisect_right(points, (begun(history) or math.inf, math.inf))
     later = points[at : at + max(3, round(0.1 * (len(points) - at)))]
     return median(value for _, value in later) if len(points) - at >= FEWEST else 0.0
 

@@ -15,7 +15,7 @@ from equipoise.autopilot import PARTS, Autopilot, beginning, governor, intact, k
 from equipoise.autopilot.choice import Choice
 from equipoise.data import open_dataset
 from equipoise.diagnosis import History
-from equipoise.errors import InputError
+from equipoise.errors import InputError, TrainingFailed
 from equipoise.plant import Plant
 from equipoise.registry import find
 from equipoise.sensors.samples import both_ways, spread
@@ -972,3 +972,53 @@ def test_parts_are_left_out_by_name():
     for wrong in ("autopilot without wings", "ada without copies", "autopilot without "):
         with pytest.raises(InputError, match="leaves out what is not there"):
             plan.resolve(dataclasses.replace(asked, controller=wrong), dataset)
+
+
+# ------------------------------------------------------------------------------------------------ lost updates
+
+
+def outage(first, last):
+    """A D that answers nothing but NaN in these rounds."""
+
+    def disturb(rounds, pair):
+        if rounds == first:
+            pair[1].broken = pair[1].register_forward_hook(lambda module, given, made: made * math.nan)
+        if rounds == last:
+            pair[1].broken.remove()
+
+    return disturb
+
+
+@pytest.mark.parametrize("first", [40, 200])  # of 400: early enough to begin again, and later
+def test_a_run_whose_updates_are_lost_for_a_while_goes_back_and_on(first):
+    rows, cfg = np.random.default_rng(0).standard_normal((400, 2)), CFG | {"updates": 400}
+    with pytest.raises(TrainingFailed, match="not finite"):
+        adapter.train(cfg, rows, 0, 10, disturb=outage(first, first + 30))
+    made, moves = adapter.steered(cfg | {"balance": "act"}, rows, 0, 10, disturb=outage(first, first + 30))
+    lost = [move for move in moves if "came to anything finite" in move.why]
+    assert lost and {move.loop for move in lost} <= {"autopilot: restart", "autopilot: keeper"}
+    assert np.isfinite(made).all()
+
+
+def test_updates_that_stay_lost_end_the_run_after_three_ways_back():
+    rows, cfg = np.random.default_rng(0).standard_normal((400, 2)), CFG | {"updates": 400, "balance": "act"}
+    with pytest.raises(TrainingFailed, match="not finite"):
+        adapter.train(cfg, rows, 0, 10, disturb=outage(200, 1000))
+
+
+def test_an_early_run_whose_updates_are_all_lost_begins_again_at_once():
+    again = restart.Restart(plant := plant_of(), governor.Governor(plant))
+    again.begin()
+    assert again.decide(1.0, told(skipped=0.9, energy=0.5), act=True) == []
+    (made,) = again.decide(2.0, told(2.0, skipped=1.0, energy=0.5), act=True)
+    assert made.actuator == "both players' steps" and "finite" in made.why
+
+
+def test_a_state_that_has_not_proven_itself_will_do_where_updates_are_lost():
+    plant = plant_of()
+    kept = keeper.Keeper(plant, held := governor.Governor(plant))
+    assert kept.decide(1.0, told(skipped=1.0), act=True) == []  # there is none yet
+    kept.waiting = [(0.1, plant.capture())]
+    assert kept.decide(1.0, told(skipped=0.9), act=True) == []
+    (back,) = kept.decide(2.0, told(2.0, skipped=1.0), act=True)
+    assert back.actuator == "rollback" and held.hold == {"D": 0.7, "G": 0.7} and plant.back == plant.samples

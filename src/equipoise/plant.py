@@ -34,6 +34,7 @@ class Plant:
     tempo: Tempo
     batches: Batches
     samples: int = 0  # real samples seen, over all ranks
+    back: int = -1  # what they were when the run last went back to an earlier state
     paces: dict[str, float] = field(default_factory=dict)  # factors on the steps of parameters, as G.4.weight
     _standins: dict[str, list[float]] = field(default_factory=dict)
 
@@ -106,6 +107,7 @@ class Plant:
     def put_back(self, state: dict[str, Tensor]) -> None:
         """Go back to what `capture` gave; the clock, the data and the dials go on."""
         step_state.put_back(self.step, state)
+        self.back = self.samples
         for dial in self.dials.values():
             dial.set(dial.base)  # those of the networks went back with them
 

@@ -99,8 +99,13 @@ def judged(step: Step, batches: Batches, size: int) -> dict[str, Reading]:
     return found
 
 
-def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watcher: Watcher | None) -> int:
-    """Look into skipped updates: name the fault once, and give up when they go on. Returns how many came in a row."""
+def examine(
+    step: Step, tick: Tick, skipped: int, journal: Journal | None, watcher: Watcher | None, undone: bool = False
+) -> int:
+    """Look into skipped updates: name the fault once, and give up when they go on. Returns how many came in a row.
+
+    Those that a way back has undone are not counted.
+    """
     lost = {role: tick.readings[f"{role}.skipped"] for role in ROLES if f"{role}.skipped" in tick.readings}
     if not any(reading.mean > 0 for reading in lost.values()):
         return 0
@@ -114,7 +119,7 @@ def examine(step: Step, tick: Tick, skipped: int, journal: Journal | None, watch
         watcher.say(text)
     for alarm in step.alarm.values():
         alarm.zero_()
-    skipped = skipped + count if lost[role].mean == 1 else 0
+    skipped = skipped + count if lost[role].mean == 1 and not undone else 0
     if skipped >= PATIENCE:
         raise TrainingFailed(
             f"{text}, and the last {skipped} updates were all lost, so the run has ended with its last good state; "

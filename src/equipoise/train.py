@@ -140,7 +140,7 @@ def loop(
                 ticks.note(decision.moves, samples, journal, ear)
                 if watcher is not None:
                     watcher.tick(tick)
-                skipped = ticks.examine(step, tick, skipped, journal, watcher)
+                skipped = ticks.examine(step, tick, skipped, journal, watcher, undone=plant.back == samples)
                 if last:
                     ticks.note(balancer.finish(), samples, journal, ear)
                     ticks.conclude(decision, samples, journal, watcher)

@@ -4,7 +4,8 @@ A state is judged by F, the harmonic mean of precision and coverage of the gener
 the probes at ticks tell it. What counts as a fall is measured on the run itself: on a healthy ring F swings by half, on
 digits by a twentieth. Of images F in pixels falls where they merely get sharper, so that energy has to agree.
 Rollbacks are few: the first goes back and changes nothing, since the cause may have come from outside; each further one
-slows both players first, and after the last one the autopilot says that it gives up.
+slows both players first, and after the last one the autopilot says that it gives up. Where all updates of a player were
+lost, since nothing finite came of them, it goes back without waiting for samples to tell, and slows both at once.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Keeper:
 
     def decide(self, kimg: float, history: History, act: bool) -> list[Move]:
         """Keep a healthy state, or go back to the last one."""
+        if all_lost(history, kimg):
+            self.kept = self.kept or (self.waiting[0][1] if self.waiting else None)
+            self.waiting = []
+            return self._back(kimg, "since no update of a player came to anything finite", act, slower=True)
         now = quality(history, kimg)
         if now is None:
             return []
@@ -55,7 +60,8 @@ class Keeper:
         recent, usual, floor = self._told()
         if usual > LEAST and recent < min(floor, LOST * usual) and self._far(history, kimg):
             self.waiting = []
-            return self._back(kimg, recent, usual, act)
+            why = f"since F of precision and coverage fell to {recent:.3g} from {usual:.3g}"
+            return self._back(kimg, why, act, slower=self.tries > 0)
         if act and recent >= SOUND * usual:
             self._keep()
         return []
@@ -77,10 +83,9 @@ class Keeper:
         if not self.waiting or share - self.waiting[-1][0] >= APART:
             self.waiting.append((share, self.plant.capture()))
 
-    def _back(self, kimg: float, now: float, usual: float, act: bool) -> list[Move]:
+    def _back(self, kimg: float, why: str, act: bool, slower: bool) -> list[Move]:
         if self.given_up or (act and self.kept is None):
             return []
-        why = f"since F of precision and coverage fell to {now:.3g} from {usual:.3g}"
         if self.tries == TRIES:
             self.given_up = True
             why += f": {TRIES} ways back did not help, and nothing more is tried; lower the rates, or give more data"
@@ -88,7 +93,7 @@ class Keeper:
         if act and self.kept is not None:
             self.plant.put_back(self.kept)
             self.past = []
-            if self.tries:
+            if slower:
                 self.governor.hold = {role: SLOWER * self.governor.hold[role] for role in ROLES}
                 why += f"; both set points x{SLOWER:g}"
         self.tries += 1
@@ -111,6 +116,12 @@ def quality(history: History, kimg: float) -> float | None:
     if not all(points and points[-1][0] >= kimg for points in found):
         return None
     return harmonic_mean(*(points[-1][1] for points in found))
+
+
+def all_lost(history: History, kimg: float) -> bool:
+    """Whether every update of a player since the look before was refused, for a value was not finite."""
+    points = history.signals.get("skipped", [])
+    return bool(points) and points[-1] == (kimg, 1.0)
 
 
 def quality_between(history: History, since: float, until: float) -> list[float]:

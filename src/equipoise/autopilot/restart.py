@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from equipoise.autopilot.governor import Governor
+from equipoise.autopilot.keeper import all_lost
 from equipoise.balancer import Move
 from equipoise.diagnosis import History
 from equipoise.plant import Plant
@@ -45,7 +46,7 @@ class Restart:
             self.kept = None  # its memory is wanted elsewhere
             return []
         why = self._lost(kimg, history)
-        self.lost = self.lost + 1 if why else 0
+        self.lost = LOOKS if all_lost(history, kimg) else self.lost + 1 if why else 0
         if self.lost < LOOKS or (act and self.kept is None):
             return []
         self.lost, self.tries = 0, self.tries + 1
@@ -70,6 +71,8 @@ class Restart:
 
     def _lost(self, kimg: float, history: History) -> str:
         """Why this look is one of a lost run; empty if it is not."""
+        if all_lost(history, kimg):
+            return "since no update of a player came to anything finite"
         now = {name: values[-1] for name in ("slope_fake", "energy") if (values := history.values(name, since=kimg))}
         if self.first is None:
             self.first = now.get("energy")

@@ -69,7 +69,7 @@ def test_truncation_scales_the_latents():
 
     whole, half, none = (samples.from_seeds(Echo(), range(4), truncation=t)[0] for t in (1.0, 0.5, 0.0))
     assert torch.equal(half, whole / 2) and not none.any()
-    for wrong in (-0.1, float("nan"), float("inf")):
+    for wrong in (-0.1, float("nan"), float("inf"), 1e39):
         with pytest.raises(InputError, match="truncation"):
             samples.from_seeds(Echo(), [0], truncation=wrong)
 

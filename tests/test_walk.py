@@ -97,6 +97,7 @@ BAD = {
     "is no length": {"seconds": float("inf")},
     "cannot be shown": {"fps": 60.0},
     "is the most": {"frames": 10**7},
+    "walks cannot be shown": {"rows": 10**30},
 }
 
 

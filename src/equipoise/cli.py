@@ -7,6 +7,8 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads stall small steps on busy cores
@@ -74,6 +76,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names that are no text, and consoles that know few
     try:
+        _check_given(sys.argv[1:])
         app()
     except EquipoiseError as error:
         typer.echo(f"equipoise: {error}", err=True)
@@ -89,6 +92,15 @@ def main() -> None:
         traceback.print_exc()
         typer.echo("equipoise: a fault of the program, not of your input; please report the lines above", err=True)
         sys.exit(1)
+
+
+def _check_given(arguments: Sequence[str]) -> None:
+    """Refuse what is empty, such as a variable that is not set: as a path it would be the folder one is in."""
+    for before, one in pairwise(["", *arguments]):
+        if not one or (one.startswith("--") and one.endswith("=")):
+            of = before if before.startswith("-") and not one else one.removesuffix("=")
+            what = f"the value of {of}" if of else "an argument"
+            raise InputError(f"{what} is empty, as a variable that is not set; give one, or leave it out")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +27,8 @@ class Fitted:
 
     def draw(self, n: int, labels: Any, seed: int, truncation: float = 1.0) -> tuple[Tensor, Tensor | None]:
         """`n` samples as the averaged generator makes them, on the CPU, and their classes."""
-        if not 0 <= truncation < math.inf:
-            raise InputError(
-                f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual"
-            )
         classes, source = self.settings.classes, torch.Generator().manual_seed(seed)
-        latents = torch.randn(n, self.step.latent_dim, generator=source) * truncation
+        latents = torch.randn(n, self.step.latent_dim, generator=source) * samples.check_truncation(truncation)
         if labels is not None and not classes:
             raise InputError("labels were asked for, but the GAN was fitted without labels; fit it with labels")
         chosen = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,8 +67,10 @@ def check(request: Request) -> None:
             )
     if request.kimg is not None and request.budget is not None:
         raise InputError("--kimg and --budget both fix the length of the run; give one of them")
-    if request.kimg is not None and not 0 < request.kimg < math.inf:
-        raise InputError(f"--kimg {request.kimg} is no length; give thousands of images above 0")
+    if request.kimg is not None and not 0 < request.kimg <= configs.LONGEST:
+        raise InputError(
+            f"--kimg {request.kimg} is no length; give thousands of images above 0, and at most {configs.LONGEST:g}"
+        )
     configs.check_seed("--seed", request.seed)
     if not 0 <= request.workers <= 64:
         raise InputError(f"--workers {request.workers} cannot be started; give 0 (none) to 64 processes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from equipoise.networks.protocols import latent_dim, num_classes
 
 COUNT = 64  # images in a run's grid
 POINTS = 1024  # vectors in a run's picture
+LARGEST = 1000.0  # factor on latents; networks overflow somewhere beyond it
 CHUNK = 16  # samples generated at once: a fixed number, since other sizes may round differently
 
 
@@ -69,8 +69,10 @@ def draw(
 
 def check_truncation(truncation: float) -> float:
     """The truncation, or an InputError where latents cannot be scaled by it."""
-    if not 0 <= truncation < math.inf:
-        raise InputError(f"truncation={truncation}: it scales the latents, so it must be 0 or more; 0.5 to 1 is usual")
+    if not 0 <= truncation <= LARGEST:
+        raise InputError(
+            f"truncation={truncation}: it scales the latents, so it must be from 0 to {LARGEST:g}; 0.5 to 1 is usual"
+        )
     return truncation
 
 

@@ -99,6 +99,8 @@ def _way(generator: nn.Module, config: Config, asked: Asked, still: bool) -> tup
     if asked.rows is None and asked.columns is None:
         usual = POINTS if len(config.shape) == 1 else 8 if still else 1
         walks = usual if given is None else len(given) if moving else 1
+    if walks > generate.MOST:
+        raise InputError(f"{walks} walks cannot be shown side by side; give fewer --rows or --columns")
     way = plan_way(generator, given or range(walks * (1 if moving else STOPS)), walks, classes, truncations)
     if way.stops == 1:
         raise InputError("nothing moves; give at least two --seeds for each walk, two --classes or two truncations")

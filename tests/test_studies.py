@@ -294,7 +294,7 @@ def test_a_wish_to_stop_leaves_checkpoints_and_the_same_call_goes_on(tmp_path, s
 
 def test_a_budget_becomes_the_same_length_for_all_settings_once(tmp_path, source, monkeypatch):
     speeds = iter([100.0, 50.0])
-    monkeypatch.setattr("equipoise.train.measure_speed", lambda *given, **more: next(speeds))
+    monkeypatch.setattr("equipoise.studies.settle.measure_speed", lambda *given, **more: next(speeds))
     task = Task("small", str(source), recipe="digits", set=TINY)
     asked = Study("b", (task,), (Setting("base"), Setting("hinge", {"loss": "hinge"})), 1, budget="10s")
     settled = engine.settle(asked, tmp_path / "out", print)

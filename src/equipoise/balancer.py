@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
-from equipoise.actuators import Turnable
+from equipoise.actuator import Turnable
 from equipoise.diagnosis import History, Rule, Verdict, diagnose
 from equipoise.errors import InputError
 

@@ -15,7 +15,8 @@ from equipoise.ema import EMA
 from equipoise.errors import InputError
 from equipoise.networks.layers import couples_samples
 from equipoise.networks.protocols import latent_dim, num_classes
-from equipoise.optimisers import Optimiser, make
+from equipoise.optimiser import Optimiser
+from equipoise.optimisers import make
 from equipoise.power_ema import PowerEMA
 from equipoise.recipe import Recipe
 from equipoise.registry import entries, find

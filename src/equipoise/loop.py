@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from equipoise.actuators import Moved, Turnable
+from equipoise.actuator import Moved, Turnable
 from equipoise.balancer import Move, named, whole
 from equipoise.controllers import Controller
 from equipoise.diagnosis import History

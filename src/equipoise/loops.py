@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from equipoise.actuators import Actuator, Turnable
+from equipoise.actuator import Actuator, Turnable
 from equipoise.balancer import Steering
 from equipoise.controllers import PID, DeadBand, Hold, Limit, Ratio, Relay, Sign, Smooth
 from equipoise.errors import InputError

@@ -10,7 +10,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from equipoise import step_state
-from equipoise.actuators import Actuator, Scale
+from equipoise.actuator import Actuator, Scale
 from equipoise.balancer import Balancer, Mode
 from equipoise.config import Config
 from equipoise.data import Batches

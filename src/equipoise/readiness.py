@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from equipoise.actuators import Actuator, Turnable
+from equipoise.actuator import Actuator, Turnable
 from equipoise.balancer import Move, named, whole
 from equipoise.diagnosis import History
 from equipoise.errors import InputError

@@ -20,8 +20,9 @@ from equipoise.data import Dataset
 from equipoise.ema import recalibrate
 from equipoise.errors import InputError, Interrupted
 from equipoise.files import clear, missing_folders, no_empty_folders, remove_empty
+from equipoise.speed import measure_speed
 from equipoise.ticks import Watcher
-from equipoise.train import Outcome, measure_speed, train
+from equipoise.train import Outcome, train
 
 
 def begin(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from equipoise.optimisers import Optimiser
+from equipoise.optimiser import Optimiser
 from equipoise.sensors import Meter, Sensor
 from equipoise.sensors.trace import Trace
 from equipoise.terms import Objective

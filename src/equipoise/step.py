@@ -20,7 +20,7 @@ from equipoise.errors import InputError
 from equipoise.game import Game
 from equipoise.initialise import projections
 from equipoise.networks.protocols import latent_dim
-from equipoise.optimisers import Optimiser
+from equipoise.optimiser import Optimiser
 from equipoise.power_ema import PowerEMA
 from equipoise.rules import Alternating, Draw, Rule
 from equipoise.seen import Seen

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from equipoise.actuators import Turnable
+from equipoise.actuator import Turnable
 from equipoise.autopilot import beginning, scale
 from equipoise.autopilot.choice import Choice
 from equipoise.autopilot.governor import Governor

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from equipoise.actuators import Actuator
+from equipoise.actuator import Actuator
 from equipoise.autopilot.beginning import is_long, is_wide, let_be, within
 from equipoise.autopilot.scale import overstated
 from equipoise.balancer import Move

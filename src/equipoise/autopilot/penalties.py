@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from equipoise.actuators import Actuator
+from equipoise.actuator import Actuator
 from equipoise.autopilot.beginning import fitting
 from equipoise.autopilot.scale import has_convolutions
 from equipoise.balancer import Move

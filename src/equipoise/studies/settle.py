@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from equipoise import build, config, plan, train
+from equipoise import build, config, plan
 from equipoise.data import Dataset, open_dataset
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.files import atomic_write
+from equipoise.speed import measure_speed
 from equipoise.studies import cells
 from equipoise.studies.real import opposite
 from equipoise.studies.store import Store
@@ -127,7 +128,7 @@ def _slowest(asked: Study, task: Task, plans: list[plan.Plan], seconds: float, s
     try:
         for setting, one in zip(asked.settings, plans, strict=True):
             with _named(Cell(task, setting, 0)):
-                speeds.append(train.measure_speed(one.config, one.dataset, seconds=min(5.0, seconds / 10)))
+                speeds.append(measure_speed(one.config, one.dataset, seconds=min(5.0, seconds / 10)))
     finally:
         torch.set_num_threads(threads)
     return min(speeds)

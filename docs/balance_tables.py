@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from equipoise.studies.balance.arms import ARMS
-from equipoise.studies.balance.bench import Row, read
 from equipoise.studies.balance.references import references
+from equipoise.studies.balance.rows import Row, read
 from equipoise.studies.balance.scenarios import SCENARIOS
 from equipoise.studies.balance.table import FAIRLY, WELL, parts, shares
 

@@ -15,6 +15,7 @@ from equipoise.cli import app
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.studies.balance import adapter, arms, bench, command, networks, references, settings, table, tasks, train
 from equipoise.studies.balance.arms import ARMS
+from equipoise.studies.balance.rows import ROWS, Cell, Row, read
 from equipoise.studies.balance.scenarios import SCENARIOS, forget, named, shake
 
 SMALL = {"shape": 2, "zdim": 3, "g_widths": [8, 6], "d_widths": [5], "updates": 6, "batch": 8}
@@ -253,13 +254,13 @@ def test_every_arm_is_a_setting_that_can_run():
 
 def row(scenario, arm, score, seed=0, moves=0, seconds=1.0):
     form = ARMS[arm].form if arm in ARMS else 0
-    return bench.Row("ring8", scenario, arm, seed, score, seconds, moves, form=form)
+    return Row("ring8", scenario, arm, seed, score, seconds, moves, form=form)
 
 
 def test_a_benchmark_goes_on_where_it_stopped(tmp_path, monkeypatch):
     wanted = bench.cells(["ring8"], ["healthy"], ["untouched"], range(3))
     lines = [json.dumps(vars(row("healthy", "untouched", 0.5, seed))) for seed in (0, 2)]
-    (tmp_path / bench.ROWS).write_text("\n".join([*lines, '{"task": "ri']), encoding="utf-8")
+    (tmp_path / ROWS).write_text("\n".join([*lines, '{"task": "ri']), encoding="utf-8")
     with pytest.raises(InputError, match="there is no arm"):
         bench.cells(["ring8"], ["healthy"], ["untuched"], range(3))
     ran = []
@@ -277,7 +278,7 @@ def test_rows_of_other_rules_are_measured_again(tmp_path, monkeypatch):
     old = [
         dataclasses.replace(row("healthy", arm, 0.5), form=form) for arm, form in (("untouched", 0), ("autopilot", 1))
     ]
-    (tmp_path / bench.ROWS).write_text("".join(json.dumps(vars(one)) + "\n" for one in old), encoding="utf-8")
+    (tmp_path / ROWS).write_text("".join(json.dumps(vars(one)) + "\n" for one in old), encoding="utf-8")
     assert [one.holds for one in old] == [True, False]
     told = []
     monkeypatch.setattr(
@@ -288,7 +289,7 @@ def test_rows_of_other_rules_are_measured_again(tmp_path, monkeypatch):
     assert "| ring8 | untouched |" in stopped and "autopilot" not in stopped
     assert "| ring8 | autopilot |" in command.run(*given)
     assert "2 cells, 1 to run (1 of them again, since the autopilot's rules have changed)" in told[1]
-    assert [(one.arm, one.score) for one in bench.read(tmp_path / bench.ROWS)] == [
+    assert [(one.arm, one.score) for one in read(tmp_path / ROWS)] == [
         ("untouched", 0.5),
         ("autopilot", 0.9),
     ]
@@ -296,7 +297,7 @@ def test_rows_of_other_rules_are_measured_again(tmp_path, monkeypatch):
 
 def test_a_leftover_recording_and_wrong_settings_score_no_cell(tmp_path, monkeypatch):
     """A folder of a benchmark that was stopped stays, and the cell records beside it; only a failed run is a row."""
-    cell, given = bench.Cell("ring8", "healthy", "untouched", 0), []
+    cell, given = Cell("ring8", "healthy", "untouched", 0), []
 
     def steered(*args, out, **kwargs):
         given.append(out.name)
@@ -324,10 +325,10 @@ def test_a_leftover_recording_and_wrong_settings_score_no_cell(tmp_path, monkeyp
     ],
 )
 def test_rows_of_something_else_are_refused_and_stay(tmp_path, change, said):
-    path, good = tmp_path / bench.ROWS, vars(row("healthy", "untouched", 0.5))
+    path, good = tmp_path / ROWS, vars(row("healthy", "untouched", 0.5))
     path.write_text(f"{json.dumps(good)}\n{json.dumps(good | change)}\n", encoding="utf-8")
     with pytest.raises(InputError, match=said):
-        bench.read(path)
+        read(path)
     path.write_bytes(bytes(range(256)))
     with pytest.raises(InputError, match="line 1 of"):
         bench.bench([], tmp_path, say=lambda text: None)
@@ -458,7 +459,7 @@ def test_a_fixed_setting_that_a_scenario_has_already_inherits_the_untouched_row(
     known = {found.cell: found for found in (row("healthy", "untouched", 0.8), row("ten D steps", "untouched", 0.1))}
 
     def asked(scenario, arm):
-        return bench.inherited(bench.Cell("ring8", scenario, arm, 0), known)
+        return bench.inherited(Cell("ring8", scenario, arm, 0), known)
 
     assert asked("healthy", "one D step") == dataclasses.replace(row("healthy", "untouched", 0.8), arm="one D step")
     assert asked("healthy", "r1").score == 0.8  # ring8 has R1 of .1
@@ -473,7 +474,7 @@ def test_what_an_arm_ignores_makes_no_other_run():
     known = {found.cell: found for found in (row("healthy", "favourites", 0.7), row("minimax", "static", 0.6))}
 
     def asked(scenario, arm, seed=0):
-        return bench.inherited(bench.Cell("ring8", scenario, arm, seed), known)
+        return bench.inherited(Cell("ring8", scenario, arm, seed), known)
 
     assert asked("D's rate x10", "favourites") == row("D's rate x10", "favourites", 0.7)
     assert asked("beta1 0.9", "favourites").score == asked("initialisation x4", "favourites").score == 0.7

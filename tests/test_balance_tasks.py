@@ -9,9 +9,10 @@ import pytest
 from equipoise.errors import InputError
 from equipoise.images import encode_png
 from equipoise.registry import find
-from equipoise.studies import scores
+from equipoise.studies import classifiers
 from equipoise.studies.balance import adapter, bench, pictures, references, settings, table, tasks
 from equipoise.studies.balance.arms import ARMS
+from equipoise.studies.balance.rows import Row
 
 SMALL = {"shape": 2, "zdim": 3, "g_widths": [8, 6], "d_widths": [5], "updates": 6, "batch": 8}
 
@@ -76,7 +77,7 @@ def test_photographs_are_asked_for_in_a_sentence(monkeypatch, tmp_path):
 def test_photographs_are_judged_by_what_a_classifier_sees(monkeypatch, tmp_path):
     monkeypatch.setenv("EQUIPOISE_DATA", str(tmp_path))
     monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(scores, "fit_classifier", partial(scores.fit_classifier, epochs=3))
+    monkeypatch.setattr(classifiers, "fit_classifier", partial(classifiers.fit_classifier, epochs=3))
     generator = np.random.default_rng(0)
     for part, count in (("train", 60), ("test", 20)):
         for name, middle in (("dark", 60), ("light", 190)):
@@ -132,7 +133,7 @@ def test_references_are_a_race_of_static_settings(monkeypatch, tmp_path):
         for cell in cells:
             ran.append(cell)
             score = worth[cell.arm] - (0.3 if cell.arm == "r1 2" and cell.seed else 0)  # lucky with the first seed
-            yield bench.Row(cell.task, cell.scenario, cell.arm, cell.seed, score, 1.0)
+            yield Row(cell.task, cell.scenario, cell.arm, cell.seed, score, 1.0)
 
     monkeypatch.setattr(bench, "_work", work)
     references.measure(["ring8"], [0, 1, 2], tmp_path, 1, lambda text: None, lambda: False)
@@ -142,5 +143,5 @@ def test_references_are_a_race_of_static_settings(monkeypatch, tmp_path):
 
 
 def test_a_cell_without_a_reference_is_left_out_of_the_table():
-    rows = [bench.Row("ring8", name, "untouched", 0, 0.4, 1.0) for name in ("healthy", "copies")]
+    rows = [Row("ring8", name, "untouched", 0, 0.4, 1.0) for name in ("healthy", "copies")]
     assert table.shares(rows, {"ring8": {"whole": 0.8}}) == {("ring8", "healthy", "untouched"): {0: 0.5}}

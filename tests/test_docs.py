@@ -14,9 +14,9 @@ from types import ModuleType
 
 import pytest
 
-from equipoise.studies.balance.bench import read
 from equipoise.studies.balance.command import report
 from equipoise.studies.balance.references import references
+from equipoise.studies.balance.rows import read
 from equipoise.studies.balance.table import chart
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from equipoise.errors import InputError, Interrupted
-from equipoise.studies import cells, engine, pool, statistics, study, table
+from equipoise.studies import cells, engine, options, pool, statistics, study, table
 from equipoise.studies.study import Cell, Setting, Study, Task
 from small_runs import bits, images_file
 
@@ -117,12 +117,12 @@ def test_columns_in_the_terminal_and_every_score_on_the_page():
 
 
 def test_every_combination_of_what_is_varied():
-    found = study.varied(study.parse_vary(["loss=hinge,rpgan", "r1.gamma=0,0.1", "r1=on"]))
+    found = study.varied(options.parse_vary(["loss=hinge,rpgan", "r1.gamma=0,0.1", "r1=on"]))
     assert len(found) == 4 and found[0].name == "loss=hinge, r1.gamma=0, r1=on"
     assert found[3].set == {"loss": "rpgan", "r1.gamma": 0.1, "r1": True}
-    assert study.parse_vary(["G.lr=[1,2],3"]) == {"G.lr": [[1, 2], 3]}
+    assert options.parse_vary(["G.lr=[1,2],3"]) == {"G.lr": [[1, 2], 3]}
     with pytest.raises(InputError, match="write path=value"):
-        study.parse_vary(["loss"])
+        options.parse_vary(["loss"])
 
 
 def test_what_a_cell_sets_and_where_it_lives():
@@ -183,9 +183,9 @@ def test_data_to_judge_by_come_from_the_file_or_the_command_line(tmp_path, monke
     assert study.read(str(path)).tasks[0].against == "/somewhere/test"
     none = dict.fromkeys(("study", "seeds", "kimg", "budget", "recipe", "resolution", "labels"))
     given = {"vary": ["loss=hinge,rpgan"], "settings": [], "against": "digits:test"}
-    assert study.from_options("digits:train", **none, **given).tasks[0].against == "digits:test"
+    assert options.from_options("digits:train", **none, **given).tasks[0].against == "digits:test"
     with pytest.raises(InputError, match="says what is compared"):
-        study.from_options(None, **none | {"study": "regularisation"}, vary=[], settings=[], against="digits:test")
+        options.from_options(None, **none | {"study": "regularisation"}, vary=[], settings=[], against="digits:test")
 
 
 def test_a_study_is_judged_by_the_data_of_its_task_and_by_no_others_when_it_goes_on(tmp_path, source):
@@ -213,8 +213,8 @@ def test_what_the_command_line_refuses():
                           ({"study": "regularisation", "vary": ["a=1"]}, "what is compared"),
                           ({"kimg": 1.0, "budget": "1s"}, "both fix")):  # fmt: skip
         with pytest.raises(InputError, match=says):
-            study.from_options(**{**none, **changes})
-    asked = study.from_options(**{**none, "study": "regularisation", "seeds": 2, "kimg": 1.0})
+            options.from_options(**{**none, **changes})
+    asked = options.from_options(**{**none, "study": "regularisation", "seeds": 2, "kimg": 1.0})
     assert asked.seeds == 2 and {task.kimg for task in asked.tasks} == {1.0}
 
 

@@ -12,7 +12,7 @@ from equipoise.data import open_dataset
 from equipoise.data.builtin import BUILTIN
 from equipoise.data.stacked import singles
 from equipoise.errors import InputError
-from equipoise.studies import scores
+from equipoise.studies import classifiers, scores
 from small_runs import images_file, planned, run
 
 
@@ -20,7 +20,7 @@ from small_runs import images_file, planned, run
 def quickly():
     """Classifiers of one pass, and fewer triples."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "fit_classifier", lambda *a, **k: metrics.fit_classifier(*a, **k, epochs=1))
+        patch.setattr(classifiers, "fit_classifier", lambda *a, **k: metrics.fit_classifier(*a, **k, epochs=1))
         patch.setattr(scores, "TRIPLES", 2000)
         yield
 
@@ -126,17 +126,17 @@ def test_the_classifier_is_fitted_once_and_kept(tmp_path, monkeypatch):
     one = singles("stacked:" + images_file(tmp_path / "few.npz", count=80, classes=2))
     calls = []
     monkeypatch.setattr(
-        scores, "fit_classifier", lambda *a, **k: (calls.append(1), metrics.fit_classifier(*a, **k, epochs=1))[1]
+        classifiers, "fit_classifier", lambda *a, **k: (calls.append(1), metrics.fit_classifier(*a, **k, epochs=1))[1]
     )
-    first = scores.classifier(one)
+    first = classifiers.classifier(one)
     kept = next((tmp_path / "cache" / "classifiers").glob("*.safetensors"))
-    assert one.fingerprint in kept.name and scores.classifier(one) is first
-    scores._known.clear()  # as in another process
-    again = scores.classifier(one)
+    assert one.fingerprint in kept.name and classifiers.classifier(one) is first
+    classifiers._known.clear()  # as in another process
+    again = classifiers.classifier(one)
     assert len(calls) == 1 and np.array_equal(again.predict(one.images), first.predict(one.images))
     kept.write_bytes(b"damaged")
-    scores._known.clear()
-    assert scores.classifier(one).num_classes == 2 and len(calls) == 2
+    classifiers._known.clear()
+    assert classifiers.classifier(one).num_classes == 2 and len(calls) == 2
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
 
 

@@ -37,16 +37,17 @@ def compare(
     """Compare settings over seeds: runs side by side, one table, one chart, and what is more than seed noise."""
     from equipoise import runs
     from equipoise.studies import engine
-    from equipoise.studies import study as studying
+    from equipoise.studies.options import from_options
     from equipoise.studies.progress import ProgressLine
+    from equipoise.studies.study import slug
 
     if show is not None:
         typer.echo(engine.show(show).text())
         return
-    asked = studying.from_options(
+    asked = from_options(
         source, study, vary or (), settings or (), seeds, kimg, budget, recipe, resolution, labels, device, against
     )
-    folder, line = out or Path("studies") / studying.slug(asked.title), ProgressLine()
+    folder, line = out or Path("studies") / slug(asked.title), ProgressLine()
     with runs.stoppable() as stop:
         try:
             made = engine.compare(

@@ -18,11 +18,11 @@ from torch import nn
 from equipoise import images, runs
 from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, open_dataset
-from equipoise.data.cache import cache_root, usable
 from equipoise.data.stacked import is_stacked, singles
 from equipoise.errors import InputError
-from equipoise.metrics import Classifier, extract, fit_classifier, frechet, harmonic_mean, modes, prdc, reverse_kl
+from equipoise.metrics import extract, frechet, harmonic_mean, modes, prdc, reverse_kl
 from equipoise.samples import generate
+from equipoise.studies.classifiers import classifier
 from equipoise.studies.real import opposite, some, split
 
 Array = NDArray[Any]
@@ -181,48 +181,6 @@ def _classes(dataset: Dataset, made: Array) -> float:
     due = np.bincount(dataset.labels, minlength=number) / len(dataset)
     seen = np.bincount(classifier(dataset).predict(_bytes(made[sound])), minlength=number) / len(made)
     return float((seen >= due / 10).mean())
-
-
-def classifier(one: Dataset) -> Classifier:
-    """The classifier of labelled images, fitted once (seconds to a minute) and kept in the cache folder.
-
-    Two processes may fit it at the same time: both find the same weights, and the file appears whole.
-    """
-    path = _classifier_path(one)
-    if path not in _known:
-        _known[path] = _kept(path, one) or _fitted(path, one)
-    return _known[path]
-
-
-def classifier_file(one: Dataset) -> Path:
-    """The file of that classifier, which is fitted if it is not there."""
-    path = _classifier_path(one)
-    if _kept(path, one) is None:
-        _fitted(path, one)
-    return path
-
-
-def _classifier_path(one: Dataset) -> Path:
-    return cache_root() / "classifiers" / f"{one.fingerprint}-1.safetensors"
-
-
-_known: dict[Path, Classifier] = {}  # those of this process
-
-
-def _kept(path: Path, one: Dataset) -> Classifier | None:
-    try:
-        found = Classifier.load(path)
-    except InputError:  # not there yet, or damaged
-        return None
-    return found if (found.shape, found.num_classes) == (one.shape, len(one.classes)) else None
-
-
-def _fitted(path: Path, one: Dataset) -> Classifier:
-    found = fit_classifier(one.images, one.labels, num_classes=len(one.classes))
-    with usable(cache_root()):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found.save(path)
-    return found
 
 
 def _data(settings: Config, run: Path) -> Dataset:

@@ -130,7 +130,7 @@ def _features(found: Sides, asked: str | None, options: dict[str, Any]) -> tuple
 
 def _classifier(found: Sides) -> str:
     """The small classifier of the training data, fitted once and kept."""
-    from equipoise.studies.scores import classifier_file
+    from equipoise.studies.classifiers import classifier_file
 
     data = found.fitted
     if data is None or data.labels is None or len(data.shape) != 3:

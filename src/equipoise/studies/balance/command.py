@@ -10,6 +10,7 @@ from equipoise.errors import InputError
 from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
 from equipoise.studies.balance.references import measure, references
+from equipoise.studies.balance.rows import ROWS, Row, read
 from equipoise.studies.balance.scenarios import named
 from equipoise.studies.balance.table import by_scenario, chart, parts, table
 from equipoise.studies.study import MOST
@@ -23,7 +24,7 @@ def run(
     chosen = named(_names("--scenarios", scenarios))
     wanted = bench.cells(_names("--tasks", tasks), chosen, _names("--arms", arms), seeds)
     bench.bench(wanted, out, jobs, record, say, stop)
-    rows = [row for row in bench.read(out / bench.ROWS) if row.holds]
+    rows = [row for row in read(out / ROWS) if row.holds]
     text = report(rows)
     atomic_write(out / "table.md", text)
     atomic_write(out / "chart.svg", chart(rows, references()))
@@ -37,7 +38,7 @@ def run_references(
     return measure(_names("--tasks", tasks), seeds, out, jobs, say, stop)
 
 
-def report(rows: list[bench.Row]) -> str:
+def report(rows: list[Row]) -> str:
     """All tables of rows."""
     against = references()
     found = [table(rows, against)]

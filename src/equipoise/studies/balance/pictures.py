@@ -12,6 +12,7 @@ from equipoise.errors import InputError
 from equipoise.images import to_uint8
 from equipoise.studies import scores
 from equipoise.studies.balance.material import Array, Labels, Material, copies, neighbourly, shares, thinned
+from equipoise.studies.classifiers import classifier
 
 TRIPLES, FEW_TRIPLES = 10_000, 500  # rows of the whole and of tiny data
 SIDE = 16  # pixels of the photographs
@@ -65,14 +66,14 @@ def photographs(seed: int, data: str) -> Material:
     rows, labels = normal(shown.images[inner]), shown.labels[inner]
     if data == "copies":
         rows, labels = copies(rows, labels, seed)
-    classifier = scores.classifier(shown)
-    unseen = classifier.features(judging.images[outer])
+    fitted = classifier(shown)
+    unseen = fitted.features(judging.images[outer])
 
     def judge(made: Array) -> dict[str, float]:
         sound = np.isfinite(made).reshape(len(made), -1).all(axis=1)
         seen = np.full((len(made), unseen.shape[1]), np.nan, np.float32)
         if sound.any():
-            seen[sound] = classifier.features(to_uint8(made[sound]))
+            seen[sound] = fitted.features(to_uint8(made[sound]))
         return neighbourly(unseen, seen)
 
     return Material(rows, labels, judge, len(outer))

@@ -11,7 +11,7 @@ from statistics import fmean
 from equipoise.files import atomic_write
 from equipoise.studies.balance import bench
 from equipoise.studies.balance.arms import ARMS
-from equipoise.studies.balance.bench import Row
+from equipoise.studies.balance.rows import ROWS, Cell, Row, read
 from equipoise.studies.balance.scenarios import SCENARIOS
 from equipoise.studies.balance.tasks import TASKS
 
@@ -36,15 +36,15 @@ def measure(
     more = [cell for cell in bench.cells(tasks, DATA, STATICS, seeds[1:]) if cell.arm in last[cell.task, cell.scenario]]
     if more:
         bench.bench(more, out, jobs, say=say, stop=stop)
-    text = json.dumps(best_static(bench.read(out / bench.ROWS), len(seeds)), indent=1) + "\n"
+    text = json.dumps(best_static(read(out / ROWS), len(seeds)), indent=1) + "\n"
     atomic_write(out / "references.json", text)
     return text
 
 
-def distinct(cells: Sequence[bench.Cell]) -> list[bench.Cell]:
+def distinct(cells: Sequence[Cell]) -> list[Cell]:
     """The cells without those of arms that change nothing of a task's settings, but for `untouched`."""
 
-    def same(cell: bench.Cell) -> bool:
+    def same(cell: Cell) -> bool:
         cfg = TASKS[cell.task].cfg
         return cell.arm != "untouched" and ARMS[cell.arm].applied(cfg) == cfg
 

@@ -10,7 +10,7 @@ from statistics import fmean, median, quantiles
 
 from equipoise.studies import table as tables
 from equipoise.studies.balance.arms import ARMS
-from equipoise.studies.balance.bench import Row
+from equipoise.studies.balance.rows import Row
 from equipoise.studies.balance.scenarios import KINDS, SCENARIOS
 from equipoise.studies.chart import draw
 from equipoise.studies.statistics import estimate

@@ -407,6 +407,7 @@ def test_bad_input(digits, source, tmp_path, monkeypatch, capsys):
     assert "holds vectors" in said("ring", "--out", out)
     assert "cannot be read; write for example" in said(source, "--out", out, "--amounts", "many")
     assert "whole numbers from 1" in said(source, "--out", out, "--amounts", "0,4")
+    assert "whole numbers from 1" in said(source, "--out", out, "--updates", str(10**30))
     assert "give a test set with the same ones" in said(source, "--test", "digits:test", "--out", out)
     assert not out.exists()
     assert (tmp_path / "full" / "mine.txt").read_text() == "mine" and len(list(folder.rglob("*"))) == 14

@@ -455,6 +455,20 @@ def test_a_twin_inherits_the_row_of_a_run_that_its_part_turned_nothing_in(tmp_pa
     assert bench.inherited(dataclasses.replace(whole.cell, arm="autopilot without holds"), old) is None
 
 
+def test_no_more_processes_are_made_than_there_are_cells(tmp_path, monkeypatch):
+    made = []
+
+    class Inline(concurrent.futures.ThreadPoolExecutor):
+        def __init__(self, jobs, **context):
+            made.append(jobs)
+            super().__init__(jobs)
+
+    monkeypatch.setattr(bench, "run", lambda cell, record=None: row("healthy", cell.arm, 0.5, cell.seed))
+    monkeypatch.setattr(bench, "ProcessPoolExecutor", Inline)
+    wanted = bench.cells(["ring8"], ["healthy"], ["untouched"], [0, 1])
+    assert len(bench.bench(wanted, tmp_path, jobs=10**30, say=lambda line: None)) == 2 and made == [2]
+
+
 def test_a_fixed_setting_that_a_scenario_has_already_inherits_the_untouched_row(tmp_path):
     known = {found.cell: found for found in (row("healthy", "untouched", 0.8), row("ten D steps", "untouched", 0.1))}
 

@@ -170,7 +170,7 @@ BAD = {
     "seed": (["train", "ring", "--seed", "-1"], "from 0"),
     "workers": (["train", "ring", "--workers", "-1"], "give 0"),
     "snapshots": (["train", "ring", "--snapshot-kimg", "-1"], "or more"),
-    "batch": (["train", "ring", "--batch", "1"], "at least 2"),
+    "batch": (["train", "ring", "--batch", "1"], "from 2 to"),
     "batch norm and a penalty": (
         ["train", "digits", "--recipe", "dcgan", "--set", "r1.gamma=1", "--resolution", "16", "--out", "run", *SMALL],
         "norm_D",
@@ -191,6 +191,7 @@ BAD = {
     "term's table's type": (["train", "ring", "--set", "r1={gamma='x'}"], "r1.gamma='x' is a str"),
     "metric's weights": (["train", "ring", "--metric", "pixels", "--metric-weights", "x"], "no option 'weights'"),
     "memory": (["train", "digits", "--batch", str(10**12), "--out", "run"], "needs more memory than cpu has"),
+    "batch beyond any": (["train", "ring", "--batch", str(10**30), "--dry-run"], "from 2 to 1e+15"),
     "kimg beyond any": (["train", "ring", "--kimg", "1e306"], "at most 1e+09"),
     "snapshots beyond any": (["train", "ring", "--snapshot-kimg", "1e306"], "no distance"),
     "budget beyond any": (["train", "ring", "--budget", "9" * 400 + "h", "--dry-run"], "40s, 5min or 2h"),

@@ -14,7 +14,7 @@ from equipoise.apps.evaluate import classes, pictured
 from equipoise.apps.evaluate.sides import Asked, gather
 from equipoise.errors import InputError
 from equipoise.metrics import fit_classifier
-from equipoise.studies import scores
+from equipoise.studies import classifiers
 
 ORDER = np.random.default_rng(3).permutation(898)  # of the digits, which lie as their writers wrote them
 
@@ -169,11 +169,11 @@ def test_vectors_are_compared_as_they_are():
 
 
 def test_a_classifier_is_fitted_once_for_its_features(monkeypatch):
-    monkeypatch.setattr(scores, "fit_classifier", functools.partial(fit_classifier, epochs=1))
+    monkeypatch.setattr(classifiers, "fit_classifier", functools.partial(fit_classifier, epochs=1))
     made = part("digits:test", ORDER[:200], labelled=False)
     found = evaluate(made, "digits:train", features="classifier", count=200)
     assert "classifier, not resized, 64 numbers a sample" in found.text()
-    monkeypatch.setattr(scores, "fit_classifier", None)  # would fail if called again
+    monkeypatch.setattr(classifiers, "fit_classifier", None)  # would fail if called again
     again = evaluate(made, "digits:train", features="classifier", count=200)
     assert again.numbers == found.numbers
 
@@ -191,6 +191,8 @@ def test_what_cannot_be_compared(tmp_path, run):
         evaluate(part("digits", slice(0, 50)), "ring")
     with pytest.raises(InputError, match="--count 5 shows nothing"):
         evaluate(run, count=5)
+    with pytest.raises(InputError, match="cannot be held at once"):
+        evaluate(run, count=10**30)
     with pytest.raises(InputError, match="no option 'foo'; there are: size"):
         evaluate(run, "digits:test", options={"foo": 1})
     with pytest.raises(InputError, match="holds samples of"):

@@ -162,7 +162,7 @@ def test_a_misspelt_path_suggests_the_near_ones(path, near):
         ("schedules", "cosine", "write schedules.lr=cosine"),
         ("schedules.lr", "cosin", "did you mean cosine"),
         ("schedules.lr.end", "low", "schedules.lr.end"),
-        ("batch", 1, "at least 2 and a multiple of accumulate"),
+        ("batch", 1, "a multiple of accumulate, from 2"),
         ("accumulate", 3, "a multiple of accumulate"),
         ("kimg", 0, "must be above 0"),
         ("kimg", float("nan"), "must be above 0"),

@@ -171,6 +171,11 @@ def test_what_cannot_be_compared_is_refused(known, tmp_path):
     with pytest.raises(InputError, match="cannot be read; write for example"):
         door.recognise("digits:train", "ten", None, 1, "pixels", 10, tmp_path / "a", door.Training(), line)
     np.savez(tmp_path / "bare.npz", images=RNG.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8))
+    for asked, why in [((0, "pixels", 10), "compare nothing"), ((1, "pixels", 10**30), "compare nothing"),
+                       ((1, "magic", 10), "there is no arm")]:  # fmt: skip
+        with pytest.raises(InputError, match=why):  # before anything is trained
+            door.recognise("digits:train", "10", None, *asked, tmp_path / "a", door.Training(), line)
+    assert not (tmp_path / "a").exists()
     with pytest.raises(InputError, match="has no labels"):
         door.recognise(str(tmp_path / "bare.npz"), "10", None, 1, "pixels", 10, tmp_path / "b", door.Training(), line)
     small_runs.run(tmp_path / "run", small_runs.planned("digits:train", kimg=0.1, balance="off"))

@@ -16,6 +16,7 @@ from equipoise.errors import InputError
 from equipoise.schedules import Schedule
 
 T = typing.TypeVar("T")
+LARGEST = 10**15  # batch: a size that can still be reckoned with, to say how much memory it would need
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class Recipe:
     kimg: float = 1000.0  # default length
 
     def __post_init__(self) -> None:
-        if self.batch < 2 or self.accumulate < 1 or self.batch % self.accumulate:
+        if not 2 <= self.batch <= LARGEST or self.accumulate < 1 or self.batch % self.accumulate:
             raise InputError(
-                f"batch={self.batch}, accumulate={self.accumulate}: the batch must be at least 2 and a multiple "
-                "of accumulate"
+                f"batch={self.batch}, accumulate={self.accumulate}: the batch must be a multiple of "
+                f"accumulate, from 2 to {LARGEST:g}"
             )
         if self.network.pack < 1 or (self.batch // self.accumulate) % self.network.pack:
             raise InputError(

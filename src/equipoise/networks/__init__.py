@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 RESOLUTIONS = (8, 16, 32, 64, 128, 256)
+MOST = 1_000_000  # numbers of a latent, and channels
 _GIVEN = ("shape", "latent_dim", "num_classes", "width", "init")  # what every family takes; the rest are its options
 
 
@@ -76,11 +77,11 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
 
 
 def _check_numbers(name: str, latent_dim: int, num_classes: int, width: int | tuple[int, int] | None) -> None:
-    if latent_dim < 1 or num_classes < 0:
+    if not 1 <= latent_dim <= MOST or num_classes < 0:
         raise InputError(
-            f"latent_dim={latent_dim} and num_classes={num_classes} make no network; give a positive latent_dim, and 0"
-            " or the number of classes."
+            f"latent_dim={latent_dim} and num_classes={num_classes} make no network; give a latent_dim from 1 to"
+            f" {MOST:,}, and 0 or the number of classes."
         )
     for one in width if isinstance(width, tuple) else (width,):
-        if one is not None and one < 1:
-            raise InputError(f"width={one} leaves the network {name!r} without channels; give a positive number.")
+        if one is not None and not 1 <= one <= MOST:
+            raise InputError(f"width={one} is no number of channels for the network {name!r}; give 1 to {MOST:,}.")

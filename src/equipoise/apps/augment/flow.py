@@ -27,6 +27,7 @@ from equipoise.files import atomic_write, expanded, no_empty_folders
 from equipoise.ticks import Watcher
 
 FACTORS, MOST = (1, 3, 10), 2_000  # amounts tried: the largest class's images so many times; never more of a class
+LARGEST = 1_000_000  # number that an option may be
 NOTE, TRAINING, GAN, ROWS = "augment.json", "training.npz", "gan", "rows.jsonl"  # in the folder
 
 
@@ -156,8 +157,10 @@ def _check(asked: Asked, out: Path) -> None:
         )
     config.check_seed("--seed", asked.seed)
     for name, values in (("--amounts", asked.amounts), ("--seeds", (asked.seeds,)), ("--updates", (asked.updates,))):
-        if any(value < 1 for value in values):
-            raise InputError(f"{name} {','.join(map(str, values))} asks for nothing; give whole numbers from 1.")
+        if not all(1 <= value <= LARGEST for value in values):
+            raise InputError(
+                f"{name} {','.join(map(str, values))} cannot be; give whole numbers from 1 to {LARGEST:,}."
+            )
 
 
 def _claim(asked: Asked, out: Path, material: Material) -> None:

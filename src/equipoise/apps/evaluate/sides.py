@@ -19,6 +19,7 @@ from equipoise.networks.protocols import latent_dim
 MOST = 10_000  # samples of a side, unless more are asked for
 ENOUGH = 1_000  # held-out images of a run that are compared with; where they are fewer, all of its data are
 LEAST = 20  # samples of a side
+ALL = 1_000_000  # samples of a side at most: they are held in memory
 SEARCHED = 100_000  # training images that copies are looked for among
 SHARED = 0.1  # share of the real samples that may be among the training data, since some sources repeat themselves
 
@@ -71,6 +72,8 @@ def gather(asked: Asked) -> Sides:
     config.check_seed("--seed", asked.seed)
     if asked.count is not None and asked.count < LEAST:
         raise InputError(f"--count {asked.count} shows nothing; give at least {LEAST}, better thousands")
+    if asked.count is not None and asked.count > ALL:
+        raise InputError(f"--count {asked.count} samples cannot be held at once; give at most {ALL:,}")
     if not isinstance(asked.subject, Dataset) and (Path(asked.subject) / "config.json").is_file():
         return _of_run(Path(asked.subject), asked)
     return _of_images(asked)

@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 
 VALIDATION = 1000  # labelled images to choose by, at most a tenth of all
 LEAST = 100  # test images
+MOST = 1_000_000  # draws, and updates of a network
 FEW = 3  # draws that a word on the difference needs
 BASE = "scratch"  # what the others are compared with
 
@@ -94,7 +95,8 @@ def compare(
     say: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Compare the arms; an InputError where the run or the numbers cannot serve."""
-    _check(known, numbers, draws, arms, updates)
+    check(draws, arms, updates)
+    _check_run(known, numbers)
     labels = np.asarray(known.training_labels)
     classes = int(labels.max()) + 1
     pool, chosen = _validation(labels)
@@ -181,7 +183,16 @@ class _Kept:
             atomic_write(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _check(known: Witnesses, numbers: Sequence[int], draws: int, arms: Sequence[str], updates: int) -> None:
+def check(draws: int, arms: Sequence[str], updates: int) -> None:
+    """Refuse what no run could be compared by."""
+    if not 1 <= draws <= MOST or not 1 <= updates <= MOST:
+        raise InputError(f"draws={draws} and updates={updates} compare nothing; give 1 to {MOST:,} of each")
+    for arm in arms:
+        if arm not in ARMS:
+            raise InputError(f"there is no arm {arm!r}; there are {', '.join(ARMS)}")
+
+
+def _check_run(known: Witnesses, numbers: Sequence[int]) -> None:
     if known.config.classes:
         raise InputError(
             "this run's discriminator was told the labels of all its images, so few labels would be no test of it; "
@@ -192,11 +203,6 @@ def _check(known: Witnesses, numbers: Sequence[int], draws: int, arms: Sequence[
     classes = int(known.training_labels.max()) + 1
     if not numbers or min(numbers) < classes:
         raise InputError(f"{min(numbers, default=0)} labels cannot show {classes} classes; give {classes} or more")
-    if draws < 1 or updates < 1:
-        raise InputError(f"draws={draws} and updates={updates} compare nothing; give 1 or more of each")
-    for arm in arms:
-        if arm not in ARMS:
-            raise InputError(f"there is no arm {arm!r}; there are {', '.join(ARMS)}")
     if len(known.real) < LEAST:
         raise InputError(
             f"{len(known.real)} held-out images are too few to test by; name at least {LEAST} that were never "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from equipoise import plan, runs
 from equipoise.apps.judge.witnesses import gather
-from equipoise.apps.recognise.comparison import compare
+from equipoise.apps.recognise.comparison import check, compare
 from equipoise.data import open_dataset
 from equipoise.errors import InputError
 from equipoise.files import atomic_write, no_empty_folders
@@ -37,6 +37,7 @@ def recognise(
 ) -> str:
     """The table of a comparison, which is also written to the folder as `table.md` beside `rows.jsonl`."""
     numbers, chosen = _numbers(labels), [arm.strip() for arm in arms.split(",")]
+    check(draws, chosen, updates)
     is_run = (Path(target) / "config.json").is_file()
     if is_run and training != Training():
         raise InputError(

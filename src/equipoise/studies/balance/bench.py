@@ -158,7 +158,7 @@ def _work(
     os.environ.update(ENVIRONMENT)  # inherited: one thread each
     context, waiting = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn"), iter(missing)
     context.set_forkserver_preload([*IMPORTED])  # once for all cells: 3 of a cell's 14 s
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(min(jobs, len(missing) or 1), mp_context=context, max_tasks_per_child=1) as pool:
         under_way: set[Future[Row]] = set()
         while True:
             while len(under_way) < jobs and not stop() and (cell := next(waiting, None)) is not None:

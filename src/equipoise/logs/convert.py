@@ -138,8 +138,8 @@ def mean(*parts: Convert) -> Convert:
 def over_ideal(
     role: str,
     raw: Convert,
-    unhalved: tuple[str, ...] = (),  # losses that this family writes without the factor 1/2 of ours
-    factor: Callable[[Logged], float] = lambda log: 1.0,  # by which it is larger for other reasons
+    factor: float | Callable[[Logged], float] = 1.0,  # by which it is larger than ours
+    halved: bool = True,  # whether least squares are written with the factor 1/2, as ours are
 ) -> Convert:
     """A loss over its ideal value; empty where the loss is not known or its ideal value, or the factor, is 0."""
 
@@ -148,10 +148,23 @@ def over_ideal(
         ideal = IDEAL.get(loss, (0.0, None))["DG".index(role)] if loss else None
         if not ideal:
             return []
-        ideal *= (2.0 if loss in unhalved else 1.0) * factor(log)
+        ideal *= factor(log) if callable(factor) else factor
+        ideal *= 2.0 if loss == "least-squares" and not halved else 1.0
         return [(step, value / ideal) for step, value in raw(log)] if ideal else []
 
     return convert
+
+
+def losses(
+    d: Convert, g: Convert, factor: float | Callable[[Logged], float] = 1.0, halved: bool = True
+) -> dict[str, Convert]:
+    """Both players' losses over their ideal values, as `over_ideal` has them."""
+    return {"loss_D": over_ideal("D", d, factor, halved), "loss_G": over_ideal("G", g, factor, halved)}
+
+
+def judges(**each: Convert) -> dict[str, Convert]:
+    """D's loss by the name of each of several discriminators, and their mean under the plain name."""
+    return {"loss_D": mean(*each.values()), **{f"{name}/loss_D": one for name, one in each.items()}}
 
 
 def over_first(raw: Convert) -> Convert:
@@ -225,7 +238,7 @@ def gap_of_difference(name: str) -> Convert:
 
     def convert(log: Logged) -> Series:
         spreads = log.spread(name)
-        return [(at, mean / spreads[at] * math.sqrt(2)) for at, mean in log.series(name) if spreads.get(at, 0.0) > 0]
+        return [(at, one / spreads[at] * math.sqrt(2)) for at, one in log.series(name) if spreads.get(at, 0.0) > 0]
 
     return convert
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from equipoise.logs.convert import Logged, gap, gap_of_difference, over_ideal, same, varying, wins
-from equipoise.logs.family import Family
+from equipoise.logs.convert import Logged, gap, gap_of_difference, losses, same, varying, wins
+from equipoise.logs.family import SPREADLESS, Family
 from equipoise.logs.speech import SPEECH
 from equipoise.logs.tokenizers import TOKENIZERS
 from equipoise.logs.translation import TRANSLATION
@@ -45,8 +45,7 @@ FAMILIES = (
         "r3gan",
         marks=("Loss/D/loss", "Loss/G/loss", "Loss/scores/real", "Loss/r2_penalty"),
         signals={
-            "loss_D": over_ideal("D", same("Loss/D/loss")),
-            "loss_G": over_ideal("G", same("Loss/G/loss")),
+            **losses(same("Loss/D/loss"), same("Loss/G/loss")),
             "win_rate": wins("Loss/signs/real"),
             "gap": gap_of_difference("Loss/scores/real"),
             "augmentation": same("Progress/augment"),
@@ -63,8 +62,7 @@ FAMILIES = (
         "stylegan",
         marks=("Loss/D/loss", "Loss/G/loss", "Loss/scores/real"),
         signals={
-            "loss_D": over_ideal("D", same("Loss/D/loss"), factor=_alone),
-            "loss_G": over_ideal("G", same("Loss/G/loss"), factor=_alone),
+            **losses(same("Loss/D/loss"), same("Loss/G/loss"), _alone),
             "sign_real": same("Loss/signs/real"),
             "gap": gap("Loss/scores/real", "Loss/scores/fake"),
             "augmentation": same("Progress/augment"),
@@ -87,38 +85,33 @@ FAMILIES = (
         "rosinality",
         marks=("Generator", "Discriminator", "Real Score", "Fake Score", "Mean Path Length"),
         signals={
-            "loss_D": over_ideal("D", same("Discriminator")),
-            "loss_G": over_ideal("G", same("Generator")),
+            **losses(same("Discriminator"), same("Generator")),
             "sign_real": varying(same("Rt")),
             "augmentation": same("Augment"),
         },
         sources=("rosinality/stylegan2-pytorch: train.py (wandb.log; Rt is 0 unless the augmentation adapts)",),
         facts={"loss": "non-saturating"},
         positive=("Generator", "Discriminator"),
-        remarks=("Real Score and Fake Score are mean logits without their spread: no distance follows from them",),
+        remarks=(SPREADLESS.format("Real Score and Fake Score", "logits"),),
     ),
     Family(
         "dcgan",
         marks=("Loss_D", "Loss_G", "D(x)", "D(G(z))"),
-        signals={
-            "loss_D": over_ideal("D", same("Loss_D")),
-            "loss_G": over_ideal("G", same("Loss_G")),
-        },
+        signals=losses(same("Loss_D"), same("Loss_G")),
         sources=("pytorch/examples: dcgan/main.py (the line that it prints, which many have taken over)",),
         facts={"loss": "non-saturating"},
         usual=("loss",),
         refuted=_no_entropy,
         remarks=(
             "the loss is taken to be the cross-entropy of real and generated samples added up; say --loss if not",
-            "D(x) and D(G(z)) are mean probabilities without their spread: no distance follows from them",
+            SPREADLESS.format("D(x) and D(G(z))", "probabilities"),
         ),
     ),
     Family(
         "studiogan",
         marks=("gen_loss", "dis_loss"),
         signals={
-            "loss_D": over_ideal("D", same("dis_loss")),
-            "loss_G": over_ideal("G", same("gen_loss")),
+            **losses(same("dis_loss"), same("gen_loss")),
             "sign_real": same("dis_sign_real"),
             "augmentation": same("aa_p"),
             "frechet": same("FID score"),
@@ -130,8 +123,7 @@ FAMILIES = (
         "studiogan-text",
         marks=("Gen_loss", "Dis_loss"),
         signals={
-            "loss_D": over_ideal("D", same("Dis_loss")),
-            "loss_G": over_ideal("G", same("Gen_loss")),
+            **losses(same("Dis_loss"), same("Gen_loss")),
             "augmentation": same("aa_p"),
             "frechet": same("moments"),  # "FID score (Step: 2000, Using train moments): 40.1"
         },
@@ -142,8 +134,7 @@ FAMILIES = (
         "studiogan-2020",
         marks=("Losses_discriminator/Losses", "Losses_generator/Losses"),
         signals={
-            "loss_D": over_ideal("D", same("Losses_discriminator/Losses")),
-            "loss_G": over_ideal("G", same("Losses_generator/Losses")),
+            **losses(same("Losses_discriminator/Losses"), same("Losses_generator/Losses")),
             "augmentation": same("ada_p"),
         },
         sources=("POSTECH-CVLab/PyTorch-StudioGAN: src/train_eval.py (add_scalars, a folder for each)",),
@@ -152,15 +143,12 @@ FAMILIES = (
     Family(
         "mimicry",
         marks=("errD/loss", "errG/loss"),
-        signals={
-            "loss_D": over_ideal("D", same("errD/loss")),
-            "loss_G": over_ideal("G", same("errG/loss")),
-        },
+        signals=losses(same("errD/loss"), same("errG/loss")),
         sources=(
             "kwotsin/mimicry: torch_mimicry/training/logger.py (a folder for each, named by its group)",
             "kwotsin/mimicry: torch_mimicry/nets/gan/gan.py (names), torch_mimicry/nets/modules/losses.py (losses)",
         ),
-        remarks=("D(x) and D(G(z)) are mean probabilities without their spread: no distance follows from them",),
+        remarks=(SPREADLESS.format("D(x) and D(G(z))", "probabilities"),),
     ),
     *TOKENIZERS,
     *TRANSLATION,

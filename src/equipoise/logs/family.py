@@ -12,6 +12,7 @@ TAKEN = "the loss is taken to be"  # in the remark on a loss that is usual
 REFUTED = (
     "{} goes below 0, which {} never does, and tells nothing as long as it is not known which loss it is; say --loss"
 )
+SPREADLESS = "{} are mean {} without their spread: no distance follows from them"
 WAITS = "{} is 0 throughout: as long as the discriminator has not started, the log tells nothing"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from equipoise.logs.convert import Logged, added, mean, over, over_first, over_ideal, same
+from equipoise.logs.convert import Logged, added, judges, losses, over, over_first, over_ideal, same
 from equipoise.logs.family import Family
 from equipoise.logs.tables import Series
 
@@ -17,12 +17,12 @@ def _coqui_heads(log: Logged) -> float:
     return float(len(log.numbered("TrainIterStats/loss_disc_real_")))
 
 
-def _counted(log: Logged) -> list[tuple[float, float]]:
+def _counted(log: Logged) -> Series:
     """The discriminators' total, where it is told how many there are."""
     return log.series("loss/d/total") if _heads(log) else []
 
 
-def _adversarial(log: Logged) -> list[tuple[float, float]]:
+def _adversarial(log: Logged) -> Series:
     return added(*log.numbered("loss/g/"))(log) if log.numbered("loss/g/") else []
 
 
@@ -39,22 +39,14 @@ def _beside_the_rest(log: Logged) -> Series:
     return over(added(*theirs), added(*rest))(log) if theirs and rest else []
 
 
-SQUARES = ("least-squares",)
-BIGVGAN = {
-    "mpd": over_ideal("D", same("training/disc_loss_mpd"), unhalved=SQUARES, factor=lambda log: 5.0),
-    "mrd": over_ideal("D", same("training/disc_loss_mrd"), unhalved=SQUARES, factor=lambda log: 3.0),
-}
-VOCOS = {
-    "mpd": over_ideal("D", same("discriminator/multi_period_loss")),
-    "mrd": over_ideal("D", same("discriminator/multi_res_loss")),
-}
+SQUARES = {"loss": "least-squares", "anchored": True}  # what is true of most
 SPEECH = (
     Family(
         "rvc",
         marks=("loss_disc", "loss_gen", "loss_mel"),
         signals={"reconstruction": over_first(same("loss_mel"))},
         sources=("RVC-Project/Retrieval-based-Voice-Conversion-WebUI: infer/modules/train/train.py (train.log)",),
-        facts={"loss": "least-squares", "anchored": True},
+        facts=SQUARES,
         bare=True,
         remarks=("train.log does not say how many discriminators loss_disc adds up; the event files beside it do",),
     ),
@@ -62,23 +54,23 @@ SPEECH = (
         "coqui",
         marks=("TrainIterStats/loss_disc", "TrainIterStats/loss_gen", "TrainIterStats/loss_mel"),
         signals={
-            "loss_D": over_ideal("D", same("TrainIterStats/loss_disc"), unhalved=SQUARES, factor=_coqui_heads),
-            "loss_G": over_ideal("G", same("TrainIterStats/loss_gen"), unhalved=SQUARES, factor=_coqui_heads),
+            **losses(
+                same("TrainIterStats/loss_disc"), same("TrainIterStats/loss_gen"), factor=_coqui_heads, halved=False
+            ),
             "reconstruction": over_first(same("TrainIterStats/loss_mel")),
         },
         sources=(
             "coqui-ai/TTS: TTS/tts/layers/losses.py (VITS: names, least squares, added over the discriminators)",
             "coqui-ai/Trainer: trainer/logging/tensorboard_logger.py (TrainIterStats)",
         ),
-        facts={"loss": "least-squares", "anchored": True},
+        facts=SQUARES,
         remarks=("disc_loss_alpha and gen_loss_alpha are taken to be 1, the default there",),
     ),
     Family(
         "vits",
         marks=("loss/d/total", "loss/g/total", "loss/g/mel"),
         signals={
-            "loss_D": over_ideal("D", _counted, unhalved=SQUARES, factor=_heads),
-            "loss_G": over_ideal("G", _adversarial, unhalved=SQUARES, factor=_heads),
+            **losses(_counted, _adversarial, factor=_heads, halved=False),
             "gradient_D": same("grad_norm_d"),
             "gradient_G": same("grad_norm_g"),
             "reconstruction": over_first(same("loss/g/mel")),
@@ -88,15 +80,17 @@ SPEECH = (
             "RVC-Project/Retrieval-based-Voice-Conversion-WebUI: infer/modules/train/train.py (RVC)",
             "svc-develop-team/so-vits-svc: train.py (without the discriminators one by one)",
         ),
-        facts={"loss": "least-squares", "anchored": True},
+        facts=SQUARES,
         missing={"loss_D": "how many discriminators loss/d/total adds up is not told without loss/d_r/0, 1, ..."},
     ),
     Family(
         "bigvgan",
         marks=("training/disc_loss_mpd", "training/disc_loss_mrd", "training/mel_spec_error"),
         signals={
-            "loss_D": mean(*BIGVGAN.values()),
-            **{f"{name}/loss_D": convert for name, convert in BIGVGAN.items()},
+            **judges(
+                mpd=over_ideal("D", same("training/disc_loss_mpd"), factor=5.0, halved=False),
+                mrd=over_ideal("D", same("training/disc_loss_mrd"), factor=3.0, halved=False),
+            ),
             "gradient_G": same("training/grad_norm_g"),
             "mpd/gradient_D": same("training/grad_norm_mpd"),
             "mrd/gradient_D": same("training/grad_norm_mrd"),
@@ -106,7 +100,7 @@ SPEECH = (
             "NVIDIA/BigVGAN: train.py (names), loss.py (least squares, added over the discriminators)",
             "NVIDIA/BigVGAN: configs/bigvgan_v2_44khz_128band_512x.json (mpd_reshapes, resolutions)",
         ),
-        facts={"loss": "least-squares", "anchored": True},
+        facts=SQUARES,
         remarks=("five periods and three resolutions are taken to be judged, as in the configurations there",),
     ),
     Family(
@@ -114,15 +108,17 @@ SPEECH = (
         marks=("training/gen_loss_total", "training/mel_spec_error"),
         signals={"reconstruction": over_first(same("training/mel_spec_error"))},
         sources=("jik876/hifi-gan: train.py",),
-        facts={"loss": "least-squares", "anchored": True},
+        facts=SQUARES,
         remarks=("gen_loss_total adds everything up and the discriminators are not logged: of them nothing is told",),
     ),
     Family(
         "vocos",
         marks=("discriminator/multi_period_loss", "discriminator/multi_res_loss", "generator/mel_loss"),
         signals={
-            "loss_D": mean(*VOCOS.values()),
-            **{f"{name}/loss_D": convert for name, convert in VOCOS.items()},
+            **judges(
+                mpd=over_ideal("D", same("discriminator/multi_period_loss")),
+                mrd=over_ideal("D", same("discriminator/multi_res_loss")),
+            ),
             "reconstruction": over_first(same("generator/mel_loss")),
         },
         sources=("gemelo-ai/vocos: vocos/experiment.py (names; means over the discriminators), vocos/loss.py (hinge)",),
@@ -132,8 +128,7 @@ SPEECH = (
         "dac",
         marks=("adv/disc_loss/train", "adv/gen_loss/train", "mel/loss/train"),
         signals={
-            "loss_D": over_ideal("D", same("adv/disc_loss/train"), unhalved=SQUARES, factor=lambda log: 8.0),
-            "loss_G": over_ideal("G", same("adv/gen_loss/train"), unhalved=SQUARES, factor=lambda log: 8.0),
+            **losses(same("adv/disc_loss/train"), same("adv/gen_loss/train"), factor=8.0, halved=False),
             "gradient_D": same("other/grad_norm_d/train"),
             "gradient_G": same("other/grad_norm/train"),
             "reconstruction": over_first(same("mel/loss/train")),
@@ -143,7 +138,7 @@ SPEECH = (
             "descriptinc/descript-audio-codec: dac/model/discriminator.py (five periods, three resolutions)",
             "descriptinc/audiotools: audiotools/ml/decorators.py (the stage behind the name)",
         ),
-        facts={"loss": "least-squares", "anchored": True},
+        facts=SQUARES,
         remarks=("eight discriminators are taken to be added up, as by default there",),
     ),
     Family(

@@ -14,7 +14,7 @@ WEIGHED = (
 
 def _halved(raw: Convert) -> Convert:
     """D's loss over its ideal value, where half of the sum over reals and fakes is logged; ours is the sum."""
-    return over_ideal("D", raw, factor=lambda log: 0.5)
+    return over_ideal("D", raw, factor=0.5)
 
 
 def _lightning(name: str, reconstruction: str, sources: tuple[str, ...], remarks: tuple[str, ...]) -> Family:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from equipoise.logs.convert import added, over_first, over_ideal, same
-from equipoise.logs.family import Family
+from equipoise.logs.convert import added, losses, over_first, over_ideal, same
+from equipoise.logs.family import SPREADLESS, Family
 
-SCORES = ("real_score and fake_score are mean logits without their spread: no distance follows from them",)
+SCORES = (SPREADLESS.format("real_score and fake_score", "logits"),)
 TRANSLATION = (
     Family(
         "basicsr",
         marks=("l_d_real", "l_d_fake", "l_g_gan"),
         signals={
-            "loss_D": over_ideal("D", added("l_d_real", "l_d_fake"), unhalved=("least-squares",)),
+            "loss_D": over_ideal("D", added("l_d_real", "l_d_fake"), halved=False),
             "reconstruction": over_first(same("l_g_pix", "l_g_percep", "l_g_fea")),
         },
         sources=(
@@ -22,7 +22,7 @@ TRANSLATION = (
         ),
         facts={"anchored": True},
         remarks=(
-            "out_d_real and out_d_fake are mean logits without their spread: no distance follows from them",
+            SPREADLESS.format("out_d_real and out_d_fake", "logits"),
             "with --loss relativistic-average (ESRGAN), logs of 2020 and before read twice too high: l_d_real and "
             "l_d_fake are not halved there",
         ),
@@ -43,7 +43,7 @@ TRANSLATION = (
     Family(
         "basicsr-stylegan2",
         marks=("l_d", "l_g", "real_score", "fake_score"),
-        signals={"loss_D": over_ideal("D", same("l_d")), "loss_G": over_ideal("G", same("l_g"))},
+        signals=losses(same("l_d"), same("l_g")),
         sources=("XPixelGroup/BasicSR: basicsr/models/stylegan2_model.py (names; its GANLoss is wgan_softplus)",),
         facts={"loss": "non-saturating"},
         remarks=SCORES,
@@ -53,10 +53,10 @@ TRANSLATION = (
         marks=("D_A", "D_B", "cycle_A", "cycle_B"),
         signals={
             # each is half of the sum over reals and fakes; two of them are the sum of one
-            "loss_D": over_ideal("D", added("D_A", "D_B"), unhalved=("least-squares",)),
-            "A/loss_D": over_ideal("D", same("D_A"), unhalved=("least-squares",), factor=lambda log: 0.5),
-            "B/loss_D": over_ideal("D", same("D_B"), unhalved=("least-squares",), factor=lambda log: 0.5),
-            "loss_G": over_ideal("G", added("G_A", "G_B"), unhalved=("least-squares",), factor=lambda log: 2.0),
+            "loss_D": over_ideal("D", added("D_A", "D_B"), halved=False),
+            "A/loss_D": over_ideal("D", same("D_A"), 0.5, halved=False),
+            "B/loss_D": over_ideal("D", same("D_B"), 0.5, halved=False),
+            "loss_G": over_ideal("G", added("G_A", "G_B"), 2.0, halved=False),
             "reconstruction": over_first(added("cycle_A", "cycle_B")),
         },
         sources=(
@@ -76,8 +76,7 @@ TRANSLATION = (
         "pix2pix",
         marks=("G_GAN", "G_L1", "D_real", "D_fake"),
         signals={
-            "loss_D": over_ideal("D", added("D_real", "D_fake"), unhalved=("least-squares",)),
-            "loss_G": over_ideal("G", same("G_GAN"), unhalved=("least-squares",)),
+            **losses(added("D_real", "D_fake"), same("G_GAN"), halved=False),
             "reconstruction": over_first(same("G_L1")),
         },
         sources=("junyanz/pytorch-CycleGAN-and-pix2pix: models/pix2pix_model.py (names, losses)",),

@@ -14,6 +14,7 @@ from typing import Any
 from equipoise.balancer import Move
 from equipoise.errors import InputError
 from equipoise.files import atomic_write
+from equipoise.jsonable import jsonable
 from equipoise.report import Tick
 from equipoise.report.board import Board
 
@@ -72,7 +73,7 @@ class Lines:
             self.event("move", samples, **{name: value for name, value in asdict(move).items() if name != "kimg"})
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.file.write(json.dumps(_plain(record)) + "\n")
+        self.file.write(json.dumps(jsonable(record)) + "\n")
         self.file.flush()
 
 
@@ -125,12 +126,3 @@ def _whole_lines(path: Path) -> list[str]:
             if isinstance(json.loads(line), dict) and line.endswith("}\n"):
                 found.append(line)
     return found
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from equipoise.jsonable import jsonable
 from equipoise.studies.statistics import Estimate, estimate, holm, paired_p
 from equipoise.studies.study import Study
 
@@ -93,7 +94,7 @@ class Table:
             "planned": self.planned,
             "rows": [asdict(r) for r in self.rows],
         }
-        return json.dumps(_plain(data | {"results": self.results}), indent=1) + "\n"
+        return json.dumps(jsonable(data | {"results": self.results}), indent=1) + "\n"
 
 
 def from_csv(study: Study, text: str) -> Table:
@@ -215,12 +216,3 @@ def _line(fields: list[str]) -> str:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,6 +9,7 @@ from typing import Any
 
 from equipoise import __version__
 from equipoise.apps.evaluate.classes import Accuracy, Class
+from equipoise.jsonable import jsonable
 from equipoise.metrics import Memorisation
 from equipoise.metrics.intervals import Measure
 
@@ -72,7 +73,7 @@ class Evaluation:
             "accuracy": None if self.accuracy is None else _accuracy(self.accuracy),
             "notes": list(self.notes),
         }  # fmt: skip
-        whole: dict[str, Any] = _without_nan(data)
+        whole: dict[str, Any] = jsonable(data)
         return whole
 
     def text(self) -> str:
@@ -168,11 +169,3 @@ def _plain(numbers: dict[str, Measure]) -> dict[str, Any]:
 
 def _accuracy(found: Accuracy) -> dict[str, Any]:
     return dataclasses.asdict(found) | {"generated": list(found.generated), "real": list(found.real)}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
-from equipoise.initialise.weights import SLOPE, Sized, fans, fill, is_spectral, leaky_gain
+from equipoise.initialise.weights import SLOPE, Sized, fans, fill, leaky_gain, unsettled
 from equipoise.registry import register
 
 
@@ -40,6 +39,5 @@ def equalised(module: nn.Module, gain: float | None = None) -> None:
     """
     gain = leaky_gain(SLOPE) if gain is None else gain
     fill(module, lambda layer, weight: nn.init.normal_(weight))
-    for layer in list(module.modules()):
-        if isinstance(layer, (_ConvNd, nn.Linear)) and not is_spectral(layer):
-            parametrize.register_parametrization(layer, "weight", Scale(gain / math.sqrt(fans(layer)[0])))
+    for _, layer in unsettled(module):
+        parametrize.register_parametrization(layer, "weight", Scale(gain / math.sqrt(fans(layer)[0])))

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.utils import parametrize
 
-from equipoise.initialise.weights import SLOPE, Sized, fill, is_spectral, leaky_gain, stored
+from equipoise.initialise.weights import SLOPE, Sized, fill, leaky_gain, stored, strides, unsettled
 from equipoise.registry import register
 
 
@@ -75,10 +75,8 @@ def magnitude_preserving(module: nn.Module, gain: float | None = None) -> None:
         block.residual_layers for block in module.modules() if getattr(block, "residual_layers", None) is not None
     ]
     last = [branch[-1] for branch in shown]
-    for name, layer in list(module.named_modules()):
-        if isinstance(layer, (_ConvNd, nn.Linear)) and not is_spectral(layer):
-            strides = math.prod(layer.stride) if isinstance(layer, _ConvTransposeNd) else 1
-            own = len(last) ** -0.5 if any(layer is one for one in last) else gain
-            unit = UnitFilters(layer, own * math.sqrt(strides), learned=name.rpartition(".")[2] == "output")
-            parametrize.register_parametrization(layer, "weight", unit)
-            unit.unit(stored(layer))
+    for name, layer in unsettled(module):
+        own = len(last) ** -0.5 if any(layer is one for one in last) else gain
+        unit = UnitFilters(layer, own * math.sqrt(strides(layer)), learned=name.rpartition(".")[2] == "output")
+        parametrize.register_parametrization(layer, "weight", unit)
+        unit.unit(stored(layer))

@@ -34,10 +34,20 @@ def fans(layer: nn.Module) -> tuple[float, float]:
     """
     if isinstance(layer, _ConvNd):
         cells = math.prod(layer.kernel_size)
-        strides = math.prod(layer.stride) if isinstance(layer, _ConvTransposeNd) else 1
-        return layer.in_channels / layer.groups * cells / strides, layer.out_channels / layer.groups * cells
+        return layer.in_channels / layer.groups * cells / strides(layer), layer.out_channels / layer.groups * cells
     assert isinstance(layer, nn.Linear)
     return layer.in_features, layer.out_features
+
+
+def strides(layer: nn.Module) -> int:
+    """s^d of a transposed convolution of stride s, whose outputs sum over so many times fewer inputs; 1 of others."""
+    return math.prod(layer.stride) if isinstance(layer, _ConvTransposeNd) else 1
+
+
+def unsettled(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers with weights, by name, but for those under spectral norm, which divides any factor out again."""
+    layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, (_ConvNd, nn.Linear))]
+    return [(name, layer) for name, layer in layers if not is_spectral(layer)]
 
 
 def is_spectral(layer: nn.Module) -> bool:

@@ -1,5 +1,6 @@
 """Metrics: distances and coverage as functions of two feature matrices, feature networks, mixtures, a classifier."""
 
+from equipoise.metrics._matrices import finite_rows as finite_rows
 from equipoise.metrics.classifier import Classifier as Classifier
 from equipoise.metrics.classifier import fit_classifier as fit_classifier
 from equipoise.metrics.coverage import PRDC as PRDC

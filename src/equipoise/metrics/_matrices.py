@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from equipoise.errors import InputError
@@ -19,6 +20,11 @@ def tensor64(values: Any) -> Tensor:
     """`values` as a float64 tensor without gradient; arrays, read-only ones too, are copied."""
     tensor = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).to(torch.float64)
+
+
+def finite_rows(samples: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which samples [N, ...] are finite throughout: [N]."""
+    return np.asarray(np.isfinite(samples).reshape(len(samples), -1).all(axis=1))
 
 
 def matrix(

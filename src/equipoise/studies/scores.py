@@ -20,7 +20,7 @@ from equipoise.config import IN_MEMORY, Config
 from equipoise.data import Dataset, open_dataset
 from equipoise.data.stacked import is_stacked, singles
 from equipoise.errors import InputError
-from equipoise.metrics import extract, frechet, harmonic_mean, modes, prdc, reverse_kl
+from equipoise.metrics import extract, finite_rows, frechet, harmonic_mean, modes, prdc, reverse_kl
 from equipoise.samples import generate
 from equipoise.studies.classifiers import classifier
 from equipoise.studies.real import opposite, some, split
@@ -123,7 +123,7 @@ def by_classes(
 ) -> Scores:
     """Triples of classes that a classifier sees in images against their true shares."""
     assert one.labels is not None
-    number, sound = len(one.classes), _sound(made)
+    number, sound = len(one.classes), finite_rows(made)
     if true is None:
         shares = np.bincount(one.labels, minlength=number) / len(one)
         true = np.einsum("a,b,c->abc", shares, shares, shares).ravel()
@@ -154,7 +154,7 @@ def _by_neighbours(dataset: Dataset, rows: NDArray[np.int64], made: Array, featu
 
 
 def _draw(real: Array, made: Array, features: str = "pixels") -> dict[str, float]:
-    sound = _sound(made)
+    sound = finite_rows(made)
     if sound.sum() <= NEIGHBOURS:
         return dict.fromkeys(("F", "precision", "coverage", "recall", "density"), 0.0) | {"frechet": math.inf}
     reals, fakes = _bytes(real), _bytes(made[sound])
@@ -175,7 +175,7 @@ def _draw(real: Array, made: Array, features: str = "pixels") -> dict[str, float
 def _classes(dataset: Dataset, made: Array) -> float:
     """Share of the classes that are at least a tenth as frequent in `made` as in the data."""
     assert dataset.labels is not None
-    number, sound = len(dataset.classes), _sound(made)
+    number, sound = len(dataset.classes), finite_rows(made)
     if not sound.any():
         return 0.0
     due = np.bincount(dataset.labels, minlength=number) / len(dataset)
@@ -206,11 +206,6 @@ def _samples(
     if settings.classes and labels is None:
         labels = torch.randint(settings.classes, (count,), generator=source).numpy()
     return generate(generator, latents, None if labels is None else torch.from_numpy(labels)).numpy()
-
-
-def _sound(made: Array) -> NDArray[np.bool_]:
-    """Which samples [N] are finite throughout."""
-    return np.asarray(np.isfinite(made).reshape(len(made), -1).all(axis=1))
 
 
 def _bytes(made: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.metrics import harmonic_mean, prdc
+from equipoise.metrics import finite_rows, harmonic_mean, prdc
 
 Array = NDArray[Any]
 Labels = NDArray[np.int64]
@@ -66,7 +66,7 @@ def copies(rows: Array, labels: Labels, seed: int) -> tuple[Array, Labels]:
 
 def neighbourly(real: Array, made: Array) -> dict[str, float]:
     """F, the harmonic mean of precision and coverage, k = 5, of rows [n, ...] and [m, ...]; one with NaN is a miss."""
-    sound = np.isfinite(made).reshape(len(made), -1).all(axis=1)
+    sound = finite_rows(made)
     if sound.sum() <= NEIGHBOURS:
         return {"F": 0.0, "precision": 0.0, "coverage": 0.0}
     found = prdc(real.reshape(len(real), -1), made[sound].reshape(int(sound.sum()), -1), NEIGHBOURS)

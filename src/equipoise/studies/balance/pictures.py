@@ -10,6 +10,7 @@ import numpy as np
 from equipoise.data import Dataset, open_dataset
 from equipoise.errors import InputError
 from equipoise.images import to_uint8
+from equipoise.metrics import finite_rows
 from equipoise.studies import scores
 from equipoise.studies.balance.material import Array, Labels, Material, copies, neighbourly, shares, thinned
 from equipoise.studies.classifiers import classifier
@@ -70,7 +71,7 @@ def photographs(seed: int, data: str) -> Material:
     unseen = fitted.features(judging.images[outer])
 
     def judge(made: Array) -> dict[str, float]:
-        sound = np.isfinite(made).reshape(len(made), -1).all(axis=1)
+        sound = finite_rows(made)
         seen = np.full((len(made), unseen.shape[1]), np.nan, np.float32)
         if sound.any():
             seen[sound] = fitted.features(to_uint8(made[sound]))

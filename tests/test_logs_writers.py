@@ -12,7 +12,7 @@ from tensorboardX import SummaryWriter
 
 from equipoise.diagnosis import Severity
 from equipoise.errors import InputError
-from equipoise.logs import Told, open_log
+from equipoise.logs import Told, columns_from, open_log
 from equipoise.logs.judge import judge
 
 STEPS = range(0, 8000, 100)
@@ -336,8 +336,6 @@ def test_a_period_is_counted_as_the_time_is(tmp_path):
 
 
 def test_a_mapping_without_quotes_is_told_how_to_be_written(tmp_path):
-    from equipoise.logs import columns_from
-
     (tmp_path / "names.toml").write_text("d_loss = loss_D\n")
     with pytest.raises(InputError, match=r'could be read \(.*\); write lines like "d_loss" = "loss_D"'):
         columns_from(tmp_path / "names.toml")

@@ -127,9 +127,8 @@ def _still(history: History) -> Evidence | None:
     moves = "loss_D" in history.facts.get("moves", ()) or any(history.has(f"step_{role}") for role in "DG")
     if history.facts.get("anchored") or moves or any(_varies(history, name) for name in ("win_rate", "gap", "pull")):
         return None
-    values = history.values("loss_D")
-    last = values[-max(5, round(0.3 * len(values))) :]
-    if len(last) < 5 or len(values) < 8 or (spread := statistics.pstdev(last)) >= STILL.value:
+    last = _lately(history, "loss_D")
+    if len(history.values("loss_D")) < 8 or (spread := statistics.pstdev(last)) >= STILL.value:
         return None
     if statistics.median(last) < squared(history, SATURATED).value:
         return None
@@ -137,10 +136,15 @@ def _still(history: History) -> Evidence | None:
 
 
 def _varies(history: History, name: str) -> bool:
-    """Whether a signal has had different values in the last 30 % of the looks."""
-    values = history.values(name)
-    last = values[-max(5, round(0.3 * len(values))) :]
+    """Whether a signal has had different values lately."""
+    last = _lately(history, name)
     return len(last) > 1 and statistics.pstdev(last) > STILL.value * max(map(abs, last))
+
+
+def _lately(history: History, name: str) -> list[float]:
+    """A signal in the last 30 % of the looks, and in five at least, if there are so many."""
+    values = history.values(name)
+    return values[-max(5, round(0.3 * len(values))) :]
 
 
 @finding("anchor-lost", claim="the loss that holds G rises: the adversarial part drags it away", treats="")

@@ -56,7 +56,8 @@ def pace(history: History) -> tuple[str, str]:
     """The cause and the remedy where steps tell what is wrong; empty where they do not."""
     if leaping(history) and not lagging(history):
         return LEAPING, CALMER
-    return too_slow(history) if any(too_slow(history)) else (RUSHES, SLOWER) if rushing(history) else ("", "")
+    slow = too_slow(history)
+    return slow if any(slow) else (RUSHES, SLOWER) if rushing(history) else ("", "")
 
 
 def too_slow(history: History) -> tuple[str, str]:

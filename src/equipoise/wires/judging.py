@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from typing import TypeVar
 
 from equipoise.wires.events import Call, Differentiation, Mixture, Step
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side
 from equipoise.wires.record import Record
 from equipoise.wires.remarks import Broadcast, Squashed
+
+Remark = TypeVar("Remark", Broadcast, Squashed)
 
 
 def inputs(record: Record, side: Side) -> Iterator[Fact]:
@@ -149,10 +152,8 @@ def _extent(calls: list[Call], generated: bool) -> tuple[float, float]:
 
 def shapes(record: Record, side: Side) -> Iterator[Fact]:
     """Judgements and targets fit each other."""
-    differentiated = {event for one in record.all(Differentiation) for event in one.origin}
-    broadcasts = [event for event in record.all(Broadcast) if side in event.sides and event in differentiated]
-    found = {event.place: event for event in broadcasts}
-    for event in found.values():
+    found = _differentiated(record, Broadcast, side)
+    for event in found:
         n = event.size
         text = (
             f"{event.name} at {event.place} compares {side.name}'s judgements [{n}, 1] with {event.others} [{n}]: that "
@@ -165,13 +166,18 @@ def shapes(record: Record, side: Side) -> Iterator[Fact]:
 
 def logits(record: Record, side: Side) -> Iterator[Fact]:
     """A loss for logits is given logits."""
-    differentiated = {event for one in record.all(Differentiation) for event in one.origin}
-    wrong = [event for event in record.all(Squashed) if side in event.sides and event in differentiated]
-    for event in {one.place: one for one in wrong}.values():
+    found = _differentiated(record, Squashed, side)
+    for event in found:
         text = f"{event.name} at {event.place} applies a {event.by} to {side.name}'s answers, which end in one already"
         yield Fact("logits", side.name, "broken", text, (event.place,))
-    if not wrong:
+    if not found:
         yield Fact("logits", side.name, "holds", f"{side.name}'s answers go through no second sigmoid")
+
+
+def _differentiated(record: Record, kind: type[Remark], side: Side) -> list[Remark]:
+    """What was remarked of a side's answers on the way to a loss that went backward, once a line."""
+    origin = {event for one in record.all(Differentiation) for event in one.origin}
+    return list({one.place: one for one in record.all(kind) if side in one.sides and one in origin}.values())
 
 
 def _lines(calls: list[Call]) -> str:

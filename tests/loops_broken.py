@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from loops_common import BATCH, LATENT, Broken, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
+from loops_common import (
+    BATCH,
+    LATENT,
+    Broken,
+    Wiring,
+    adam,
+    d_loss,
+    g_loss,
+    mlp,
+    noise,
+    players,
+    reals,
+    with_fault,
+)
 
 BROKEN: dict[str, Broken] = {}
-
-
-def broken(fact: str, *names: str) -> Callable[[Loop], Loop]:
-    def add(loop: Loop) -> Loop:
-        BROKEN[loop.__name__] = Broken(loop, fact, names)
-        return loop
-
-    return add
+broken = with_fault(BROKEN)
 
 
 # ------------------------------------------------------------------------------------------------ stale gradients

@@ -10,17 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from loops_common import BATCH, LATENT, Broken, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
+from loops_common import (
+    BATCH,
+    LATENT,
+    Broken,
+    Wiring,
+    adam,
+    d_loss,
+    g_loss,
+    mlp,
+    noise,
+    players,
+    reals,
+    with_fault,
+)
 
 BROKEN: dict[str, Broken] = {}
-
-
-def broken(fact: str, *names: str) -> Callable[[Loop], Loop]:
-    def add(loop: Loop) -> Loop:
-        BROKEN[loop.__name__] = Broken(loop, fact, names)
-        return loop
-
-    return add
+broken = with_fault(BROKEN)
 
 
 def move_d(D: nn.Module, opt_D: torch.optim.Optimizer, real: Tensor, fake: Tensor) -> None:

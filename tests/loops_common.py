@@ -34,6 +34,29 @@ class Broken:
         return [first + offset for offset, line in enumerate(source) if MARK in line]
 
 
+def without_fault(correct: dict[str, Loop]) -> Callable[[Loop], Loop]:
+    """A decorator that keeps a loop by its name."""
+
+    def add(loop: Loop) -> Loop:
+        correct[loop.__name__] = loop
+        return loop
+
+    return add
+
+
+def with_fault(broken: dict[str, Broken]) -> Callable[..., Callable[[Loop], Loop]]:
+    """The same for a loop with one fault: the fact broken, and what the finding must name."""
+
+    def fault(fact: str, *names: str) -> Callable[[Loop], Loop]:
+        def add(loop: Loop) -> Loop:
+            broken[loop.__name__] = Broken(loop, fact, names)
+            return loop
+
+        return add
+
+    return fault
+
+
 def both_ways(
     correct: dict[str, Loop], broken: dict[str, Broken]
 ) -> Callable[..., Callable[[Callable[[Wiring, bool], list[nn.Module]]], Loop]]:

@@ -9,14 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loops_common import BATCH, LATENT, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
+from loops_common import BATCH, LATENT, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals, without_fault
 
 CORRECT: dict[str, Loop] = {}
-
-
-def correct(loop: Loop) -> Loop:
-    CORRECT[loop.__name__] = loop
-    return loop
+correct = without_fault(CORRECT)
 
 
 @correct

@@ -11,15 +11,11 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from loops_broken_odd import Checkpointed, move_d, move_g, spectral
-from loops_common import LATENT, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals
+from loops_common import LATENT, Loop, Wiring, adam, d_loss, g_loss, mlp, noise, players, reals, without_fault
 from loops_correct import Reversed
 
 CORRECT: dict[str, Loop] = {}
-
-
-def correct(loop: Loop) -> Loop:
-    CORRECT[loop.__name__] = loop
-    return loop
+correct = without_fault(CORRECT)
 
 
 @correct

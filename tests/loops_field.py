@@ -16,16 +16,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from loops_common import BATCH, LATENT, Broken, Loop, Wiring, adam, both_ways, d_loss, g_loss, mlp, noise, reals
+from loops_common import (
+    BATCH,
+    LATENT,
+    Broken,
+    Loop,
+    Wiring,
+    adam,
+    both_ways,
+    d_loss,
+    g_loss,
+    mlp,
+    noise,
+    reals,
+    without_fault,
+)
 
 BROKEN: dict[str, Broken] = {}
 CORRECT: dict[str, Loop] = {}
 pair = both_ways(CORRECT, BROKEN)
-
-
-def correct(loop: Loop) -> Loop:
-    CORRECT[loop.__name__] = loop
-    return loop
+correct = without_fault(CORRECT)
 
 
 def squares(logits: Tensor, target: float) -> Tensor:

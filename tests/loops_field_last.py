@@ -23,16 +23,13 @@ from loops_common import (
     noise,
     players,
     reals,
+    without_fault,
 )
 
 BROKEN: dict[str, Broken] = {}
 CORRECT: dict[str, Loop] = {}
 pair = both_ways(CORRECT, BROKEN)
-
-
-def correct(loop: Loop) -> Loop:
-    CORRECT[loop.__name__] = loop
-    return loop
+correct = without_fault(CORRECT)
 
 
 class Recurrent(nn.Module):

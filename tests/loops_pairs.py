@@ -28,6 +28,7 @@ from loops_common import (
     noise,
     players,
     reals,
+    without_fault,
 )
 
 BROKEN: dict[str, Broken] = {}
@@ -35,11 +36,7 @@ CORRECT: dict[str, Loop] = {}
 
 
 pair = both_ways(CORRECT, BROKEN)
-
-
-def correct(loop: Loop) -> Loop:
-    CORRECT[loop.__name__] = loop
-    return loop
+correct = without_fault(CORRECT)
 
 
 def squares(logits: Tensor, target: float) -> Tensor:

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from equipoise import build
 from equipoise.config import Config
+from equipoise.networks.layers import count_parameters
 
 
 def describe(config: Config) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def describe(config: Config) -> dict[str, Any]:
         latents = torch.randn(batch, recipe.network.latent_dim)
         made, images = _activations(generator, latents, labels)
         judged, _ = _activations(discriminator, images, labels)
-    parameters = {"G": _count(generator), "D": _count(discriminator)}
+    parameters = {"G": count_parameters(generator), "D": count_parameters(discriminator)}
     penalised = bool(recipe.terms)
     averages = 1 + len(recipe.ema_widths)
     weights = 4 * (parameters["G"] * (7 + averages) + parameters["D"] * 7)  # weights, gradient twice, moments, update
@@ -50,7 +51,3 @@ def _activations(network: nn.Module, *inputs: Tensor | None) -> tuple[int, Tenso
     for handle in hooks:
         handle.remove()
     return sum(sizes), result
-
-
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -1000,10 +1000,13 @@ def test_a_run_whose_updates_are_lost_for_a_while_goes_back_and_on(first):
     assert np.isfinite(made).all()
 
 
-def test_updates_that_stay_lost_end_the_run_after_three_ways_back():
+def test_updates_that_stay_lost_end_the_run_after_three_ways_back(monkeypatch):
+    ways, back = [], Plant.put_back
+    monkeypatch.setattr(Plant, "put_back", lambda self, state: (ways.append(self.samples), back(self, state)))
     rows, cfg = np.random.default_rng(0).standard_normal((400, 2)), CFG | {"updates": 400, "balance": "act"}
     with pytest.raises(TrainingFailed, match="not finite"):
         adapter.train(cfg, rows, 0, 10, disturb=outage(200, 1000))
+    assert len(ways) == 3
 
 
 def test_an_early_run_whose_updates_are_all_lost_begins_again_at_once():

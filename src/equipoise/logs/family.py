@@ -42,7 +42,9 @@ class Family:
         """Take back which loss it is where the numbers refute it, and say if the discriminator has not started."""
         below = [name for name in self.positive if any(value < 0 for _, value in log.logged(name))]
         assumed = any(TAKEN in one for one in log.facts["remarks"])
-        why = REFUTED.format(" and ".join(below), log.facts.get("loss")) if below else self.refuted(log) * assumed
+        why = self.refuted(log) if assumed else ""
+        if below:
+            why = REFUTED.format(" and ".join(below), log.facts.get("loss"))
         if why and log.facts.get("loss") == self.facts.get("loss"):
             log.facts["remarks"] = [one for one in log.facts["remarks"] if TAKEN not in one]
             log.remark(why)

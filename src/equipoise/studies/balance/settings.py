@@ -124,7 +124,8 @@ def recipe(
     augmentations: dict[str, dict[str, Any]] = {}
     if full["aug"]:
         noise = {"instance-noise": {"std": full["aug"] * scale}}
-        augmentations = {"ada": {"p": full["aug"]} | preset(channels)} if channels else noise
+        colours = {} if channels in (1, 3) else {"preset": "bg"}
+        augmentations = {"ada": {"p": full["aug"]} | colours} if channels else noise
     players = [
         Player(lr=float(full[f"lr_{role}"]), beta1=float(full["beta1"]), beta2=float(full["beta2"]), steps=steps)
         for role, steps in (("g", 1.0), ("d", float(full["n_dis"])))
@@ -145,11 +146,6 @@ def recipe(
         mirror=False,
         kimg=updates * batch / 1000,
     )
-
-
-def preset(channels: int) -> dict[str, Any]:
-    """What ADA's augmentations of images with so many channels are limited to."""
-    return {} if channels in (1, 3) else {"preset": "bg"}
 
 
 def _number(value: Any) -> bool:

@@ -52,6 +52,12 @@ class Subject:
         latents = torch.randn(count, self.latent_dim, generator=torch.Generator().manual_seed(0))
         return latents, torch.arange(count) % len(self.classes) if self.classes else None
 
+    @torch.no_grad()
+    def off(self, samples: Tensor, latents: Tensor, labels: Tensor | None) -> float:
+        """How far samples of these latents are from its own, over the largest value, which counts as 1 at least."""
+        expected = self.generator(latents, labels)
+        return float((expected - samples).abs().max() / expected.abs().max().clamp(min=1.0))
+
 
 def of_run(
     run: Path,

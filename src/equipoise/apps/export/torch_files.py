@@ -51,8 +51,7 @@ def load(folder: Path) -> nn.Module:
 @torch.no_grad()
 def _check(rebuilt: nn.Module, subject: Subject) -> None:
     latents, labels = subject.probe()
-    expected, got = subject.generator(latents, labels), rebuilt(latents, labels)
-    off = float((expected - got).abs().max() / expected.abs().max().clamp(min=1.0))
+    off = subject.off(rebuilt(latents, labels), latents, labels)
     if not off <= TOLERANCE:
         raise InputError(
             f"the plain code gives other samples than the generator, off by {off:.2g}; a generator that draws random "

@@ -187,6 +187,7 @@ BAD = {
     "empty place": (["train", "ring", "--out", "", "--quiet"], "the value of --out is empty, as a variable"),
     "empty place after =": (["generate", "run", "--out=", "--count", "4"], "the value of --out is empty"),
     "empty run": (["resume", ""], "an argument is empty"),
+    "value that ends in =": (["train", "ring", "--set=r1.gamma="], "r1.gamma="),
     "term's table": (["train", "ring", "--set", "r1={gama=1}"], "did you mean gamma"),
     "term's table's type": (["train", "ring", "--set", "r1={gamma='x'}"], "r1.gamma='x' is a str"),
     "metric's weights": (["train", "ring", "--metric", "pixels", "--metric-weights", "x"], "no option 'weights'"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -97,9 +98,9 @@ def main() -> None:
 def _check_given(arguments: Sequence[str]) -> None:
     """Refuse what is empty, such as a variable that is not set: as a path it would be the folder one is in."""
     for before, one in pairwise(["", *arguments]):
-        if not one or (one.startswith("--") and one.endswith("=")):
-            of = before if before.startswith("-") and not one else one.removesuffix("=")
-            what = f"the value of {of}" if of else "an argument"
+        if not one or re.fullmatch(r"--[\w-]+=", one):
+            option = one.removesuffix("=") or (before if before.startswith("-") else "")
+            what = f"the value of {option}" if option else "an argument"
             raise InputError(f"{what} is empty, as a variable that is not set; give one, or leave it out")
 
 

@@ -34,6 +34,10 @@ def relativistic(real: Tensor, fake: Tensor) -> Tensor:
     return squares(real - fake.mean(), 1) + squares(fake - real.mean(), -1)
 
 
+def averaged(real: Tensor, fake: Tensor) -> Tensor:
+    return (F.softplus(fake.mean() - real) + F.softplus(fake - real.mean())).mean()
+
+
 LOSSES: dict[str, tuple[Loss, Loss]] = {
     "least squares": (lambda r, f: squares(r, 1) + squares(f, 0), lambda r, f: squares(f, 1)),
     "its third form": (lambda r, f: squares(r, 1) + squares(f, -1), lambda r, f: squares(f, 0)),
@@ -41,15 +45,25 @@ LOSSES: dict[str, tuple[Loss, Loss]] = {
     "least squares for G": (hinge, lambda r, f: squares(f, 1)),
     "hinge": (hinge, lambda r, f: -f.mean()),
     "averages": (relativistic, lambda r, f: relativistic(f, r)),
+    "averages of one kind": (relativistic, lambda r, f: squares(f - r.mean(), 1)),
+    "logistic averages": (averaged, lambda r, f: averaged(f, r)),
+    "a hinge over averages": (
+        lambda r, f: hinge(r - f.mean(), f - r.mean()),
+        lambda r, f: hinge(f - r.mean(), r - f.mean()),
+    ),
+    "squares of pairs": (lambda r, f: squares(r - f, 1), lambda r, f: squares(f - r, 1)),
+    "a hinge over pairs": (lambda r, f: F.relu(1 - r + f).mean(), lambda r, f: F.relu(1 - f + r).mean()),
     "pairs": (lambda r, f: F.softplus(f - r).mean(), lambda r, f: F.softplus(r - f).mean()),
     "drift": (lambda r, f: f.mean() - r.mean() + 1e-3 * r.square().mean(), lambda r, f: -f.mean()),
     "logistic": (lambda r, f: (F.softplus(-r) + F.softplus(f)).mean(), lambda r, f: F.softplus(-f).mean()),
 }
-# wherever the answers are
 TOLD = (
     "least squares",
     "its third form",
     "least squares for D",
+    "averages",
+    "logistic averages",
+    "squares of pairs",
     "pairs",
     "drift",
     "logistic",
@@ -94,6 +108,9 @@ def test_a_generator_that_helps_is_found(loss: str, start: tuple[float, float]) 
         "its third form": lambda r, f: squares(f, -1),
         "least squares for D": lambda r, f: f.mean(),
         "logistic": lambda r, f: F.softplus(f).mean(),
+        "averages": loss_d,
+        "logistic averages": loss_d,
+        "squares of pairs": loss_d,
         "pairs": loss_d,
         "drift": lambda r, f: f.mean(),
     }

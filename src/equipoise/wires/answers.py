@@ -31,6 +31,7 @@ LOGITS = {
     "cross_entropy": "softmax",
     "log_softmax": "softmax",
 }  # what a loss applies to its input
+CERTAIN = frozenset(["binary_cross_entropy_with_logits", "cross_entropy"])  # losses in whatever they are given
 VIEWS = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Split", "TBackward", "Transpose",
          "Permute", "Expand", "Alias", "ToCopy")  # fmt: skip
 
@@ -58,8 +59,9 @@ def likened(mode: Origins, operation: Operation) -> Origin:
             mode.differences[tensor] = pair
     pair = mode.differences.get(pair[0], []) if name in NORMS and pair else pair if name in DISTANCES else []
     makers = frozenset(event.root for event in operation.origin if isinstance(event, Call))
-    if len(pair) == 2 and makers:
-        found = mode.record.add(Itself(place=caller(), name=name, same=_same(*pair), makers=makers))
+    if len(pair) == 2 and (makers or not any(tensor.requires_grad for tensor in pair)):
+        same = _same(*pair) if makers else _equal(*pair)
+        found = mode.record.add(Itself(place=caller(), name=name, same=same, makers=makers))
         if found.same:
             return frozenset([found])
     if len(pair) == 2 and all(_judges(mode, tensor) for tensor in pair):
@@ -74,25 +76,31 @@ def squashed(mode: Origins, operation: Operation) -> Origin:
         return NOTHING
     first = operation.inputs[0]
     nodes = explore([first.grad_fn], VIEWS) if first.grad_fn is not None else set()
+    calls = [event for event in operation.origin if isinstance(event, Call)]
     sides, by = _judges(mode, first), LOGITS[operation.name]
+    if not sides and operation.name in CERTAIN:
+        sides = [side for call in calls for side in call.sides]
     if sides and any(node.name().startswith(f"{by.title()}Backward") for node in nodes):
         return frozenset([mode.record.add(Squashed(place=caller(), name=operation.name, by=by, sides=sides))])
     return NOTHING
 
 
 def shapes(mode: Origins, operation: Operation) -> Origin:
-    """Judgements [N, 1] that meet targets [N]: broadcasting makes [N, N] of them."""
+    """Judgements [N, 1] that meet targets [N], or the other way round: broadcasting makes [N, N] of them."""
     pair = operation.inputs[:2]
     if operation.name not in PAIRS or mode.inside or len(pair) < 2:
         return NOTHING
-    judged, target = sorted(pair, key=lambda tensor: -tensor.dim())
-    size = judged.shape[0] if judged.dim() == 2 and target.dim() == 1 else 0
-    if size > 1 and judged.shape == (size, 1) and target.shape == (size,):
-        sides = _judges(mode, judged)
-        if sides and (not target.requires_grad or _answers(target)):
-            others = "others" if _answers(target) else "targets"
-            fitted = Broadcast(place=caller(), name=operation.name, size=size, others=others, sides=sides)
-            return frozenset([mode.record.add(fitted)])
+    flat, column = sorted(pair, key=lambda tensor: tensor.dim())
+    size = flat.shape[0] if flat.dim() == 1 else 0
+    if size < 2 or column.shape != (size, 1):
+        return NOTHING
+    judged, target = (column, flat) if _judges(mode, column) else (flat, column)
+    sides = _judges(mode, judged)
+    if sides and (not target.requires_grad or _answers(target)):
+        others = "others" if _answers(target) else "targets"
+        both = [f"[{size}, 1]", f"[{size}]"] if judged is column else [f"[{size}]", f"[{size}, 1]"]
+        fitted = Broadcast(place=caller(), name=operation.name, size=size, shapes=both, others=others, sides=sides)
+        return frozenset([mode.record.add(fitted)])
     return NOTHING
 
 
@@ -103,6 +111,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are one, or views of the same numbers, detached or not."""
     alike = one.shape == other.shape and one.stride() == other.stride() and readable(one) and readable(other)
     return alike and one.numel() > 1 and one.data_ptr() == other.data_ptr()
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same numbers, and not one throughout: what was made of real samples, twice."""
+    alike = one.shape == other.shape and readable(one) and readable(other) and one.numel() > 1
+    return alike and bool((one == other).all()) and bool((one != one.flatten()[0]).any())
 
 
 def _answers(tensor: Tensor) -> list[Answer]:

@@ -14,9 +14,10 @@ from torch.autograd.function import BackwardCFunction
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 
+from equipoise.wires.answers import VIEWS
 from equipoise.wires.batches import extent, margin, repeated, split
-from equipoise.wires.events import Answer, Call, Pull
-from equipoise.wires.graphs import before, notes
+from equipoise.wires.events import Answer, Call, Number, Pull
+from equipoise.wires.graphs import before, explore, notes
 from equipoise.wires.origins import Origins
 from equipoise.wires.record import Record
 from equipoise.wires.tensors import plain_in, print_of, readable, tensors_in, wrapped
@@ -138,13 +139,20 @@ class Calls:
                 self.losses.add(module)
             for place, tensor in enumerate(outputs):
                 made = kinds[place] if kinds else None
-                number = kinds[:place].count(kinds[place]) if kinds else place
+                among = kinds[:place].count(kinds[place]) if kinds else place
+                number = among, tensor.dim(), tensor.dim() > 1 and tensor.shape[1] == 1
                 if tensor.grad_fn is not None:
                     notes(tensor.grad_fn).extend([call, Answer(place=call.place, call=call, number=number)])
-                    call.bound = call.bound or BOUNDS.get(tensor.grad_fn.name().rstrip("0123456789"))
+                    call.bound = call.bound or _bound(tensor)
+                if call.of("G") and place == 0:
+                    call.span = extent(tensor.detach())
                 if call.of("D") and module not in self.losses:
+                    for kind, part in (
+                        split(call, tensor.detach()) if made is None else {made: tensor.detach()}
+                    ).items():
+                        call.answers[number, kind] = part.double().flatten()[:: _stride(part)].tolist()
                     self._hook(tensor, functools.partial(self._pull, call, number, made, tensor.detach().clone()))
-                elif number == 0 and not call.of("D"):
+                elif among == 0 and not call.of("D"):
                     self._hook(tensor, functools.partial(self._slope, call))
 
     def _leave_layer(self, call: Call, result: Any) -> None:
@@ -186,7 +194,7 @@ class Calls:
                     cosine = torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0)
                     event.reversed |= bool(cosine < -0.999) or bool(theirs.any() and not ours.any())
 
-    def _pull(self, call: Call, number: int, kind: bool | None, output: Tensor, gradient: Tensor | None) -> None:
+    def _pull(self, call: Call, number: Number, kind: bool | None, output: Tensor, gradient: Tensor | None) -> None:
         """Remember which way a loss pulls a discriminator's output, for real and generated samples apart."""
         if self.record.current is None or gradient is None:
             return
@@ -194,10 +202,20 @@ class Calls:
             both = margin(output, gradient.detach().double())
             outputs, parts = (split(call, batch) if kind is None else {kind: batch} for batch in both)
             for made, part in parts.items():
-                every = max(1, part.numel() // MOST)
-                points = torch.stack([outputs[made].double().flatten(), part.flatten()], 1)[::every].tolist()
+                points = torch.stack([outputs[made].double().flatten(), part.flatten()], 1)[:: _stride(part)].tolist()
                 pull = Pull(float(part.sum()), float(part.abs().sum()), [(at, slope) for at, slope in points])
                 call.pulls.setdefault((self.record.current, number, made), Pull()).add(pull)
+
+
+def _bound(tensor: Tensor) -> tuple[float, float] | None:
+    """What the operation that gave a tensor, whatever its shape is now, keeps it within."""
+    nodes = explore([tensor.grad_fn], VIEWS) if tensor.grad_fn is not None else set()
+    found = [BOUNDS.get(node.name().rstrip("0123456789")) for node in nodes]
+    return next((bound for bound in found if bound is not None), None)
+
+
+def _stride(part: Tensor) -> int:
+    return max(1, part.numel() // MOST)
 
 
 def _gives_losses(module: nn.Module, call: Call, outputs: list[Tensor]) -> bool:

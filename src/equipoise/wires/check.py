@@ -9,7 +9,18 @@ from types import TracebackType
 from typing import Any
 
 from equipoise.errors import EquipoiseError
-from equipoise.wires import clipping, directions, gradients, holding, judging, steps, terms, values
+from equipoise.wires import (
+    clipping,
+    directions,
+    gradients,
+    holding,
+    judging,
+    leftovers,
+    reaching,
+    steps,
+    terms,
+    values,
+)
 from equipoise.wires.averages import Average
 from equipoise.wires.events import Outside
 from equipoise.wires.fact import Fact, aligned
@@ -70,15 +81,15 @@ class Wiring:
         generators, judges = ([side for side in self.sides if side.role == role] for role in "GD")
         for side in self.sides:
             yield from steps.own(record, side)
-            yield from steps.stale(record, side)
+            yield from leftovers.stale(record, side)
             yield from steps.outside(record, side)
-            yield from gradients.reached(record, side)
+            yield from reaching.reached(record, side)
             yield from terms.terms(record, side)
             yield from values.modes(record, side)
+            yield from judging.logits(record, side)
         for judge in judges:
             yield from judging.inputs(record, judge)
             yield from judging.shapes(record, judge)
-            yield from judging.logits(record, judge)
             for side in generators:
                 yield from gradients.adversarial(record, side, judge)
                 yield from directions.direction(record, side, judge)

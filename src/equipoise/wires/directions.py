@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-import torch
-from torch import Tensor
-
-from equipoise.wires.events import Call, Differentiation, Edit, Pull
+from equipoise.wires.events import Call, Differentiation, Edit, Number, Pull
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side, several
+from equipoise.wires.pulls import alike, clear, costs
 from equipoise.wires.record import Record
+from equipoise.wires.relative import compared
 from equipoise.wires.targets import BEYOND, SAME, share, steady, turns, upward
 from equipoise.wires.where import Place
 
-Pulls = dict[int, list[Pull]]  # by output, each batch by itself
+Pulls = dict[Number, list[Pull]]  # by output, each batch by itself
 
 
 def direction(record: Record, side: Side, judge: Side) -> Iterator[Fact]:
@@ -71,9 +71,9 @@ def _direction(record: Record, side: Side, judge: Side, network: str, calls: lis
     aim = {number: pulls for number, pulls in aim.items() if number not in matched}
     real, fake = map(_summed, apart)
     both = [number for number in real if number in fake and real[number].size and fake[number].size]
-    if any(_costs(real[number]) and _costs(fake[number]) for number in both):
+    if any(costs(real[number]) and costs(fake[number]) for number in both):
         return
-    if both and all(_alike(real[number], fake[number]) for number in both):
+    if both and all(alike(real[number], fake[number]) for number in both):
         place = _place(record, judge, network)
         text = f"the backward at {place} pulls {network}'s judgements of real and of generated samples the same way, "
         yield Fact("direction", judge.name, "broken", f"{text}and as hard: are both called real?", (place,))
@@ -99,7 +99,7 @@ def _by_targets(real: Pulls, fake: Pulls, aim: Pulls) -> list[bool]:
         up, pull = upward(real[number], fake[number]), _summed(aim)[number]
         if near is not None:
             right += [True] if near >= BEYOND else [False] if near <= SAME else [True, False]
-        elif up is not None and steady(aim[number]) and _clear(pull, 0.9):
+        elif up is not None and steady(aim[number]) and clear(pull, 0.9):
             right.append(up == (pull.total < 0))
     return right
 
@@ -115,12 +115,10 @@ def _by_signs(real: Pulls, fake: Pulls, aim: Pulls) -> list[bool]:
     for n in ours.keys() & pulled.keys():
         opposed = not theirs or (n in theirs and (not theirs[n].size or theirs[n].total * ours[n].total < 0))
         passed = _together(ours[n], theirs.get(n)) and not (steady(real[n]) and steady(fake[n]) and not turns(aim[n]))
-        if opposed and not passed and _clear(ours[n], 0.5) and _clear(pulled[n], 0.9):
+        if opposed and not passed and clear(ours[n], 0.5) and clear(pulled[n], 0.9):
             right.append(ours[n].total * pulled[n].total > 0)
-        elif not _clear(ours[n], 0.5) and n in theirs and steady(fake[n]) and steady(aim[n]):
-            right += (
-                [theirs[n].total * pulled[n].total < 0] if _clear(theirs[n], 0.9) and _clear(pulled[n], 0.9) else []
-            )
+        elif not clear(ours[n], 0.5) and n in theirs and steady(fake[n]) and steady(aim[n]):
+            right += [theirs[n].total * pulled[n].total < 0] if clear(theirs[n], 0.9) and clear(pulled[n], 0.9) else []
     return right
 
 
@@ -136,7 +134,7 @@ def _by_makers(record: Record, side: Side, judge: Side, network: str, calls: lis
         opposed = len(kinds) == 2 and min(p.total for p in kinds.values()) < 0 < max(p.total for p in kinds.values())
         shared = [key for key in kinds if key in ours and ours[key].size]
         pulls = [*kinds.values(), *(ours[key] for key in shared)]
-        if not (opposed and shared and steady(pulls) and all(_clear(pull, 0.9) for pull in pulls)):
+        if not (opposed and shared and steady(pulls) and all(clear(pull, 0.9) for pull in pulls)):
             continue
         right = [kinds[key].total * ours[key].total < 0 for key in shared]
         if all(right):
@@ -146,9 +144,9 @@ def _by_makers(record: Record, side: Side, judge: Side, network: str, calls: lis
     return None
 
 
-def _made(calls: list[Call], events: set[Differentiation], down: bool) -> dict[tuple[int, frozenset[str]], Pull]:
+def _made(calls: list[Call], events: set[Differentiation], down: bool) -> dict[tuple[Number, frozenset[str]], Pull]:
     """How some losses pull each output of some calls, by the generators' networks that what it judged comes from."""
-    found: dict[tuple[int, frozenset[str]], Pull] = {}
+    found: dict[tuple[Number, frozenset[str]], Pull] = {}
     for call in calls:
         makers = frozenset(one.root for one in call.inputs if isinstance(one, Call) and one.of("G"))
         for (event, number, _), pull in call.pulls.items() if not call.joined else ():
@@ -174,9 +172,9 @@ def _place(record: Record, side: Side, network: str) -> Place:
     )
 
 
-def _summed(apart: Pulls) -> dict[int, Pull]:
+def _summed(apart: Pulls) -> dict[Number, Pull]:
     """All pulls of each output together."""
-    found: dict[int, Pull] = {}
+    found: dict[Number, Pull] = {}
     for number, pulls in apart.items():
         for pull in pulls:
             found.setdefault(number, Pull()).add(pull)
@@ -193,11 +191,13 @@ def _together(real: Pull, fake: Pull | None) -> bool:
 
 def _apart(calls: list[Call], events: set[Differentiation], generated: bool, down: bool) -> Pulls:
     """How some losses, which an optimiser goes down or up, pull each output of some calls, each batch by itself."""
-    found: dict[int, list[Pull]] = {}
+    found: dict[Number, list[Pull]] = {}
     for call in calls:
         for (event, number, made), pull in call.pulls.items():
-            if event in events and made == generated and (event.kind == "backward" or event.straight):
-                found.setdefault(number, []).append(pull if down else pull.turned())
+            inner = bool(event.near) and (call, number) not in event.near  # features, or a step of D's that is unrolled
+            if event in events and made == generated and not inner and (event.kind == "backward" or event.straight):
+                seen = replace(pull, against=compared(calls, event, number, made))
+                found.setdefault(number, []).append(seen if down else seen.turned())
     return found
 
 
@@ -205,45 +205,3 @@ def _descends(side: Side) -> bool:
     """Whether an optimiser goes down its loss, as most do."""
     groups = [group for one in side.optimisers for group in getattr(one, "param_groups", [])]
     return not groups or not all(group.get("maximize") for group in groups)
-
-
-def _clear(pull: Pull, share: float) -> bool:
-    """Whether nearly all of a pull goes one way."""
-    return pull.size > 0 and abs(pull.total) >= share * pull.size
-
-
-def _costs(pull: Pull) -> bool:
-    """Whether answers look like losses, one a sample: none is below 0, and all are pulled down as hard."""
-    slopes = [slope for _, slope in pull.points]
-    return pull.total > 0 and max(slopes) - min(slopes) <= 1e-6 * max(slopes) and all(at >= 0 for at, _ in pull.points)
-
-
-def _alike(one: Pull, other: Pull) -> bool:
-    """Whether two pulls go the same way and come from one and the same loss.
-
-    Going the same way is not enough: least squares with two targets pulls answers below both of them up. So a curve is
-    laid through the gradients of the one, over the answers, and must foretell those of the other.
-    """
-    if not (_clear(one, 0.9) and _clear(other, 0.9) and one.total * other.total > 0 and one.points and other.points):
-        return False
-    (at, slope), (elsewhere, slopes) = (torch.tensor(pull.points, dtype=torch.float64).T for pull in (one, other))
-    for here, there in zip(_curves(at), _curves(elsewhere), strict=True):
-        weights = torch.linalg.lstsq(here, slope[:, None]).solution
-        fits = (here @ weights)[:, 0], (there @ weights)[:, 0]
-        if all(_close(fit, given) for fit, given in zip(fits, (slope, slopes), strict=True)):
-            return True
-    return False
-
-
-def _curves(at: Tensor) -> list[Tensor]:
-    """What the gradients of the usual losses are weighted sums of, whatever the targets.
-
-    In this order: least squares, hinge and Wasserstein; cross entropy of logits; cross entropy of probabilities.
-    """
-    one = torch.ones_like(at)
-    pairs = [(one, at), (one, torch.sigmoid(at)), (1 / at.clamp(min=1e-6), 1 / (1 - at).clamp(min=1e-6))]
-    return [torch.stack(pair, 1) for pair in pairs]
-
-
-def _close(fit: Tensor, given: Tensor) -> bool:
-    return bool(((fit - given).abs() <= 1e-3 * given.abs().max()).all())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from equipoise.wires.remarks import Summand
 
 Origin = frozenset["Event"]  # the events that a tensor's value depends on
+Number = tuple[int, int, bool]  # of an output: its place, its dimensions, whether the second has length 1
 Happened = TypeVar("Happened", bound="Event")
 
 
@@ -38,16 +39,22 @@ class Call(Event):
     inputs: Origin
     storages: frozenset[int]  # addresses of what went in
     rows: tuple[tuple[int, bool], ...] = ()  # what was joined along the first axis: how many, and whether generated
-    pulls: dict[tuple[Differentiation, int, bool], Pull] = field(default_factory=dict)  # by output and generated or not
+    pulls: dict[tuple[Differentiation, Number, bool], Pull] = field(
+        default_factory=dict
+    )  # by output and generated or not
     kinds: tuple[tuple[bool, torch.Size], ...] = ()  # of each thing that went in: generated or not, and its shape
     repeated: bool = False  # the same samples went in twice, side by side or as rows of one batch
     drawn: bool = False  # noise went in
     sums: frozenset[float] = frozenset()  # of each thing that went in
     given: tuple[object, ...] = ()  # the same for exactly the same arguments
     ranges: dict[bool, tuple[float, float]] = field(default_factory=dict)  # of what went in, by generated or not
+    answers: dict[tuple[Number, bool], list[float]] = field(default_factory=dict)  # by output and generated or not
     bound: tuple[float, float] | None = None  # what a generator's last layer cannot leave
+    span: tuple[float, float] = (0.0, 0.0)  # of what a generator gave
     slopes: dict[Differentiation, Tensor] = field(default_factory=dict)  # at a generator's output, or D's input
-    likened: set[int] = field(default_factory=set)  # outputs that were compared, by their distance, with other answers
+    likened: set[Number] = field(
+        default_factory=set
+    )  # outputs that were compared, by their distance, with other answers
 
     def of(self, role: str) -> bool:
         return any(side.role == role for side in self.sides)
@@ -73,7 +80,7 @@ class Answer(Event):
     """One of the outputs of a discriminator's call."""
 
     call: Call
-    number: int
+    number: Number
 
 
 @dataclass(eq=False)
@@ -83,10 +90,13 @@ class Pull:
     total: float = 0.0  # sum of the gradient
     size: float = 0.0  # sum of its absolute values
     points: list[tuple[float, float]] = field(default_factory=list, repr=False)  # output and gradient, up to a thousand
+    against: list[float] = field(
+        default_factory=list, repr=False
+    )  # answers of the other kind that the loss compares with
 
     def turned(self) -> Pull:
         """The same the other way."""
-        return Pull(-self.total, self.size, [(at, -slope) for at, slope in self.points])
+        return Pull(-self.total, self.size, [(at, -slope) for at, slope in self.points], self.against)
 
     def add(self, other: Pull) -> None:
         """Both together."""
@@ -108,6 +118,8 @@ class Differentiation(Event):
     through: dict[Call, set[Weight]]  # discriminators' calls in the graph, and what lies behind each
     terms: list[Summand]
     nil: bool = False  # what was differentiated is exactly 0
+    rootless: bool = False  # it has no graph, and was told to require a gradient by hand
+    near: set[tuple[Call, Number]] = field(default_factory=set)  # outputs that come first, seen from the loss
     aside: set[Weight] = field(default_factory=set)  # reachable without passing through a discriminator
     graph: bool = False  # autograd.grad gave gradients that can be differentiated in turn
     void: bool = False  # autograd.grad was to give such, and gave None: the inputs are no part of the graph

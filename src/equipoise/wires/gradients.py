@@ -1,11 +1,11 @@
-"""Facts about gradients: what reaches whom, and through what."""
+"""Facts about gradients: what comes to a generator through a discriminator."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Pull, Step
-from equipoise.wires.fact import Fact, named
+from equipoise.wires.events import Call, Cut, Differentiation, Event, Happened, Number, Pull, Step
+from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side, Weight
 from equipoise.wires.record import Record
 from equipoise.wires.remarks import Muted, Weighed
@@ -86,9 +86,9 @@ def _misplaced(record: Record, side: Side, judge: Side) -> Call | None:
 
 def _pulled(
     record: Record, network: str, events: set[Differentiation]
-) -> dict[tuple[int, bool], dict[Call, Differentiation]]:
+) -> dict[tuple[Number, bool], dict[Call, Differentiation]]:
     """The calls of a network whose answers some losses pull, by output and by generated or not."""
-    found: dict[tuple[int, bool], dict[Call, Differentiation]] = {}
+    found: dict[tuple[Number, bool], dict[Call, Differentiation]] = {}
     for call in record.all(Call):
         for (event, number, made), pull in call.pulls.items() if call.root == network else ():
             if event in events and pull.size:
@@ -173,6 +173,12 @@ def _nobodys(record: Record, judge: Side) -> list[Differentiation]:
 
 
 def _cut_off(record: Record, side: Side, judge: Side, alone: set[Weight], events: list[Differentiation]) -> Fact:
+    good = [one for one in events if any(judge in c.sides and behind & alone for c, behind in one.through.items())]
+    if good:  # none of the side's own
+        text = (
+            f"{side.name} gets no gradient through {judge.name}: that of the backward at {good[-1].place} is in no step"
+        )
+        return Fact("adversarial", side.name, "broken", f"{text} of {side.called}", (good[-1].place,))
     calls = [call for event in events for call in kept(event.origin, Call) if judge in call.sides]
     cuts = [cut for call in calls for cut in kept(call.inputs, Cut) if cut.behind & alone]
     if cuts:
@@ -196,50 +202,6 @@ def _cut_off(record: Record, side: Side, judge: Side, alone: set[Weight], events
         f"{side.name} gets no gradient through {judge.name}: in {seen} {judge.name} {what}",
         places,
     )
-
-
-def reached(record: Record, side: Side) -> Iterator[Fact]:
-    """Every trainable tensor of a side gets a gradient from its loss."""
-    steps, events = record.steps(side), record.own(side)
-    held = {w for w in record.weights if side in w.sides and side in w.optimisers and w.trained}
-    early = [step for step in steps if not step.frozen & record.lately(step)]  # else frozen after the backward
-    stopped = {step: (held & step.frozen) - set(step.ledgers) for step in early}
-    frozen = set().union(*stopped.values())
-    got = {weight for event in events for weight in event.written}
-    if frozen:
-        step = next(step for step in early if stopped[step])
-        text = f"requires_grad was off at {side.called}.step() at {step.place}, and on before, in {named(frozen)}"
-        yield Fact("reached", side.name, "broken", text, (step.place,))
-    if not held & got:
-        yield Fact("reached", side.name, "untold", "no gradient was seen at all")
-        return
-    missing = held - got - frozen
-    cuts = [cut for event in events for cut in kept(event.origin, Cut) if cut.behind & missing]
-    if cuts:
-        cut = max(cuts, key=lambda one: len(one.behind & missing))
-        text = f"{named(cut.behind & missing)} get no gradient: cut off by {cut.name} at {cut.place}"
-        yield Fact("reached", side.name, "broken", text, (cut.place,))
-    elif spared := [event for event in events if event.chosen and event.reachable & missing]:
-        text = f"{named(spared[0].reachable & missing)} take part in the loss at {spared[0].place} and are not among "
-        yield Fact("reached", side.name, "broken", f"{text}the `inputs` of that backward", (spared[0].place,))
-    elif idle := _unmoved(record, side, missing):
-        text = f"no tensor of {idle.root} gets a gradient in any step of {side.called}, though {idle.root} is called"
-        yield Fact("reached", side.name, "broken", f"{text} at {idle.place}", (idle.place,))
-    elif missing:
-        yield Fact("reached", side.name, "note", f"no gradient and no part in the loss: {named(missing)}")
-    elif not frozen:
-        yield Fact("reached", side.name, "holds", f"all {len(held)} trainable tensors got a gradient")
-
-
-def _unmoved(record: Record, side: Side, missing: set[Weight]) -> Call | None:
-    """The first call of one of a side's networks that is without any gradient, while the others have some."""
-    for name in side.networks:
-        held = [weight for weight in record.weights if side in weight.optimisers]
-        whole = {weight for weight in held if any(one.startswith(f"{name}.") for one in weight.names)}
-        calls = [call for call in record.all(Call) if call.root == name]
-        if calls and whole and whole <= missing:
-            return calls[0]
-    return None
 
 
 def kept(origin: Iterable[Event], kind: type[Happened]) -> list[Happened]:

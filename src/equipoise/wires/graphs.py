@@ -45,6 +45,13 @@ def before(tensors: list[Tensor], end: Callable[[Event], bool]) -> set[Node]:
     return seen
 
 
+def first(tensors: list[Tensor], end: Callable[[Event], bool]) -> list[Event]:
+    """The notes at which a way back from some tensors first meets one that is an end."""
+    roots = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    following = [node for one in before(tensors, end) for node, _ in one.next_functions if node is not None]
+    return [note for node in {*roots, *following} for note in notes(node) if end(note)]
+
+
 def linear(roots: list[Node]) -> set[Node]:
     """The nodes that a loss is a weighted sum of: reached through sums and factors only."""
     return explore(roots, LINEAR)

@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TypeVar
 
-from equipoise.wires.events import Call, Differentiation, Mixture, Step
+from equipoise.wires.events import Call, Differentiation, Mixture, Number, Step
 from equipoise.wires.fact import Fact
 from equipoise.wires.players import Side
 from equipoise.wires.record import Record
 from equipoise.wires.remarks import Broadcast, Squashed
 
 Remark = TypeVar("Remark", Broadcast, Squashed)
+FREE = (-float("inf"), float("inf"))
+NOISY = 0.5  # of a generator's range: how far beyond it real samples may be, for noise
+ALTERED = 4.0  # the same where generated ones are changed in value, too, as by augmentations of colour
 
 
 def inputs(record: Record, side: Side) -> Iterator[Fact]:
@@ -82,7 +85,7 @@ def _opposed(step: Step, first: Call, second: Call) -> bool:
     return len(products) > 1 and max(products) <= 0 and min(products) < 0
 
 
-def _at(step: Step, call: Call) -> dict[int, list[float]]:
+def _at(step: Step, call: Call) -> dict[Number, list[float]]:
     """The gradients of a step's losses at each of a call's outputs, but for what is compared with other answers."""
     pulls = {n: pull for (event, n, _), pull in call.pulls.items() if event in step.consumed() and pull.size}
     return {number: [slope for _, slope in pull.points] for number, pull in pulls.items() if number not in call.likened}
@@ -130,10 +133,10 @@ def _other_loss(record: Record) -> bool:
 
 def _scales(record: Record, side: Side, calls: list[Call]) -> Fact:
     """Whether real samples are where a generator with a bounded last layer can follow."""
-    bounds = [call.bound for call in record.all(Call) if call.of("G") and call.bound is not None]
-    low, high = bounds[0] if bounds else (-float("inf"), float("inf"))
-    room = 0.5 * (high - low)  # for noise and augmentations
+    makers = [call for call in record.all(Call) if call.of("G") and call.bound is not None]
+    low, high = makers[0].bound or FREE if makers else FREE
     real, fake = (_extent(calls, made) for made in (False, True))
+    room = (ALTERED if makers and _altered(makers, fake) else NOISY) * (high - low)
     within = [low - room <= one[0] and one[1] <= high + room for one in (real, fake)]
     if within[0] or not within[1]:
         return Fact("inputs", side.name, "holds", f"{side.name} judged real and generated samples")
@@ -142,6 +145,13 @@ def _scales(record: Record, side: Side, calls: list[Call]) -> Fact:
         f"judged, at {_lines(calls)}, go from {real[0]:.3g} to {real[1]:.3g}"
     )
     return Fact("inputs", side.name, "broken", text, tuple(call.place for call in calls))
+
+
+def _altered(makers: list[Call], fake: tuple[float, float]) -> bool:
+    """Whether generated samples were judged outside of what generators gave, as where contrast is changed at random."""
+    given = min(one.span[0] for one in makers), max(one.span[1] for one in makers)
+    slack = 0.02 * (given[1] - given[0])
+    return fake[0] < given[0] - slack or given[1] + slack < fake[1]
 
 
 def _extent(calls: list[Call], generated: bool) -> tuple[float, float]:
@@ -156,8 +166,8 @@ def shapes(record: Record, side: Side) -> Iterator[Fact]:
     for event in found:
         n = event.size
         text = (
-            f"{event.name} at {event.place} compares {side.name}'s judgements [{n}, 1] with {event.others} [{n}]: that "
-            f"is broadcast to [{n}, {n}], every one against every other; reshape one of them"
+            f"{event.name} at {event.place} compares {side.name}'s judgements {event.shapes[0]} with {event.others} "
+            f"{event.shapes[1]}: that is broadcast to [{n}, {n}], every one against every other; reshape one of them"
         )
         yield Fact("shapes", side.name, "broken", text, (event.place,))
     if not found:
@@ -168,9 +178,10 @@ def logits(record: Record, side: Side) -> Iterator[Fact]:
     """A loss for logits is given logits."""
     found = _differentiated(record, Squashed, side)
     for event in found:
-        text = f"{event.name} at {event.place} applies a {event.by} to {side.name}'s answers, which end in one already"
+        what = "answers" if side.role == "D" else "outputs"
+        text = f"{event.name} at {event.place} applies a {event.by} to {side.name}'s {what}, which end in one already"
         yield Fact("logits", side.name, "broken", text, (event.place,))
-    if not found:
+    if not found and side.role == "D":
         yield Fact("logits", side.name, "holds", f"{side.name}'s answers go through no second sigmoid")
 
 

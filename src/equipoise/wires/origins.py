@@ -18,6 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from equipoise.wires import answers, operations, rows
 from equipoise.wires.edits import edits_of, made_of
 from equipoise.wires.events import (
+    Answer,
     Call,
     Clearing,
     Clipped,
@@ -29,7 +30,7 @@ from equipoise.wires.events import (
     Origin,
     Taken,
 )
-from equipoise.wires.graphs import Node, before, explore, notes, terms_in, weights_in
+from equipoise.wires.graphs import Node, before, explore, first, notes, terms_in, weights_in
 from equipoise.wires.operations import NOTHING, Operation, has_nan
 from equipoise.wires.players import Weight
 from equipoise.wires.record import Record
@@ -169,7 +170,13 @@ class Origins(TorchFunctionMode):
             finite=all(bool(torch.isfinite(loss).all()) for loss in losses if readable(loss)),
             reachable=weights_in(nodes, self.record.by_id),
             through={call: weights_in(explore(those), self.record.by_id) for call, those in through.items()},
+            rootless=kind == "backward" and bool(losses) and not roots,
             nil=bool(losses) and not any(readable(loss) and bool(loss.detach().any()) for loss in losses),
+            near={
+                (note.call, note.number)
+                for note in first(losses, lambda note: isinstance(note, Answer))
+                if isinstance(note, Answer)
+            },
             aside=weights_in(before(losses, lambda note: isinstance(note, Call) and note.of("D")), self.record.by_id),
             parts=parts,
             terms=terms_in(losses),

@@ -70,16 +70,16 @@ def sides_of(generators: Networks, discriminators: Networks, opt_g: Any, opt_d: 
 
 def _sides(role: Role, networks: Networks, optimisers: Any) -> Iterator[Side]:
     named = _named(role, networks)
-    alone = len(named) == 1 and isinstance(optimisers, (list, tuple)) and len(optimisers) > 1
-    if alone or not isinstance(optimisers, (list, tuple, dict)):
-        name = next(iter(named)) if alone else role
+    together = isinstance(optimisers, (list, tuple)) and len(optimisers) != len(named)  # which is whose, they show
+    if together or not isinstance(optimisers, (list, tuple, dict)):
+        name = next(iter(named)) if together and len(named) == 1 else role
         yield Side(name, role, named, _all_unwrapped(optimisers, f"opt_{name}"), f"opt_{name}")
         return
-    each = optimisers if isinstance(optimisers, dict) else dict(zip(named, optimisers, strict=False))
-    if set(each) != set(named) or len(optimisers) != len(named):
+    each = optimisers if isinstance(optimisers, dict) else dict(zip(named, optimisers, strict=True))
+    if set(each) != set(named):
         raise InputError(
-            f"wiring: {len(named)} networks for {role} ({', '.join(named)}) and {len(optimisers)} optimisers; "
-            "give one optimiser for all of them, or one (or a list) for each, in the same order or by the same names"
+            f"wiring: networks for {role} are {', '.join(named)} and optimisers {', '.join(map(str, each))}; "
+            "give one optimiser for all of them, a list for all, or one (or a list) for each by the same names"
         )
     for name, network in named.items():
         yield Side(name, role, {name: network}, _all_unwrapped(each[name], f"opt_{name}"), f"opt_{name}")

@@ -61,11 +61,12 @@ class Squashed(Event):
 
 @dataclass(eq=False, kw_only=True)
 class Broadcast(Event):
-    """Judgements [N, 1] and targets [N] that were made to fit: every one met every other."""
+    """Judgements [N, 1] and targets [N], or the other way round, that were made to fit: every one met every other."""
 
     name: str
     size: int  # N
-    others: str  # "targets", or what else has the shape [N]
+    shapes: list[str]  # of the judgements, and of the others
+    others: str  # "targets", or what else has the other shape
     sides: list[Side]
 
 

@@ -25,6 +25,7 @@ class Steps:
         self.record, self.mode, self.scalers = record, mode, scalers
         self.pending: list[Step] = []
         self.quiet_before = False
+        self.running: list[Any] = []  # the optimisers that are stepping, one within the other
         self.before = {weight: weight.tensor.detach().clone() for weight in record.weights}
 
     @contextmanager
@@ -35,7 +36,8 @@ class Steps:
                     stack.callback(handle.remove)
             for optimiser in {id(one): one for side in self.record.sides for one in side.optimisers}.values():
                 sides = [side for side in self.record.sides if any(optimiser is one for one in side.optimisers)]
-                stack.enter_context(self._on_steps(sides, optimiser))
+                for one in (optimiser, *within(optimiser)):
+                    stack.enter_context(self._on_steps(sides, optimiser, one))
             yield
         self._note_outside()
 
@@ -78,23 +80,27 @@ class Steps:
     # ------------------------------------------------------------------------------------------------ steps
 
     @contextmanager
-    def _on_steps(self, sides: list[Side], optimiser: Any) -> Iterator[None]:
-        """Hooks on one optimiser, which may be that of several sides."""
-        before, after = functools.partial(self._before_step, sides, optimiser), self._after_step
-        if isinstance(optimiser, torch.optim.Optimizer):
-            handles = [optimiser.register_step_pre_hook(before), optimiser.register_step_post_hook(after)]
+    def _on_steps(self, sides: list[Side], optimiser: Any, doer: Any) -> Iterator[None]:
+        """Hooks on one optimiser, which may be that of several sides, or on one that does its work for it."""
+        before = functools.partial(self._before_step, sides, optimiser)
+        after = functools.partial(self._after_step, optimiser)
+        if isinstance(doer, torch.optim.Optimizer):
+            handles = [doer.register_step_pre_hook(before), doer.register_step_post_hook(after)]
             try:
                 yield
             finally:
                 for handle in handles:
                     handle.remove()
         else:
-            with replaced(optimiser, "step", lambda own: functools.partial(_hooked, own, before, after)):
+            with replaced(doer, "step", lambda own: functools.partial(_hooked, own, before, after)):
                 yield
 
     def _before_step(
         self, sides: list[Side], optimiser: Any, hooked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self.running.append(optimiser)
+        if self._within(optimiser, 2):
+            return None
         closures = [value for value in [*args, *kwargs.values()] if callable(value) and value is not hooked]
         if not closures:
             self._look(sides, optimiser)
@@ -158,7 +164,14 @@ class Steps:
         calls = [one for one in self.record.all(Scaling) if one.what == "unscale_" and one.when > last]
         return any(one.optimiser is optimiser for one in calls)
 
-    def _after_step(self, optimiser: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _within(self, optimiser: Any, times: int) -> bool:
+        """Whether this is a step of an optimiser that does another's work, whose own step has been looked at."""
+        return sum(one is optimiser for one in self.running) >= times
+
+    def _after_step(self, optimiser: Any, hooked: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.running.pop()
+        if self._within(optimiser, 1):
+            return
         self.mode.hush(self.quiet_before)
         steps, self.pending = self.pending, []
         with self.mode.quiet():
@@ -183,6 +196,13 @@ class Steps:
                 changed.add(weight)
                 self.before[weight] = now.clone()
         return changed
+
+
+def within(optimiser: Any) -> list[Any]:
+    """The optimisers that another keeps to do its work, as one that looks ahead or for flat minima has them."""
+    held = set(map(id, held_by(optimiser)))
+    kept = [one for one in getattr(optimiser, "__dict__", {}).values() if isinstance(one, torch.optim.Optimizer)]
+    return [one for one in kept if one is not optimiser and held & set(map(id, held_by(one)))]
 
 
 def is_empty(weight: Weight) -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.wires.events import Pull
+from equipoise.wires.relative import differences
 
 FEWEST = 4  # answers in one batch that a line is laid through
 SURE = 0.05  # of the distance between two targets: how well they have to be known
@@ -19,6 +20,9 @@ BEYOND = 0.4  # the same: how far from generated samples' a generator's own targ
 EXACT = 0.01  # of the gradients: what rounding alone may leave unexplained
 LEVEL = 0.05  # of their mean: how far gradients that are the same everywhere differ; those of targets differ by more
 INSIDE = 0.02  # of a probability: how far from 0 and 1 a target is that answers can be beyond
+
+
+FIXED, MOVING = (0, 1, 2), (3, 4)  # which of the `_lines`
 
 
 class Target(NamedTuple):
@@ -47,7 +51,8 @@ def upward(real: list[Pull], fake: list[Pull]) -> bool | None:
 
 def _known(*kinds: list[Pull]) -> list[float] | None:
     """The targets of several kinds on one scale, the first two apart and all of them well known; else None."""
-    fits = [[_targets(number, pulls) for pulls in kinds] for number in range(3)]
+    moving = all(pull.against for pulls in kinds for pull in pulls if pull.size)
+    fits = [[_targets(number, pulls) for pulls in kinds] for number in (MOVING if moving else FIXED)]
     best = min((groups for groups in fits if all(groups)), key=_misfit, default=None)
     if best is None:
         return None
@@ -60,7 +65,9 @@ def _known(*kinds: list[Pull]) -> list[float] | None:
 
 def turns(pulls: list[Pull]) -> bool:
     """Whether a loss has a least value at a target, beyond which it pulls back."""
-    fits = [(number, group) for number in range(3) if (group := _targets(number, pulls))]
+    if _steady_against(pulls):
+        return False
+    fits = [(number, group) for number in FIXED if (group := _targets(number, pulls))]
     if not fits:
         return False
     number, group = min(fits, key=lambda fit: _misfit([fit[1]]))
@@ -69,7 +76,18 @@ def turns(pulls: list[Pull]) -> bool:
 
 def steady(pulls: list[Pull]) -> bool:
     """Whether a loss is known to pull the same way for ever: as hard everywhere, or to an end that is never reached."""
-    return all(_level(pull) or any(map(_endless, _lines(pull)[1:])) for pull in pulls if pull.size)
+    return _steady_against(pulls) or all(
+        _level(pull) or any(map(_endless, _lines(pull)[1:3])) for pull in pulls if pull.size
+    )
+
+
+def _steady_against(pulls: list[Pull]) -> bool:
+    """The same for a loss that compares answers with the other kind's."""
+    seen = [pull for pull in pulls if pull.size]
+    ways = zip(
+        *([_endless((torch.sigmoid(at), slope)) for at, slope in differences(pull)] for pull in seen), strict=False
+    )
+    return any(all(way) for way in ways)
 
 
 def _level(pull: Pull) -> bool:
@@ -92,18 +110,23 @@ def _misfit(groups: list[list[Target]]) -> float:
 
 def _targets(number: int, pulls: list[Pull]) -> list[Target]:
     """The target of each batch on one scale; nothing if one of them has none."""
-    found = [_target(*_lines(pull)[number]) for pull in pulls if pull.size]
+    lines = [_lines(pull)[number : number + 1] for pull in pulls if pull.size]
+    found = [_target(*line[0]) if line else None for line in lines]
     return [one for one in found if one is not None] if all(found) else []
 
 
 def _lines(pull: Pull) -> list[tuple[Tensor, Tensor]]:
     """Pairs of which the usual losses with a target make a rising line that is 0 at the target.
 
-    In this order: least squares; cross entropy of logits; cross entropy of probabilities.
+    In this order: least squares; cross entropy of logits; cross entropy of probabilities; and where answers are
+    compared with the other kind's: least squares over the distance of the means, and over that in each pair. Averages
+    of the two kinds pull on both terms of such a loss, so that the zero of the one kind's gradients is twice as far.
     """
     at, slope = torch.tensor(pull.points, dtype=torch.float64).T
     inside = bool(((at > 0) & (at < 1)).all())
-    return [(at, slope), (torch.sigmoid(at), slope), (at if inside else 0 * at, slope * at * (1 - at))]
+    fixed = [(at, slope), (torch.sigmoid(at), slope), (at if inside else 0 * at, slope * at * (1 - at))]
+    moving = differences(pull)
+    return fixed + [((one + one.mean()) / 2, slope) for one, slope in moving[:1]] + moving[1:]
 
 
 def _target(at: Tensor, slope: Tensor) -> Target | None:

@@ -18,7 +18,7 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
     found = [(event, term) for event in record.own(side) for term in event.terms]
     dead = [term for event, term in found if _is_dead(record, side, event, term)]
     for term in {one.place: one for one in dead}.values():
-        cuts = [cut for cut in kept(term.origin, Cut) if any(side in weight.sides for weight in cut.behind)]
+        cuts = _cuts(side, term)
         where = f", cut off by {cuts[-1].name} at {cuts[-1].place}" if cuts else ""
         text = f"the term {term.value:.4g} added at {term.place} depends on {side.name} and gives it no gradient{where}"
         yield Fact("terms", side.name, "broken", text, (term.place, *(cut.place for cut in cuts[-1:])))
@@ -32,6 +32,11 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
             f"autograd.grad at {event.place} gave None: what is differentiated does not depend on what was asked about"
         )
         yield Fact("terms", side.name, "broken", text, (event.place,))
+    alone = [one for one in record.all(Differentiation) if one.rootless and _lost_last(side, one)]
+    for event in {one.place: one for one in alone}.values():
+        cut = _cuts(side, event)[-1]
+        text = f"the loss that goes backward at {event.place} gives {side.name} no gradient, cut off by {cut.name} at "
+        yield Fact("terms", side.name, "broken", f"{text}{cut.place}", (event.place, cut.place))
     apart = {(one.place, one.makers) for one in record.all(Itself) if not one.same}  # as frames are, but the first
     own = [one for event in record.own(side) for one in kept(event.origin, Itself)]
     same = {one.place: one for one in own if (one.place, one.makers) not in apart}
@@ -47,8 +52,19 @@ def terms(record: Record, side: Side) -> Iterator[Fact]:
             f"the number added to the loss at {place} changes ({shown}) and has no gradient: .item(), float or NumPy?"
         )
         yield Fact("terms", side.name, "broken", text, (place,))
-    if not dead and not moving and not lost and not void and not same:
+    if not any((dead, moving, lost, void, alone, same)):
         yield Fact("terms", side.name, "holds", f"no term of {side.name}'s loss is without gradient")
+
+
+def _cuts(side: Side, event: Differentiation | Summand) -> list[Cut]:
+    """Where something lost the gradient that would have reached a side."""
+    return [cut for cut in kept(event.origin, Cut) if any(side in weight.sides for weight in cut.behind)]
+
+
+def _lost_last(side: Side, event: Differentiation) -> bool:
+    """Whether the last of the cuts took the gradient from a side; earlier ones may have taken it from others."""
+    cuts = kept(event.origin, Cut)
+    return bool(cuts) and cuts[-1:] == _cuts(side, event)[-1:]
 
 
 def _unused(record: Record, side: Side) -> list[Differentiation]:

@@ -116,7 +116,7 @@ def scaler(record: Record) -> Iterator[Fact]:
     broken = [fact for step in record.all(Step) for fact in _wrong_step(record, step)]
     broken += _clipped(record) + _updates(calls)
     yield from {(fact.side, fact.places): fact for fact in broken}.values()
-    if not broken:
+    if not any(fact.state == "broken" for fact in broken):
         yield Fact("scaler", "", "holds", "scale, backward, step and update came in the right order")
 
 
@@ -130,6 +130,9 @@ def _wrong_step(record: Record, step: Step) -> Iterator[Fact]:
     elif scaled and step.scaled_by is None and not step.unscaled:
         text = f"{call} used gradients still multiplied by the scale: call scaler.step({name}) instead"
         yield Fact("scaler", step.side.name, "broken", text, (step.place,))
+    elif scaled and step.scaled_by is None:
+        text = f"{call} is none of the scaler's: along gradients that are not finite it would step, too"
+        yield Fact("scaler", step.side.name, "note", text, (step.place,))
     elif other := [event for event in scaled if step.scaled_by not in (None, _scaler(event))]:
         text = f"{call} is made by another scaler than the one that multiplied the loss, at {other[0].place}"
         yield Fact("scaler", step.side.name, "broken", text, (step.place, other[0].place))

@@ -57,6 +57,12 @@ def test_nvidias_statistics():
     assert open_log(FIXTURES / "stylegan" / "stats.jsonl").signals == history.signals
 
 
+def test_stats_are_known_again_by_another_name(tmp_path):
+    (tmp_path / "stats (1).jsonl").write_text((FIXTURES / "stylegan" / "stats.jsonl").read_text())
+    copied, whole = open_log(tmp_path / "stats (1).jsonl"), open_log(FIXTURES / "stylegan")
+    assert copied.facts["source"] == "stylegan" and copied.signals["gap"] == whole.signals["gap"]
+
+
 def test_a_relativistic_loss_takes_the_meaning_from_signs():
     history = open_log(FIXTURES / "stylegan", Told(loss="rpgan"))
     assert "sign_real" not in history.signals and history.facts["signless"]

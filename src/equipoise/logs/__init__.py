@@ -103,7 +103,7 @@ def _table(path: Path, told: Told) -> tables.Table:
                 f"({named}); {_instead(path, bool(found))}"
             )
         path = found[0]
-    if path.name == "stats.jsonl":
+    if path.name == "stats.jsonl" or nvidia.is_stats(path):
         return nvidia.from_stats(path)
     if "tfevents" in path.name:
         return tables.from_events(path)

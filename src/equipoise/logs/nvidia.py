@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from equipoise.logs.tables import Table, is_moment
-from equipoise.logs.texts import json_lines
+from equipoise.logs.texts import SNIFFED, json_lines, text_of
 
 LOSSES = {
     "StyleGAN2Loss": "non-saturating",
     "ProjectedGANLoss": "hinge",
     "R3GANLoss": "rpgan",
 }  # by the class in loss_kwargs
+MOMENTS = r'\s*{\s*"[^"{}]+":\s*{\s*"num":'
 FOREVER = 25_000  # kimg: the length there where none was asked for, which tells nothing: most stop long before
 
 
@@ -37,6 +39,11 @@ def from_stats(path: Path) -> Table:
             for name, value in results.items() if kimg.isdecimal() and isinstance(results, dict) else ():
                 table.add(f"Metrics/{name}", float(kimg), value)
     return table.sorted()
+
+
+def is_stats(path: Path) -> bool:
+    """Whether it is such a file by another name, as copies are: moments come by name, the first thing in each line."""
+    return path.suffix == ".jsonl" and re.match(MOMENTS, text_of(path, SNIFFED)) is not None
 
 
 def options(path: Path) -> dict[str, Any]:

@@ -340,6 +340,37 @@ def test_an_optimiser_followed_twice_is_read_once():
     assert len(optimiser._optimizer_step_pre_hooks) == len(optimiser._optimizer_step_post_hooks) == 1
 
 
+def test_who_moves_how_often_is_counted_by_the_optimisers_that_are_followed():
+    """Batches that are accumulated are shown more often than they move anything; D alone at first has no tempo."""
+
+    def made():
+        monitor = Monitor()
+        optimisers = {player: torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1) for player in ("G", "a", "b")}
+        for player, optimiser in optimisers.items():
+            monitor.follow(player, optimiser)
+        return monitor, optimisers
+
+    def go(monitor, optimisers, moves, rounds):
+        for _ in range(rounds):
+            for player, count in moves.items():
+                for _ in range(count):
+                    optimisers[player].step()
+            monitor.observe("a", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+            monitor.observe("b", real_logits=torch.ones(4), fake_logits=torch.zeros(4))
+            monitor.step(4)
+
+    monitor, optimisers = made()
+    go(monitor, optimisers, {"a": 1, "b": 1, "G": 0}, 1)
+    assert not any(name.endswith("tempo") for name in monitor.history.signals)
+    go(monitor, optimisers, {"a": 2, "b": 4, "G": 5}, 5)
+    again, others = made()
+    again.load_state_dict(monitor.state_dict())
+    go(again, others, {"a": 2, "b": 4, "G": 5}, 5)
+    told = {name: points[-1][1] for name, points in again.history.signals.items() if name.endswith("tempo")}
+    assert told == {"a/tempo": pytest.approx(0.4), "b/tempo": pytest.approx(0.8), "tempo": pytest.approx(0.6)}
+    assert again.observer.tempo() == {}
+
+
 def test_values_that_are_not_finite_are_counted_and_not_averaged():
     monitor = Monitor()
     monitor.observe("D", real_logits=torch.tensor([1.0, math.nan]), fake_logits=torch.zeros(2))

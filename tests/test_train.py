@@ -178,6 +178,7 @@ def test_the_clock_counts_real_images_and_ticks_begin_densely(tmp_path):
     outcome = run(tmp_path / "run", asked)
     assert outcome.samples == 1600 == asked.config.total
     assert outcome.step.moves == {"D": 200, "G": 100}
+    assert {line["balance"]["tempo"] for line in ticks_of(tmp_path / "run")} == {2.0}
     kimgs = [line["kimg"] for line in ticks_of(tmp_path / "run")]
     assert kimgs[:3] == [0.016, 0.096, 0.176] and kimgs[-1] == 1.6
     watched = dataclasses.replace(asked.config, kimg=160.0)

@@ -186,6 +186,7 @@ class Monitor:
         found: dict[str, float] = {}
         told: dict[str, list[float]] = {}
         judges = [player for player in self.meters if role_of(player) == "D"]
+        tempo = self.observer.tempo()
         for player in self.meters:
             readings, role = self.observer.window(player), role_of(player)
             weights = self.observer.weights(player)
@@ -194,6 +195,7 @@ class Monitor:
             if role == "G":
                 signals |= self.anchors.setdefault(player, Anchor()).read(readings, bool(judges))
             signals |= self.rounds.read(player, self.ideal[0])
+            signals |= {"tempo": tempo[player]} if player in tempo else {}
             if role == "D" and (player != "D" or len(judges) > 1):
                 found |= {f"{player}/{name}": value for name, value in signals.items()}
             for name, value in signals.items():

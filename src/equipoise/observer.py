@@ -6,6 +6,7 @@ and the steps of its optimisers. Nothing is read back to the host but at a look,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,7 @@ class Observer:
         self._followed: dict[str, list[Tensor]] = {}  # the weights that a player's optimiser moves
         self._optimisers: dict[str, Any] = {}
         self._hooks: dict[str, list[Any]] = {}
+        self._moves: Counter[str] = Counter()  # of the optimisers that are followed, since the last look
         self._loaded: set[str] = set()  # players whose meter came from a checkpoint, which is read to the CPU
 
     @torch.no_grad()
@@ -97,6 +99,7 @@ class Observer:
                 self._add(player, {"heading": known} if known is not None else {})
 
         def post(*_: Any) -> None:
+            self._moves[player] += self.reads
             if before:
                 change = norm([p.detach() - old for p, old in zip(trained, before, strict=True)])
                 self._add(player, {"update": change.reshape(1)})
@@ -116,6 +119,16 @@ class Observer:
             distributed.average_(meter.moments).mul_(distributed.world_size())
         return meter.read()
 
+    def tempo(self) -> dict[str, float]:
+        """How often each discriminator that is followed was moved for one move of G since the last look.
+
+        Left out where either did not move: D may come in late, or train alone at first.
+        """
+        moves, self._moves = self._moves, Counter()
+        of_g = [count for player, count in moves.items() if role_of(player) == "G"]
+        each = {player: count for player, count in moves.items() if role_of(player) == "D"} if of_g else {}
+        return {player: count * len(of_g) / sum(of_g) for player, count in each.items()}
+
     def weights(self, player: str) -> float | None:
         """The norm of the weights that a player's optimiser moves; None where it is not followed."""
         followed = self._followed.get(player)
@@ -124,7 +137,7 @@ class Observer:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on, open windows included."""
         meters = {player: meter.state_dict()["moments"].clone() for player, meter in self.meters.items()}
-        return {"steps": self.steps, "meters": meters, "rounds": self.rounds.state_dict()}
+        return {"steps": self.steps, "meters": meters, "rounds": self.rounds.state_dict(), "moves": dict(self._moves)}
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuse a state with other readings than this observer's."""
@@ -143,6 +156,7 @@ class Observer:
             meter = self._meter(player, moments.device)
             meter.load_state_dict({"moments": moments.to(meter.moments.device)})
         self._loaded = set(state["meters"])
+        self._moves = Counter(state["moves"])
         self.rounds.load_state_dict(state["rounds"])
 
     # ------------------------------------------------------------------------------------------------ its parts

@@ -33,6 +33,7 @@ SIGNALS: dict[str, Signal] = {
     # --- how the two move
     "step_D": Signal("size of D's step relative to its weights", "steady, near step_G"),
     "step_G": Signal("size of G's step relative to its weights", "steady, near step_D"),
+    "tempo": Signal("D's updates for one of G's", "1; 5 for a Wasserstein loss"),
     "gradient_D": Signal("norm of D's gradient", "steady"),
     "gradient_G": Signal("norm of G's gradient", "steady"),
     "heading_D": Signal("cosine between D's gradient and the average of earlier ones that Adam keeps", "below 0.5"),
@@ -110,6 +111,9 @@ def derive(
             if "D.heldout_size" in readings:
                 each = max(training.std, heldout.std) / (real.mean - fake.mean)
                 found["memory_noise"] = each * math.sqrt(1 / readings["D.heldout_size"].mean + 1 / training.n)
+    moves = [readings[f"{role}.skipped"].n for role in "DG" if f"{role}.skipped" in readings]
+    if len(moves) == 2 and all(moves):
+        found["tempo"] = moves[0] / moves[1]
     found |= _lost(readings)
     return {name: value for name, value in found.items() if math.isfinite(value)}
 

@@ -40,10 +40,14 @@ CERTAIN = Limit(0.95, CHOSEN)  # win_rate or auc above: D is hardly ever wrong
 BLIND = Limit(0.9, TRIED)  # loss_D above, with bad samples: D does not see what is wrong
 FOOLED = Limit(1.15, SMALL)  # loss_D above: D errs more than one that guesses
 BURST = Limit(100.0, CHOSEN)  # loss_D above: no error of D's, its logits have run away
+UNSURE = Limit(0.6, CHOSEN)  # win_rate below, where the loss is not told: D guesses
 FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
 FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers
 SLOW = Limit(0.002, SMALL)  # the same, too small to follow
+OFTEN = Limit(2.0, CHOSEN)  # tempo at or above: D moves often for each move of G; a cause, and no finding
+SELDOM = Limit(0.5, CHOSEN)  # tempo at or below, or below `OFTEN` with a Wasserstein loss: D moves too seldom
+AGREES = Limit(0.5, CALM)  # heading_D above, of a D with too few or too small steps: it would go on as it went
 STRAIGHT = Limit(0.9, CALM)  # heading_G above, at 18 of 20 looks, with steps below SLOW: it could go faster
 
 # --- the data

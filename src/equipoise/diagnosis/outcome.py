@@ -6,18 +6,19 @@ import math
 
 from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.history import History
-from equipoise.diagnosis.limits import ALIKE, COLLAPSED, FULL, IDLE, LOST, NEAR, SAME, Limit
-from equipoise.diagnosis.pace import pace
+from equipoise.diagnosis.limits import COLLAPSED, FULL, IDLE, LOST, NEAR, SAME, Limit
+from equipoise.diagnosis.pace import LEAPING, RUSHES, pace
 from equipoise.diagnosis.signs import (
     DISTANCES,
     bare,
     beginning,
-    begun,
     harm,
     held,
     lasting,
+    lasting_best,
     late,
     narrow,
+    never_differed,
     some,
     stray,
     stuck,
@@ -53,9 +54,7 @@ def collapse(history: History) -> Finding | None:
         Severity.ALARM if gone or (few and lost) else Severity.WARNING if few or lost else Severity.NOTE,
         "the generator makes hardly more than one thing" if gone else "the generator leaves out part of the data",
         some(few, *(lost or holes)),
-        ("look whether G is given new latents each time, and follows them", *restored)
-        if _never_differed(history)
-        else restored,
+        ("look whether G is given new latents each time, and follows them", *restored) if _mute(history) else restored,
         _why(history, lost),
     )
 
@@ -171,21 +170,9 @@ def _found(history: History, name: str) -> Severity:
     return Severity.GOOD if found is None else found.severity
 
 
-def _lasting_best(history: History, signal: str) -> float:
-    """The highest value; of diversity once the first updates are over, since an untrained G's is none of the data's."""
-    since = begun(history) if signal == "diversity" else 0.0
-    later = History({signal: [point for point in history.signals.get(signal, []) if point[0] > since]})
-    return (later if later.has(signal) else history).best(signal, max)[1]
-
-
-def _never_differed(history: History) -> bool:
-    """Whether samples have been all alike ever since the first updates were over."""
-    return _lasting_best(history, "diversity") < ALIKE.value
-
-
 @lasting
 def _fallen(history: History, signal: str) -> Evidence | None:
-    best = _lasting_best(history, signal)
+    best = lasting_best(history, signal)
     if math.isnan(best) or best < WORTH or len(history.signals[signal]) < FEWEST:
         return None  # there was nothing to lose
     if signal == "diversity" and best > 2:
@@ -195,10 +182,15 @@ def _fallen(history: History, signal: str) -> Evidence | None:
 
 
 def _why(history: History, lost: tuple[Evidence, ...]) -> str:
-    if _never_differed(history):
-        return "samples never differed: latents may not reach G, or may all be alike"
+    if _mute(history):
+        return "samples never differed: latents may not reach G, be all alike, or end in units of G that are always 0"
     if cause := pace(history)[0]:
         return cause
     if lost and history.now("precision") > history.early("precision"):
         return "precision rose while coverage fell: G keeps to what D likes best"
     return ""
+
+
+def _mute(history: History) -> bool:
+    """Whether samples never differed, and not since the first steps were so large that all of G's units died."""
+    return never_differed(history) and pace(history)[0] not in (LEAPING, RUSHES)

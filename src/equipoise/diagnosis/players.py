@@ -6,10 +6,11 @@ well with one far ahead. So these are warnings only where the samples say so too
 
 from __future__ import annotations
 
-from equipoise.diagnosis import Finding, Severity, finding
+from equipoise.diagnosis import Evidence, Finding, Severity, finding
 from equipoise.diagnosis.data import FEW
 from equipoise.diagnosis.history import History
 from equipoise.diagnosis.limits import (
+    AGREES,
     AHEAD,
     BLIND,
     BURST,
@@ -18,11 +19,14 @@ from equipoise.diagnosis.limits import (
     FLAT,
     FOOLED,
     GOOD_ONCE,
+    LONG,
+    SELDOM,
     SHARP,
     SLOW,
     STRAIGHT,
+    UNSURE,
 )
-from equipoise.diagnosis.pace import CRAWLS, LAGS, LEAPING, pace
+from equipoise.diagnosis.pace import CRAWLS, FEWER, LAGS, LEAPING, crowding, hurrying, lagging, pace, too_often
 from equipoise.diagnosis.signs import (
     DISTANCES,
     EARLY,
@@ -77,25 +81,45 @@ def overpowers(history: History) -> Finding | None:
 
 @finding("discriminator-blind", claim="D is fooled or guesses while the samples are bad: G overpowers it", treats="GO")
 def blind(history: History) -> Finding | None:
-    """D's loss is near its ideal or above it, and the samples are far from the data and not coming nearer."""
-    if history.facts.get("anchored"):
-        return None
-    if held(history, "loss_D", "above", BURST):
-        return None  # see gradient-explodes
-    fooled = held(history, "loss_D", "above", FOOLED)
-    guessing, bad = held(history, "loss_D", "above", BLIND), stuck(history)
-    if guessing is None or (bad is None and (fooled is None or seen(history))):
+    """D's loss is near its ideal or above it, and the samples are far from the data and not coming nearer.
+
+    Where nothing is told of the samples, that D keeps pointing one way, and moves too little to get there.
+    """
+    if history.facts.get("anchored") or held(history, "loss_D", "above", BURST):
+        return None  # see anchor-lost, gradient-explodes
+    fooled, bad, behind = held(history, "loss_D", "above", FOOLED), stuck(history), _behind(history)
+    unsure = None if history.has("loss_D") else held(history, "win_rate", "below", UNSURE)
+    guessing = first(held(history, "loss_D", "above", BLIND), unsure)
+    if guessing is None or (bad is None and not behind and (fooled is None or seen(history))):
         return None
     return Finding(
         "discriminator-blind",
-        Severity.WARNING if bad else Severity.NOTE,
+        Severity.WARNING if bad or len(behind) > 1 else Severity.NOTE,
         "the discriminator does not see what is wrong with the samples, so its loss looks ideal"
         if bad
+        else "the discriminator hardly tells anything apart, and cannot keep up with the generator"
+        if behind
         else "the discriminator's loss is above that of one that guesses: it errs more often, or more is added to it",
-        some(guessing, bad, held(history, "slope_fake", "below", FLAT)),
+        some(guessing, bad, *behind, held(history, "slope_fake", "below", FLAT)),
         _strengthen(history),
-        _why_blind(history) if bad else "",
+        _why_blind(history) if bad or behind else "",
     )
+
+
+def _behind(history: History) -> tuple[Evidence, ...]:
+    """Without a look at samples: D moves too little or too seldom for G, and would go on the way it went.
+
+    The last is known of optimisers that keep an average of gradients. Small steps without it are right where D has
+    little left to learn; where that is not told, and of too few steps, a note is made.
+    """
+    if seen(history) or beginning(history, EARLY) or len(history.signals.get("step_D", [])) < LASTING / 2:
+        return ()
+    slow = held(history, "step_D", "below", SLOW, MOST) if lagging(history) else None
+    seldom = held(history, "tempo", "below", SELDOM, MOST) if crowding(history) else None
+    straight = held(history, "heading_D", "above", AGREES, LONG)
+    if (slow or seldom) is None or (straight is None and history.has("heading_D") and seldom is None):
+        return ()
+    return some(first(slow, seldom), straight)
 
 
 @finding("generator-crawls", paper="arXiv:2010.07468", claim="G goes one way, in steps too small to get on", treats="")
@@ -136,7 +160,7 @@ def _why_ahead(history: History, sharp: bool) -> str:
         return "D's steps are large: its learning rate is too high"
     if sharp:
         return "nothing limits D's slope: its gradient penalty is missing or too weak"
-    return ""
+    return too_often(history)[0]
 
 
 def _was_good(history: History, distance: str) -> bool:
@@ -147,10 +171,9 @@ def _was_good(history: History, distance: str) -> bool:
 def _strengthen(history: History) -> tuple[str, ...]:
     """What to do about a D that does not see, the likeliest first."""
     cause, remedy = pace(history)
-    other = (remedy,) if cause and cause != LAGS else ()
     return (
-        *other,
-        "raise D's learning rate (D.lr), up to twice at a time",
+        *((remedy,) if cause else ()),
+        *(() if cause == LAGS else ("raise D's learning rate (D.lr), up to twice at a time",)),
         "or give D more steps (D.steps), or more width",
         "or weaken what holds D back: its penalty (r1.gamma), augmentation, noise",
     )
@@ -168,11 +191,12 @@ def _weaken(history: History, sharp: bool) -> tuple[str, ...]:
     """What to do about it, the likeliest first. Where few data may be known by heart, that comes before."""
     penalty = "strengthen D's gradient penalty (r1.gamma), at generated samples too (r2.gamma)"
     rate = "lower D's learning rate (D.lr), or let it follow the gap (rate gap-aware, arXiv:2302.00089)"
-    steps = "give D fewer steps for each of G (D.steps)"
+    often = hurrying(history)
+    steps = FEWER if often else "give D fewer steps for each of G (D.steps)"
     cause, remedy = _pace(history, sharp)
     if remedy:
         return (remedy, rate, steps) if cause == CRAWLS else (remedy, penalty)
-    chosen = (penalty, rate, steps) if sharp else (rate, steps, penalty)
+    chosen = (penalty, rate, steps) if sharp else (steps, penalty, rate) if often else (rate, steps, penalty)
     before = _by_heart(history)
     return (before, *chosen) if before else chosen
 

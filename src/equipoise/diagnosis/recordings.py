@@ -53,7 +53,8 @@ class Recording:
         made = History(facts=dict(self.facts) | {"loss": self.loss, "total_kimg": self.kimg[-1]})
         for look, kimg in enumerate(self.kimg):
             if kimg <= share * self.kimg[-1]:
-                made.add(kimg, {name: values[look] for name, values in self.signals.items()})
+                read = {name: values[look] for name, values in self.signals.items()}
+                made.add(kimg, {"tempo": self.made.get("n_dis")} | read)
         return made
 
     def text(self) -> str:

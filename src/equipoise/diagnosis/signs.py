@@ -175,6 +175,18 @@ def spreading(history: History) -> bool:
     return latest > max(SPREADS.value * earlier, ALIKE.value) and max(values[-min(3, third) :]) == max(values)
 
 
+def lasting_best(history: History, signal: str) -> float:
+    """The highest value; of diversity once the first updates are over, since an untrained G's is none of the data's."""
+    since = begun(history) if signal == "diversity" else 0.0
+    later = History({signal: [point for point in history.signals.get(signal, []) if point[0] > since]})
+    return (later if later.has(signal) else history).best(signal, max)[1]
+
+
+def never_differed(history: History) -> bool:
+    """Whether samples have been all alike ever since the first updates were over."""
+    return lasting_best(history, "diversity") < ALIKE.value
+
+
 def stray(history: History) -> Evidence | None:
     """Late in a run most samples lie off the data. Balls round few data are too wide or too narrow to tell."""
     few = history.facts.get("count", MANY) < MANY

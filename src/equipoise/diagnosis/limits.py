@@ -47,7 +47,7 @@ FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear la
 SLOW = Limit(0.002, SMALL)  # the same, too small to follow
 OFTEN = Limit(2.0, CHOSEN)  # tempo at or above: D moves often for each move of G; a cause, and no finding
 SELDOM = Limit(0.5, CHOSEN)  # tempo at or below, or below `OFTEN` with a Wasserstein loss: D moves too seldom
-AGREES = Limit(0.5, CALM)  # heading_D above, of a D with too few or too small steps: it would go on as it went
+AGREES = Limit(0.5, SMALL)  # heading_D above, of a D with too few or too small steps: it would go on as it went
 STRAIGHT = Limit(0.9, CALM)  # heading_G above, at 18 of 20 looks, with steps below SLOW: it could go faster
 
 # --- the data

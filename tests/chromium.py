@@ -11,6 +11,7 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra: browser)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 120_000  # ms; that a machine with other work is slow is no fault of a page
 needed = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
 

@@ -45,7 +45,7 @@ def opened(browser, url):
     """A page that is ready, its complaints on the console, and the addresses that it asked for."""
     context = browser.new_context(offline=True)
     tab, complaints, asked = context.new_page(), [], []
-    tab.set_default_timeout(120_000)
+    tab.set_default_timeout(chromium.PATIENCE)
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("request", lambda request: asked.append(request.url))

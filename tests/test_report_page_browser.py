@@ -27,6 +27,7 @@ def opened(browser, url, **options):
     """A page, its complaints on the console, and the addresses that it asked for besides its own."""
     context = browser.new_context(**options)
     tab, complaints, asked = context.new_page(), [], []
+    tab.set_default_timeout(chromium.PATIENCE)
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("request", lambda request: asked.append(request.url))

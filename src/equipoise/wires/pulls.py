@@ -27,9 +27,7 @@ def alike(one: Pull, other: Pull) -> bool:
     """
     if not (clear(one, 0.9) and clear(other, 0.9) and one.total * other.total > 0 and one.points and other.points):
         return False
-    moved = [
-        [point for point in pull.points if point[1]] for pull in (one, other)
-    ]  # a hinge that is passed pulls no more
+    moved = [[point for point in pull.points if point[1]] for pull in (one, other)]  # a hinge passed pulls no more
     (at, slope), (elsewhere, slopes) = (torch.tensor(points, dtype=torch.float64).T for points in moved)
     for here, there in zip(_curves(at), _curves(elsewhere), strict=True):
         weights = torch.linalg.lstsq(here, slope[:, None]).solution

@@ -8,6 +8,7 @@ from torch import nn
 from equipoise.errors import InputError
 from equipoise.initialise import initialise
 from equipoise.networks import conditioning, layers
+from equipoise.networks.convolution import Layout, convolve
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -175,3 +176,34 @@ def test_parameters_are_counted_frozen_or_not():
     layer = nn.Linear(3, 2)
     assert layers.count_parameters(layer) == 8
     assert layers.count_parameters(layer.requires_grad_(False)) == 8
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding", "dilation", "groups"),
+    [((7,), 1, 1, 1, 1), ((5, 6), 1, 1, 1, 4), ((6, 6), 2, 1, 1, 2), ((6, 5), 2, 0, 1, 1), ((9, 8), 3, 1, 2, 2),
+     ((4, 3, 5), 2, 1, 1, 1)],
+)  # fmt: skip
+def test_derivatives_of_a_convolution_are_right_to_the_second(side, stride, padding, dilation, groups):
+    torch.manual_seed(0)
+    dims = len(side)
+    layout = Layout(*((value,) * dims for value in (stride, padding, dilation)), groups)
+    x = torch.randn(2, 4, *side, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(8, 4 // groups, *(3,) * dims, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(8, dtype=torch.float64, requires_grad=True)
+    theirs = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[dims](x, w, b, stride, padding, dilation, groups)
+    torch.testing.assert_close(convolve(x, w, b, layout), theirs)
+    assert torch.autograd.gradcheck(lambda *given: convolve(*given, layout), (x, w, b))
+    assert torch.autograd.gradgradcheck(lambda *given: convolve(*given, layout), (x, w, b))
+
+
+def test_a_penalty_through_convolutions_is_torchs_own():
+    """The way taken on CUDA, beside the layer as it is elsewhere: the same penalty, and the same gradients of it."""
+    torch.manual_seed(0)
+    layer = layers.convolution(6, 8, 3, stride=2, groups=2)
+    found = []
+    for judge in (layer, lambda x: convolve(x, layer.weight, layer.bias, Layout((2, 2), (1, 1), (1, 1), 2))):
+        x = torch.ones(3, 6, 8, 8).requires_grad_()
+        gradient = torch.autograd.grad(judge(x).square().sum(), x, create_graph=True)[0]
+        penalty = gradient.square().sum()
+        found.append([penalty.detach(), *torch.autograd.grad(penalty, [layer.weight, layer.bias])])
+    torch.testing.assert_close(*found)

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, parametrize
 from equipoise.errors import InputError
 from equipoise.initialise import is_spectral
 from equipoise.networks import chain
+from equipoise.networks.convolution import Conv1d, Conv2d, Conv3d
 from equipoise.networks.gradient_normalisation import GradientNormalised
 from equipoise.networks.minibatch import KERNELS as KERNELS
 from equipoise.networks.minibatch import MinibatchDiscrimination as MinibatchDiscrimination
@@ -25,9 +26,9 @@ EVERY_NORM_D = (*NORMS_D, "gradient", "chain")  # the last two want `finish_disc
 SLOPE = 0.2  # of every leaky ReLU here
 
 _CONVOLUTIONS: dict[tuple[int, bool], type[nn.Module]] = {
-    (1, False): nn.Conv1d,
-    (2, False): nn.Conv2d,
-    (3, False): nn.Conv3d,
+    (1, False): Conv1d,
+    (2, False): Conv2d,
+    (3, False): Conv3d,
     (1, True): nn.ConvTranspose1d,
     (2, True): nn.ConvTranspose2d,
     (3, True): nn.ConvTranspose3d,

@@ -1,0 +1,133 @@
+"""Convolutions whose second derivatives take what their first do.
+
+A gradient penalty differentiates the gradient of a convolution. On CUDA, PyTorch does that with convolutions over the
+batch whose kernels are as large as the images, and group by group: ten times the time that the arithmetic asks for. A
+convolution is linear in images and in weights, so that its derivatives of any order are three operations, each of which
+has the two others as its derivatives. With the sum s = <g, convolve(x, w)>, they are ds/dg, ds/dx and ds/dw.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Layout(NamedTuple):
+    """What a convolution is beside its weights."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+class Convolve(torch.autograd.Function):
+    """ds/dg: images [N, C, ...] and weights [F, C / groups, ...] to [N, F, ...]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, layout: Layout) -> Tensor:
+        ctx.save_for_backward(x, w)
+        ctx.layout = layout
+        return torch.convolution(x, w, None, *layout[:3], False, (0,) * len(layout.stride), layout.groups)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, w = ctx.saved_tensors
+        return _to_images(ctx, 0, g, w, x.shape[2:]), _to_weights(ctx, 1, x, g, w.shape[2:]), None
+
+
+class ToImages(torch.autograd.Function):
+    """ds/dx: gradients [N, F, ...] and weights to [N, C, ...], a transposed convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, w: Tensor, layout: Layout, size: torch.Size) -> Tensor:
+        ctx.save_for_backward(g, w)
+        ctx.layout, ctx.size = layout, size
+        least = (
+            (out - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
+            for out, kernel, stride, padding, dilation in zip(g.shape[2:], w.shape[2:], *layout[:3], strict=True)
+        )
+        missing = [side - reached for side, reached in zip(size, least, strict=True)]  # cells that a stride passed over
+        return torch.convolution(g, w, None, *layout[:3], True, missing, layout.groups)
+
+    @staticmethod
+    def backward(ctx: Any, x: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        g, w = ctx.saved_tensors
+        return _convolve(ctx, 0, x, w), _to_weights(ctx, 1, x, g, w.shape[2:]), None, None
+
+
+class ToWeights(torch.autograd.Function):
+    """ds/dw: images and gradients to [F, C / groups, ...]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, g: Tensor, layout: Layout, size: torch.Size) -> Tensor:
+        ctx.save_for_backward(x, g)
+        ctx.layout = layout
+        like = x.new_empty(1).expand(g.shape[1], x.shape[1] // layout.groups, *size)  # only its shape is read
+        derivatives = torch.ops.aten.convolution_backward(
+            g, x, like, None, *layout[:3], False, (0,) * len(size), layout.groups, (False, True, False)
+        )
+        return derivatives[1]  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, w: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, g = ctx.saved_tensors
+        return _to_images(ctx, 0, g, w, x.shape[2:]), _convolve(ctx, 1, x, w), None, None
+
+
+def _convolve(ctx: Any, place: int, x: Tensor, w: Tensor) -> Tensor | None:
+    return Convolve.apply(x, w, ctx.layout) if ctx.needs_input_grad[place] else None  # type: ignore[no-untyped-call]
+
+
+def _to_images(ctx: Any, place: int, g: Tensor, w: Tensor, size: torch.Size) -> Tensor | None:
+    wanted = ctx.needs_input_grad[place]
+    return ToImages.apply(g, w, ctx.layout, size) if wanted else None  # type: ignore[no-untyped-call]
+
+
+def _to_weights(ctx: Any, place: int, x: Tensor, g: Tensor, size: torch.Size) -> Tensor | None:
+    wanted = ctx.needs_input_grad[place]
+    return ToWeights.apply(x, g, ctx.layout, size) if wanted else None  # type: ignore[no-untyped-call]
+
+
+def convolve(
+    x: Tensor,  # [N, C, ...], 1 to 3 spatial dimensions
+    w: Tensor,  # [F, C / groups, ...]
+    bias: Tensor | None,  # [F]
+    layout: Layout,
+) -> Tensor:
+    """The convolution [N, F, ...], in derivatives of any order by these three operations."""
+    made: Tensor = Convolve.apply(x, w, layout)  # type: ignore[no-untyped-call]
+    return made if bias is None else made + bias.reshape(-1, *[1] * (x.dim() - 2))
+
+
+class _Quick:
+    """A convolution layer that takes this way where it is the quicker one.
+
+    That is in float32 on CUDA, where a penalty may be on its way. What is judged in bfloat16 is differentiated once; a
+    CPU gains nothing.
+    """
+
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # named by torch
+        if input.is_cuda and torch.is_grad_enabled() and not torch.is_autocast_enabled("cuda"):
+            return convolve(input, weight, bias, Layout(self.stride, self.padding, self.dilation, self.groups))
+        made: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]
+        return made
+
+
+class Conv1d(_Quick, nn.Conv1d):
+    """nn.Conv1d with quick second derivatives, padded with zeros."""
+
+
+class Conv2d(_Quick, nn.Conv2d):
+    """nn.Conv2d with quick second derivatives, padded with zeros."""
+
+
+class Conv3d(_Quick, nn.Conv3d):
+    """nn.Conv3d with quick second derivatives, padded with zeros."""

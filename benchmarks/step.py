@@ -26,6 +26,7 @@ from equipoise import build, plan
 from equipoise.data import from_arrays
 from equipoise.recipe import Recipe
 from equipoise.registry import find
+from equipoise.replays import USUAL
 from equipoise.terms import Loss
 from equipoise.turn import ROLES, parameters
 
@@ -131,7 +132,7 @@ def measure(
     """Seconds per iteration of each loop in each round, the loops in random order within a round."""
     order, times = list(loops), {name: np.zeros(pairs) for name in loops}
     for name in order:
-        for _ in range(3):
+        for _ in range(USUAL + 1):  # from then on moves are replayed, on CUDA
             loops[name]()
     for one in range(pairs):
         random.shuffle(order)

@@ -6,6 +6,7 @@ import torch
 from contract import COMPUTING, batches, each, step_of
 from equipoise import build, plan, runs
 from equipoise.data import open_dataset
+from equipoise.networks import layers
 from plants import small_recipe
 from small_runs import bits, images_file, planned, run
 
@@ -92,3 +93,40 @@ def test_a_run_that_is_steered_goes_on_from_its_checkpoint_bit_by_bit(tmp_path):
     run(tmp_path / "whole", asked)
     run(tmp_path / "parted", asked, [25])
     assert bits(tmp_path / "whole") == bits(tmp_path / "parted")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [
+        ("sngan", ("network.width=4", "batch=8", "r1.gamma=0.1", "r1.every=4")),
+        ("dcgan", ("network.width=8", "batch=16", "diffaugment.p=0.5")),
+        ("baseline", ("network.width=16", "network.depth=1", "batch=8", "lookahead.every=3")),
+    ],
+)
+def test_a_run_that_replays_graphs_is_the_run_to_the_bit(tmp_path, recipe, settings):
+    source, told = images_file(tmp_path / "data.npz"), {}
+    for captured in (True, False):
+        asked = planned(
+            source, (*settings, f"captured={captured}".lower()), recipe=recipe, device="cuda", deterministic=True,
+            balance="act", kimg=0.6,
+        )  # fmt: skip
+        assert asked.config.recipe.captured is captured
+        run(tmp_path / f"captured {captured}", asked)
+        told[captured] = bits(tmp_path / f"captured {captured}")
+    assert told[True] == told[False]
+    run(tmp_path / "parted", planned(source, (*settings, "captured=true"), recipe=recipe, device="cuda",
+        deterministic=True, balance="act", kimg=0.6), [20])  # fmt: skip
+    assert bits(tmp_path / "parted") == told[True]
+
+
+def test_a_penalty_takes_the_quick_way_and_is_the_same():
+    layer = layers.convolution(32, 32, 3, groups=2).to("cuda", torch.float64)
+    plain = torch.nn.Conv2d(32, 32, 3, padding=1, groups=2).to("cuda", torch.float64)
+    plain.load_state_dict(layer.state_dict())
+    images, found = torch.randn(4, 32, 8, 8, device="cuda", dtype=torch.float64), []
+    for judge in (layer, plain):
+        shown = images.clone().requires_grad_()
+        gradient = torch.autograd.grad(judge(shown).tanh().sum(), shown, create_graph=True)[0]
+        found.append(torch.autograd.grad(gradient.square().sum(), list(judge.parameters())))
+    torch.testing.assert_close(*found)
+    assert "Convolve" in str(layer(images).grad_fn.next_functions) and "Convolve" not in str(plain(images).grad_fn)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from equipoise import compatibility, networks
+from equipoise import compatibility, distributed, networks
 from equipoise.ema import EMA
 from equipoise.errors import InputError
 from equipoise.networks.layers import couples_samples
@@ -156,6 +156,7 @@ def assemble(
         mixed=bool(recipe.mixed),
         accumulate=recipe.accumulate,
         channels_last=recipe.channels_last,
+        captured=bool(recipe.captured) and device.type == "cuda" and distributed.world_size() == 1,
     )
 
 

@@ -121,7 +121,11 @@ class GAN:
                 f"the generator knows {classes} classes and the labels {len(dataset.classes)}; give labels of "
                 f"{classes} classes"
             )
-        return dataclasses.replace(planned, own_networks=True, class_names=dataset.classes if classes else ())
+        names = dataset.classes if classes else ()
+        recipe = planned.recipe
+        if planned.origin.get("captured") == plan.BY_DEVICE:  # nobody knows what they do between their layers
+            recipe = recipe.with_values({"captured": False})
+        return dataclasses.replace(planned, own_networks=True, class_names=names, recipe=recipe)
 
     # ------------------------------------------------------------------------------------------------ predict
 

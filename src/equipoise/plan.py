@@ -25,6 +25,7 @@ from equipoise.request import asked, check
 from equipoise.tempo import Tempo
 
 BY_DEVICE = "on for CUDA only"  # the origin of a value that follows the device
+FOLLOWING = ("mixed", "captured")  # the values that do, where nobody said
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,14 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     if mirror is None:
         mirror = dataset.mirror_safe
         origin["mirror"] = "flips are safe for this data" if mirror else "flips are not safe for this data"
-    mixed = recipe.mixed
-    if mixed is None:
-        mixed = device.startswith("cuda")
-        origin["mixed"] = BY_DEVICE
-    recipe = recipe.with_values({"network.conditional": conditional, "mirror": mirror, "mixed": mixed})
+    if recipe.captured and not device.startswith("cuda"):
+        raise InputError(
+            f"captured=true replays CUDA graphs, and the device is {device}; give --device cuda, or leave it out"
+        )
+    unsaid = [name for name in FOLLOWING if getattr(recipe, name) is None]
+    origin |= dict.fromkeys(unsaid, BY_DEVICE)
+    recipe = recipe.with_values({"network.conditional": conditional, "mirror": mirror})
+    recipe = recipe.with_values(dict.fromkeys(unsaid, device.startswith("cuda")))
     origin |= {"fingerprint": "the data", "threads": "this machine", "snapshot_kimg": "a tenth of the run"}
     origin |= asked(request)
     if request.budget is not None:
@@ -182,9 +186,8 @@ def choose_device(name: str) -> str:
 
 def on_device(config: Config, device: str) -> Config:
     """The configuration for another device, with what was chosen for the device chosen anew."""
-    recipe = config.recipe
-    if config.origin.get("mixed") == BY_DEVICE:
-        recipe = recipe.with_values({"mixed": device.startswith("cuda")})
+    following = [name for name in FOLLOWING if config.origin.get(name) == BY_DEVICE]
+    recipe = config.recipe.with_values(dict.fromkeys(following, device.startswith("cuda")))
     return dataclasses.replace(config, device=device, recipe=recipe)
 
 

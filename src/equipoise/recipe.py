@@ -69,6 +69,7 @@ class Recipe:
     batch: int = 64
     accumulate: int = 1  # equal parts a batch is worked off in
     mixed: bool | None = None  # bfloat16 autocast; None: on CUDA only (decided when a run is resolved)
+    captured: bool | None = None  # moves replayed as CUDA graphs; None: on CUDA, but for networks of one's own
     channels_last: bool = False
     mirror: bool | None = None  # horizontal flips of the data; None: where they are safe
     kimg: float = 1000.0  # default length

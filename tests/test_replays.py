@@ -1,0 +1,100 @@
+"""What is made as usual, what is recorded, and what a replay is given."""
+
+import pytest
+import torch
+
+from equipoise import GAN, plan
+from equipoise.data import from_arrays
+from equipoise.errors import InputError
+from equipoise.replays import USUAL, Replays
+from plants import small_step
+
+NONE = frozenset()
+
+
+class Spy:
+    """Notes moves, and what they were given; its `record` is as a graph's: recorded once, made again and again."""
+
+    def __init__(self):
+        self.usual, self.recorded, self.given, self.paced = 0, 0, [], False
+        self.replays = Replays(self.make, lambda role: self.paced, self.record)
+
+    def make(self, role, images, labels, due):
+        self.usual += 1
+        self.given.append((role, images.sum().item(), None if labels is None else labels.sum().item(), due))
+
+    def record(self, move):
+        self.recorded += 1
+        return move
+
+
+def test_a_kind_of_move_is_recorded_after_its_first_few():
+    spy = Spy()
+    for number in range(6):
+        spy.replays("D", torch.full((2, 3), float(number)), torch.tensor([number, 0]), NONE)
+        assert spy.recorded == (number >= USUAL)
+    assert spy.given == [("D", 6.0 * n, n, NONE) for n in range(6)]  # each saw the batch that was meant for it
+
+
+def test_kinds_are_told_apart_by_player_terms_shapes_and_what_else_a_move_depends_on():
+    spy, images = Spy(), torch.zeros(2, 3)
+    kinds = [
+        ("D", images, None, NONE), ("G", images, None, NONE), ("D", images, None, frozenset({"r1"})),
+        ("D", torch.zeros(4, 3), None, NONE), ("D", images.to(torch.uint8), None, NONE),
+        ("D", images, torch.zeros(2, dtype=torch.long), NONE),
+    ]  # fmt: skip
+    for number, kind in enumerate(kinds):
+        for _ in range(USUAL):
+            spy.replays(*kind)
+        assert spy.recorded == number
+        spy.replays(*kind)
+    spy.paced = True
+    for _ in range(USUAL):
+        spy.replays(*kinds[0])
+    assert spy.recorded == len(kinds)
+    spy.replays(*kinds[0])
+    assert spy.recorded == len(kinds) + 1
+
+
+def test_a_step_that_replays_is_the_step():
+    """With a recorder that makes the move again: the same weights as without, to the bit, and no batch is kept."""
+    weights = []
+    for replayed in (False, True):
+        torch.manual_seed(0)
+        step = small_step(terms={"r1": {"gamma": 0.5, "every": 2}})
+        if replayed:
+            step.replays = Replays(step._move, lambda role: None, lambda move: move)
+        for number in range(12):
+            images = torch.full((8, 1, 8, 8), 20 * number, dtype=torch.uint8)
+            step.round(1, lambda images=images: (images, None))
+        weights.append([p.detach().clone() for p in step.networks["G"].parameters()])
+        assert not replayed or len(step.replays._recorded) == 3
+    assert all(map(torch.equal, *weights))
+
+
+def test_moves_are_captured_on_cuda_unless_somebody_says_otherwise(monkeypatch):
+    data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
+
+    def chosen(**asked):
+        config = plan.resolve(plan.Request("made", "dcgan", **asked), data).config
+        return config.recipe.captured, config.recipe.mixed, config.origin["captured"]
+
+    assert chosen(device="cpu") == (False, False, plan.BY_DEVICE)
+    with pytest.raises(InputError, match="captured=true replays CUDA graphs, and the device is cpu"):
+        chosen(device="cpu", settings=("captured=true",))
+    monkeypatch.setattr(plan, "choose_device", lambda name: "cuda")
+    assert chosen() == (True, True, plan.BY_DEVICE)
+    assert chosen(settings=("captured=false",))[:2] == (False, True)
+    config = plan.resolve(plan.Request("made", "dcgan"), data).config
+    assert not plan.on_device(config, "cpu").recipe.captured
+
+
+def test_networks_of_ones_own_are_not_captured_unless_asked_for(monkeypatch):
+    images = torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy()
+    data = from_arrays(images)
+    donor = small_step(dtype=torch.float32)
+    gan = GAN("dcgan", generator=donor.networks["G"], discriminator=donor.networks["D"])
+    monkeypatch.setattr(plan, "choose_device", lambda name: "cuda")
+    for settings, captured in (((), False), (("captured=true",), True)):
+        planned = plan.resolve(plan.Request("made", "dcgan", settings), data).config
+        assert gan._for_own(planned, data).recipe.captured is captured

@@ -1,12 +1,14 @@
 """What is made as usual, what is recorded, and what a replay is given."""
 
+import contextlib
+
 import pytest
 import torch
 
 from equipoise import GAN, plan
 from equipoise.data import from_arrays
-from equipoise.errors import InputError
-from equipoise.replays import USUAL, Replays
+from equipoise.errors import InputError, TrainingFailed
+from equipoise.replays import USUAL, Graphs, Replays
 from plants import small_step
 
 NONE = frozenset()
@@ -70,6 +72,27 @@ def test_a_step_that_replays_is_the_step():
         weights.append([p.detach().clone() for p in step.networks["G"].parameters()])
         assert not replayed or len(step.replays._recorded) == 3
     assert all(map(torch.equal, *weights))
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [(RuntimeError("operation not permitted\nwhen stream is capturing"), TrainingFailed),
+     (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError)],
+)  # fmt: skip
+def test_what_cannot_be_captured_is_said_and_a_lack_of_memory_is_not_taken_for_it(monkeypatch, error, seen):
+    class Graph:
+        def pool(self):
+            return 0
+
+    def move():
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *given, **asked: contextlib.nullcontext())
+    with pytest.raises(seen) as told:
+        Graphs()(move)
+    if seen is TrainingFailed:
+        assert "CUDA graph (operation not permitted)" in str(told.value) and "captured=false" in str(told.value)
 
 
 def test_moves_are_captured_on_cuda_unless_somebody_says_otherwise(monkeypatch):

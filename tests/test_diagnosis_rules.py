@@ -210,12 +210,22 @@ def test_too_little_data_is_no_matter_of_learning_rates():
     [
         ({"step_G": 0.001, "step_D": 0.01}, "G moves too little"),
         ({"step_D": 0.05}, "D's steps are large"),
+        ({"step_D": [0.064] + [0.01] * 19}, "D's steps were large at first: its learning rate is too high"),
+        ({"step_D": [0.03] + [0.01] * 19, "slope_fake": 9.0}, "nothing limits D's slope"),
         ({"slope_fake": 9.0}, "nothing limits D's slope"),
     ],
 )
 def test_why_a_discriminator_is_ahead(signals, cause):
     found = diagnose(history(HEALTHY | {"loss_D": 0.3, "energy": 0.3} | signals)).findings
     assert cause in next(one for one in found if one.name == "discriminator-overpowers").cause
+
+
+def test_a_rate_too_high_is_to_be_lowered_even_where_samples_are_good():
+    ahead = HEALTHY | {"loss_D": 0.3, "step_D": [0.064] + [0.01] * 19}
+    found = next(one for one in diagnose(history(ahead)).findings if one.name == "discriminator-overpowers")
+    assert found.severity == Severity.NOTE and "lower learning rate of D" in found.advice[1]
+    found = next(one for one in diagnose(history(ahead | {"step_D": 0.01})).findings if one.name == found.name)
+    assert len(found.advice) == 1
 
 
 def test_a_generator_held_by_a_reconstruction_raises_no_alarm_for_a_discriminator_far_ahead():

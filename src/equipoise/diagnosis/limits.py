@@ -7,6 +7,7 @@ from typing import NamedTuple
 RING = "set on the recorded runs of ring5, docs/diagnose.md"
 TRIED = "set on earlier small runs of ours and tried on recorded ones, docs/diagnose.md"
 CALM = "set on runs of our examples, docs/own_loop.md"
+SEEN = "set between recorded runs of ours, and runs on CIFAR-10, in view"
 SMALL = "seen in small runs of ours, not tried"
 CHOSEN = "chosen by us, not calibrated"
 
@@ -44,6 +45,7 @@ UNSURE = Limit(0.6, CHOSEN)  # win_rate below, where the loss is not told: D gue
 FLAT = Limit(0.15, SMALL)  # slope below: D says the same of everything
 SHARP = Limit(2.0, SMALL)  # slope: D changes by more than this over the data's own spread
 FAST = Limit(0.02, SMALL)  # steps relative to weights, of networks of linear layers
+FIRST = Limit(0.04, SEEN)  # the same of D at the first look: recorded healthy runs up to .030, rates x10 from .049
 SLOW = Limit(0.002, SMALL)  # the same, too small to follow
 OFTEN = Limit(2.0, CHOSEN)  # tempo at or above: D moves often for each move of G; a cause, and no finding
 SELDOM = Limit(0.5, CHOSEN)  # tempo at or below, or below `OFTEN` with a Wasserstein loss: D moves too seldom

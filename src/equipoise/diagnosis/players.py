@@ -16,6 +16,7 @@ from equipoise.diagnosis.limits import (
     BURST,
     CERTAIN,
     FAST,
+    FIRST,
     FLAT,
     FOOLED,
     GOOD_ONCE,
@@ -51,6 +52,10 @@ BY_HEART = (
 FEWEST = 5  # looks before a loss alone is believed
 NEARLY_ALL = 0.9  # of these looks: one batch in a while points elsewhere
 LASTING = 20  # looks: in our examples a G that is fine-tuned beside a new D no longer goes one way after ten
+LARGE = "D's steps are large: its learning rate is too high"
+LARGE_AT_FIRST = "D's steps were large at first: its learning rate is too high"
+TOO_LARGE = (LARGE, LARGE_AT_FIRST)
+LOWER = "the next run may come nearer with a lower learning rate of D (D.lr)"
 
 
 @finding("discriminator-overpowers", claim="D is far ahead, and it is not that it memorises", treats="DO")
@@ -68,14 +73,16 @@ def overpowers(history: History) -> Finding | None:
     bad, sharp = harm(history), held(history, "slope_fake", "above", SHARP)
     known = len(history.signals.get("loss_D", ())) >= FEWEST and not beginning(history)
     grave = bool(bad) or (saturated is not None and not seen(history) and known)
+    cause = _why_ahead(history, sharp is not None)
+    patience = ("watch the samples: as long as they get better, go on", *((LOWER,) if cause in TOO_LARGE else ()))
     return Finding(
         "discriminator-overpowers",
         Severity.WARNING if grave else Severity.NOTE,
         "the discriminator is far ahead of the generator"
         + (", which learns little from it" if grave else "; that alone does not spoil a run"),
         (*ahead, *some(sharp), *bad),
-        _weaken(history, sharp is not None) if grave else ("watch the samples: as long as they get better, go on",),
-        _why_ahead(history, sharp is not None),
+        _weaken(history, sharp is not None) if grave else patience,
+        cause,
     )
 
 
@@ -157,7 +164,9 @@ def _why_ahead(history: History, sharp: bool) -> str:
     if cause := _pace(history, sharp)[0]:
         return cause
     if history.now("step_D", MOST) > FAST.value:
-        return "D's steps are large: its learning rate is too high"
+        return LARGE
+    if history.signals.get("step_D", [(0, 0)])[0][1] > FIRST.value:  # later its weights have grown with them
+        return LARGE_AT_FIRST
     if sharp:
         return "nothing limits D's slope: its gradient penalty is missing or too weak"
     return too_often(history)[0]

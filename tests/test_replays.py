@@ -1,17 +1,30 @@
 """What is made as usual, what is recorded, and what a replay is given."""
 
 import contextlib
+import dataclasses
 
 import pytest
 import torch
 
-from equipoise import GAN, plan
+from equipoise import GAN, plan, registry
 from equipoise.data import from_arrays
 from equipoise.errors import InputError, TrainingFailed
 from equipoise.replays import USUAL, Graphs, Replays
+from equipoise.terms.approximate_r1 import ApproximateR1
 from plants import small_step
 
 NONE = frozenset()
+
+
+@pytest.fixture(autouse=True)
+def no_parts_of_other_tests(monkeypatch):
+    registry.entries()
+    kept = {key: entry for key, entry in registry._entries.items() if entry.ours or key[0] == "preset"}
+    monkeypatch.setattr(registry, "_entries", kept)
+
+
+class SomebodysTerm(ApproximateR1):
+    """A term that this package knows nothing of."""
 
 
 class Spy:
@@ -110,6 +123,17 @@ def test_moves_are_captured_on_cuda_unless_somebody_says_otherwise(monkeypatch):
     assert chosen(settings=("captured=false",))[:2] == (False, True)
     config = plan.resolve(plan.Request("made", "dcgan"), data).config
     assert not plan.on_device(config, "cpu").recipe.captured
+
+
+def test_parts_that_somebody_else_registered_are_not_captured_unless_asked_for(monkeypatch):
+    part = dataclasses.replace(registry.find("term", "r1"), name="mine", part=SomebodysTerm)
+    monkeypatch.setitem(registry._entries, ("term", "mine"), part)
+    monkeypatch.setattr(plan, "choose_device", lambda name: "cuda")
+    data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
+    for settings, captured in (((), False), (("captured=true",), True)):
+        config = plan.resolve(plan.Request("made", "dcgan", ("mine.gamma=1", *settings)), data).config
+        assert config.recipe.captured is captured
+    assert not part.ours and registry.find("term", "r1").ours and registry.find("loss", "hinge").ours
 
 
 def test_networks_of_ones_own_are_not_captured_unless_asked_for(monkeypatch):

@@ -19,7 +19,7 @@ from equipoise.errors import InputError
 from equipoise.paths import parse_assignment, read_toml
 from equipoise.plant import WITHOUT
 from equipoise.recipe import Recipe
-from equipoise.registry import find
+from equipoise.registry import entries, find
 from equipoise.request import Request as Request
 from equipoise.request import asked, check
 from equipoise.tempo import Tempo
@@ -72,6 +72,8 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         raise InputError(
             f"captured=true replays CUDA graphs, and the device is {device}; give --device cuda, or leave it out"
         )
+    if recipe.captured is None and (own := _foreign(recipe)):
+        recipe, origin["captured"] = recipe.with_values({"captured": False}), f"{own} is no part of this package"
     unsaid = [name for name in FOLLOWING if getattr(recipe, name) is None]
     origin |= dict.fromkeys(unsaid, BY_DEVICE)
     recipe = recipe.with_values({"network.conditional": conditional, "mirror": mirror})
@@ -109,6 +111,19 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         origin=origin,
     )
     return Plan(config, dataset, remarks)
+
+
+def _foreign(recipe: Recipe) -> str:
+    """A part of a step that somebody else registered: nobody here knows whether it waits for the device."""
+    chosen = [("network", recipe.network.name), ("loss", recipe.loss)]
+    chosen += [("optimiser", player.optimiser) for player in (recipe.G, recipe.D)]
+    chosen += [
+        (kind, name)
+        for kind in ("term", "augmentation", "weighting", "rule", "rate", "constraint")
+        for name in getattr(recipe, f"{kind}s")
+    ]
+    parts = [find(kind, name) for kind, name in chosen] + entries("sensor")
+    return next((part.name for part in parts if not part.ours), "")
 
 
 def _conditional(recipe: Recipe, dataset: Dataset) -> tuple[bool, str]:

@@ -58,6 +58,11 @@ class Entry:
     claim: str = ""  # one line: what it is good for
     facts: dict[str, Any] = field(default_factory=dict)  # whatever else is known: cost, treats, incompatible with ...
 
+    @property
+    def ours(self) -> bool:
+        """Whether this package brought the part."""
+        return _origin(self.part).startswith("equipoise.")
+
 
 _entries: dict[tuple[str, str], Entry] = {}
 _imported: set[str] = set()

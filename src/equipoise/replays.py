@@ -21,6 +21,10 @@ Make = Callable[[Role, Tensor, Tensor | None, frozenset[str]], None]  # a move: 
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 
 
+class Uncaptured(TrainingFailed):
+    """A move cannot be captured. What lies on the device is not to be read after it."""
+
+
 class Replays:
     """Makes moves, by replaying them where they are of a kind that was recorded."""
 
@@ -67,7 +71,7 @@ class Graphs:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise TrainingFailed(
+            raise Uncaptured(
                 f"a move could not be captured as a CUDA graph ({str(error).splitlines()[0]}), since something in it "
                 "waits for the device or changes from move to move; set captured=false"
             ) from None

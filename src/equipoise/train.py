@@ -23,6 +23,7 @@ from equipoise.diagnosis import History
 from equipoise.errors import EquipoiseError, InputError, TrainingFailed
 from equipoise.files import atomic_write
 from equipoise.plant import Plant, steered
+from equipoise.replays import Uncaptured
 from equipoise.report.journal import Journal
 from equipoise.samples import Grid
 from equipoise.schedules import Dial
@@ -153,7 +154,7 @@ def loop(
                 seconds = time.monotonic() - began
                 keep(out, journal.sync)
     except TrainingFailed as failure:
-        if out is not None and journal is not None and not isinstance(failure, checkpoint.Unwritable):
+        if out is not None and journal is not None and not isinstance(failure, (checkpoint.Unwritable, Uncaptured)):
             with contextlib.suppress(OSError):
                 journal.event("failed", samples, reason=str(failure))
             keep(out, journal.sync)

@@ -4,11 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from equipoise.errors import InputError
 from equipoise.initialise import initialise
 from equipoise.networks import conditioning, layers
-from equipoise.networks.convolution import Layout, convolve
+from equipoise.networks.convolution import Conv2d, Layout, convolve
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -207,3 +208,16 @@ def test_a_penalty_through_convolutions_is_torchs_own():
         penalty = gradient.square().sum()
         found.append([penalty.detach(), *torch.autograd.grad(penalty, [layer.weight, layer.bias])])
     torch.testing.assert_close(*found)
+
+
+def test_where_a_layer_takes_the_quick_way(monkeypatch):
+    with FakeTensorMode():
+        there, here = torch.empty(1, 4, 8, 8, device="cuda"), torch.empty(1, 4, 8, 8)
+    layer = Conv2d(4, 4, 3, padding=1)
+    assert layer.quick(there) and not layer.quick(here)
+    assert not Conv2d(4, 4, 3, padding=1, padding_mode="reflect").quick(there)
+    assert not Conv2d(4, 4, 3, padding="same").quick(there)
+    with torch.no_grad():
+        assert not layer.quick(there)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+    assert not layer.quick(there)

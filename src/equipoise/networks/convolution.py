@@ -106,28 +106,34 @@ class _Quick:
     """A convolution layer that takes this way where it is the quicker one.
 
     That is in float32 on CUDA, where a penalty may be on its way. What is judged in bfloat16 is differentiated once; a
-    CPU gains nothing.
+    CPU gains nothing. Padding other than with a number of zeros is left to PyTorch.
     """
 
     stride: Any
     padding: Any
+    padding_mode: Any
     dilation: Any
     groups: int
 
+    def quick(self, input: Tensor) -> bool:
+        """Whether it takes this way for such images."""
+        plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
+        return plain and input.is_cuda and torch.is_grad_enabled() and not torch.is_autocast_enabled("cuda")
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # named by torch
-        if input.is_cuda and torch.is_grad_enabled() and not torch.is_autocast_enabled("cuda"):
+        if self.quick(input) and input.dim() == weight.dim():  # a batch
             return convolve(input, weight, bias, Layout(self.stride, self.padding, self.dilation, self.groups))
         made: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]
         return made
 
 
 class Conv1d(_Quick, nn.Conv1d):
-    """nn.Conv1d with quick second derivatives, padded with zeros."""
+    """nn.Conv1d with quick second derivatives."""
 
 
 class Conv2d(_Quick, nn.Conv2d):
-    """nn.Conv2d with quick second derivatives, padded with zeros."""
+    """nn.Conv2d with quick second derivatives."""
 
 
 class Conv3d(_Quick, nn.Conv3d):
-    """nn.Conv3d with quick second derivatives, padded with zeros."""
+    """nn.Conv3d with quick second derivatives."""

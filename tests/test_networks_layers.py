@@ -221,3 +221,12 @@ def test_where_a_layer_takes_the_quick_way(monkeypatch):
         assert not layer.quick(there)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
     assert not layer.quick(there)
+
+
+def test_a_convolution_is_differentiated_by_torch_func_and_a_sample_at_a_time():
+    torch.manual_seed(0)
+    layout, w = Layout((1, 1), (1, 1), (1, 1), 1), torch.randn(2, 3, 3, 3, dtype=torch.float64)
+    x = torch.randn(4, 1, 3, 5, 5, dtype=torch.float64)
+    ours = torch.vmap(torch.func.grad(lambda one: convolve(one, w, None, layout).sin().sum()))(x)
+    theirs = torch.vmap(torch.func.grad(lambda one: F.conv2d(one, w, None, 1, 1).sin().sum()))(x)
+    torch.testing.assert_close(ours, theirs)

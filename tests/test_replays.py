@@ -6,11 +6,12 @@ import dataclasses
 import pytest
 import torch
 
-from equipoise import GAN, plan, registry
+from equipoise import GAN, fine_tune, plan, registry, speed
 from equipoise.data import from_arrays
-from equipoise.errors import InputError, TrainingFailed
+from equipoise.errors import InputError
 from equipoise.replays import USUAL, Graphs, Replays
 from equipoise.terms.approximate_r1 import ApproximateR1
+from equipoise.train import start
 from plants import small_step
 
 NONE = frozenset()
@@ -78,19 +79,20 @@ def test_a_step_that_replays_is_the_step():
         torch.manual_seed(0)
         step = small_step(terms={"r1": {"gamma": 0.5, "every": 2}})
         if replayed:
-            step.replays = Replays(step._move, lambda role: None, lambda move: move)
+            step.replays = step._replays(lambda move: move)
         for number in range(12):
             images = torch.full((8, 1, 8, 8), 20 * number, dtype=torch.uint8)
             step.round(1, lambda images=images: (images, None))
         weights.append([p.detach().clone() for p in step.networks["G"].parameters()])
-        assert not replayed or len(step.replays._recorded) == 3
+        assert not replayed or step.replays.recorded == 3
     assert all(map(torch.equal, *weights))
 
 
 @pytest.mark.parametrize(
     ("error", "seen"),
-    [(RuntimeError("operation not permitted\nwhen stream is capturing"), TrainingFailed),
-     (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError)],
+    [(RuntimeError("operation not permitted\nwhen stream is capturing"), InputError),
+     (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+     (RuntimeError("CUDA error: out of memory"), RuntimeError)],
 )  # fmt: skip
 def test_what_cannot_be_captured_is_said_and_a_lack_of_memory_is_not_taken_for_it(monkeypatch, error, seen):
     class Graph:
@@ -101,10 +103,11 @@ def test_what_cannot_be_captured_is_said_and_a_lack_of_memory_is_not_taken_for_i
         raise error
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", lambda *given, **asked: contextlib.nullcontext())
+    for name in ("graph", "device", "Stream", "current_stream", "set_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda *given, **asked: contextlib.nullcontext())
     with pytest.raises(seen) as told:
-        Graphs()(move)
-    if seen is TrainingFailed:
+        Graphs(torch.device("cuda:1"))(move)
+    if seen is InputError:
         assert "CUDA graph (operation not permitted)" in str(told.value) and "captured=false" in str(told.value)
 
 
@@ -145,3 +148,55 @@ def test_networks_of_ones_own_are_not_captured_unless_asked_for(monkeypatch):
     for settings, captured in (((), False), (("captured=true",), True)):
         planned = plan.resolve(plan.Request("made", "dcgan", settings), data).config
         assert gan._for_own(planned, data).recipe.captured is captured
+
+
+def test_networks_of_ones_own_stay_uncaptured_when_they_are_loaded_elsewhere(monkeypatch):
+    data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
+    donor = small_step(dtype=torch.float32)
+    gan = GAN("dcgan", generator=donor.networks["G"], discriminator=donor.networks["D"])
+    monkeypatch.setattr(plan, "choose_device", lambda name: "cuda")
+    own = gan._for_own(plan.resolve(plan.Request("made", "dcgan"), data).config, data)
+    assert plan.on_device(own, "cuda").recipe.captured is False and plan.on_device(own, "cpu").recipe.mixed is False
+
+
+@pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_fine_tuned_run_follows_its_own_device(monkeypatch, tmp_path, devices):
+    data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
+    monkeypatch.setattr(plan, "choose_device", lambda name: devices[0])
+    plan.resolve(plan.Request("made", "dcgan"), data).config.write(tmp_path)
+    monkeypatch.setattr(plan, "choose_device", lambda name: devices[1])
+    recipe = plan.resolve(fine_tune.ask(plan.Request("made"), tmp_path), data).config.recipe
+    assert recipe.captured is recipe.mixed is (devices[1] == "cuda")
+
+
+def test_a_speed_counts_looks_beside_moves_that_are_replayed(monkeypatch):
+    data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
+    settings = ("network.name=mlp", "network.width=8", "batch=8", "r1.gamma=0.1", "r1.every=4")
+    config = plan.resolve(plan.Request("made", "digits", settings, device="cpu"), data).config
+    steps = []
+
+    def replaying(*given):
+        step, dials, batches = start(*given)
+        step.replays = step._replays(lambda move: move)
+        steps.append(step)
+        return step, dials, batches
+
+    monkeypatch.setattr(speed, "start", replaying)
+    monkeypatch.setattr(speed, "_look", lambda *given: 0.0)
+    quick = speed.measure_speed(config, data, seconds=0.2)
+    monkeypatch.setattr(speed, "_look", lambda *given: 10.0)  # for 4,000 images
+    assert speed.measure_speed(config, data, seconds=0.2) < 400 < quick
+    assert [step.replays for step in steps] == [None, None]  # nothing of them is kept
+    monkeypatch.undo()
+    step, dials, batches = start(config, data, None)
+    assert 0 < speed._look(step, dials, batches, config) < 10
+    batches.close()
+
+
+def test_what_failed_is_kept_where_a_graph_may_write_it():
+    step = small_step()
+    for size in (8, 4, 8):
+        step.round(1, lambda size=size: (torch.zeros(size, 1, 8, 8, dtype=torch.uint8), None))
+        if size == 8 and step.moves["D"] == 1:
+            first = step.failed["D"][0]
+    assert step.failed["D"][0] is first

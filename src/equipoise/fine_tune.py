@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from equipoise import build, checkpoint, config
 from equipoise.config import Config
 from equipoise.errors import InputError
-from equipoise.plan import Plan, Request
+from equipoise.plan import BY_DEVICE, FOLLOWING, Plan, Request
 from equipoise.recipe import Recipe
 from equipoise.schedules import Schedule
 
@@ -25,7 +26,8 @@ WARM_UP = 5.0  # kimg over which G's rate rises beside a new D
 def ask(request: Request, run: Path) -> Request:
     """The request with the recipe and the resolution of the run, where it names none of its own."""
     settings = _read(run)
-    recipe = dataclasses.replace(settings.recipe, mirror=None, mixed=None)  # which follow the data and the device
+    following: dict[str, Any] = {name: None for name in FOLLOWING if settings.origin.get(name) == BY_DEVICE}
+    recipe = dataclasses.replace(settings.recipe, mirror=None, **following)  # it follows the data, they the device
     side = settings.shape[-1] if len(settings.shape) == 3 else None
     return dataclasses.replace(request, recipe=request.recipe or recipe, resolution=request.resolution or side)
 

@@ -122,10 +122,11 @@ class GAN:
                 f"{classes} classes"
             )
         names = dataset.classes if classes else ()
-        recipe = planned.recipe
-        if planned.origin.get("captured") == plan.BY_DEVICE:  # nobody knows what they do between their layers
+        recipe, origin = planned.recipe, planned.origin
+        if origin.get("captured") == plan.BY_DEVICE:  # nobody knows what they do between their layers
             recipe = recipe.with_values({"captured": False})
-        return dataclasses.replace(planned, own_networks=True, class_names=names, recipe=recipe)
+            origin = origin | {"captured": "off for networks of one's own"}
+        return dataclasses.replace(planned, own_networks=True, class_names=names, recipe=recipe, origin=origin)
 
     # ------------------------------------------------------------------------------------------------ predict
 

@@ -72,7 +72,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
         raise InputError(
             f"captured=true replays CUDA graphs, and the device is {device}; give --device cuda, or leave it out"
         )
-    if recipe.captured is None and (own := _foreign(recipe)):
+    if recipe.captured is None and (own := _foreign(recipe, controller)):
         recipe, origin["captured"] = recipe.with_values({"captured": False}), f"{own} is no part of this package"
     unsaid = [name for name in FOLLOWING if getattr(recipe, name) is None]
     origin |= dict.fromkeys(unsaid, BY_DEVICE)
@@ -113,9 +113,11 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     return Plan(config, dataset, remarks)
 
 
-def _foreign(recipe: Recipe) -> str:
+def _foreign(recipe: Recipe, controller: str | None) -> str:
     """A part of a step that somebody else registered: nobody here knows whether it waits for the device."""
     chosen = [("network", recipe.network.name), ("loss", recipe.loss)]
+    chosen += [("initialisation", name) for name in (recipe.network.init or "").split("+") if name]
+    chosen += [("controller", controller.partition(WITHOUT)[0])] if controller else []
     chosen += [("optimiser", player.optimiser) for player in (recipe.G, recipe.D)]
     chosen += [
         (kind, name)

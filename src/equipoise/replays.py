@@ -12,17 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.errors import TrainingFailed
+from equipoise.errors import InputError
 from equipoise.turn import Role
 
 USUAL = 3  # moves of a kind before it is recorded: they make what later ones use again, and choose algorithms
 
 Make = Callable[[Role, Tensor, Tensor | None, frozenset[str]], None]  # a move: whose, images, labels, terms due
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]
-
-
-class Uncaptured(TrainingFailed):
-    """A move cannot be captured. What lies on the device is not to be read after it."""
 
 
 class Replays:
@@ -32,11 +28,16 @@ class Replays:
         self,
         make: Make,
         state: Callable[[Role], Any],  # what else of the host a move depends on, hashable
-        record: Recorder | None = None,  # None: as CUDA graphs
+        record: Recorder,  # takes what makes a move, returns what makes it again
     ) -> None:
-        self._make, self._state, self._record = make, state, record or Graphs()
+        self._make, self._state, self._record = make, state, record
         self._made: dict[Any, int] = {}
         self._recorded: dict[Any, tuple[list[Tensor], Callable[[], None]]] = {}
+
+    @property
+    def recorded(self) -> int:
+        """How many kinds of move are recorded by now."""
+        return len(self._recorded)
 
     def __call__(self, role: Role, images: Tensor, labels: Tensor | None, due: frozenset[str]) -> None:
         """Make one move: as usual, or by a replay over these images and labels."""
@@ -58,23 +59,33 @@ class Replays:
 class Graphs:
     """Records as CUDA graphs, which share their memory: one runs at a time, and none leaves anything there."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: torch.cuda.Stream | None = None
         self._pool: Any = None
 
     def __call__(self, move: Callable[[], None]) -> Callable[[], None]:
         """Record a move, without making it; returns what makes it."""
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # other threads, such as one that pins batches, may go on calling CUDA meanwhile
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                move()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            raise Uncaptured(
-                f"a move could not be captured as a CUDA graph ({str(error).splitlines()[0]}), since something in it "
-                "waits for the device or changes from move to move; set captured=false"
-            ) from None
-        self._pool = graph.pool()
-        replay: Callable[[], None] = graph.replay
+        with torch.cuda.device(self._device):  # a graph belongs to one device, and is replayed there
+            graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+            self._stream = self._stream or torch.cuda.Stream()
+            try:
+                # other threads, such as one that pins batches, may go on calling CUDA meanwhile
+                with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                    move()
+            except RuntimeError as error:
+                torch.cuda.set_stream(before)
+                cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+                if isinstance(cause, torch.OutOfMemoryError) or "out of memory" in str(cause):
+                    raise cause from None
+                raise InputError(
+                    f"a move could not be captured as a CUDA graph ({str(cause).splitlines()[0]}), since something in "
+                    "it waits for the device or changes from move to move; set captured=false, in a new process"
+                ) from None
+            self._pool = graph.pool()
+
+        def replay() -> None:
+            with torch.cuda.device(self._device):
+                graph.replay()
+
         return replay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -53,13 +54,19 @@ def settle(
 
 
 def resume(
-    run: Path, watcher: Watcher | None = None, stop: Callable[[], bool] = lambda: False, device: str | None = None
+    run: Path,
+    watcher: Watcher | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    device: str | None = None,
+    captured: bool | None = None,  # whether moves are replayed as CUDA graphs, which changes no bit; None: as it began
 ) -> Outcome | None:
     """Go on from the newest whole checkpoint; None if the run is already complete."""
     from equipoise.data import open_dataset
 
     settings = _settings(run)
     settings = plan.on_device(settings, plan.choose_device(device or settings.device))
+    if captured is not None:
+        settings = dataclasses.replace(settings, recipe=settings.recipe.with_values({"captured": captured}))
     if settings.source == IN_MEMORY:
         raise InputError(f"{run} was fitted on arrays in memory, which are gone; call GAN.fit again with a new folder")
     found = checkpoint.find(run)

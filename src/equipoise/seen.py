@@ -34,6 +34,7 @@ class Seen:
         self.trace = Trace(device) if sensors else None
         self.alarm = {role: torch.zeros([], dtype=torch.bool, device=device) for role in ROLES}
         self.failed: dict[Role, list[Tensor]] = {"D": [], "G": []}
+        self._kept: dict[object, list[Tensor]] = {}  # `failed` by player and shapes: a graph may write there
         self._pulled: dict[str, Tensor] = {}  # readings of the gradient at the generator's output, until they are kept
         self._awaited: tuple[Turn, Sequence[Sensor]] | None = None  # whose gradient is to come by, and who reads it
 
@@ -92,9 +93,11 @@ class Seen:
         self._pulled = {} if role == "G" else self._pulled
         if self.trace is not None and role == "G":
             self.trace.close()
-        if [(t.shape, t.dtype) for t in self.failed[role]] != [(t.shape, t.dtype) for t in inputs]:
-            self.failed[role] = [torch.zeros_like(tensor) for tensor in inputs]
+        kind = (role, *((t.shape, t.dtype) for t in inputs))
+        if kind not in self._kept:
+            self._kept[kind] = [torch.zeros_like(tensor) for tensor in inputs]
             self.alarm[role].zero_()
+        self.failed[role] = self._kept[kind]
         first = (ok == 0) & ~self.alarm[role]
         for kept, tensor in zip(self.failed[role], inputs, strict=True):
             kept.copy_(torch.where(first, tensor, kept))

@@ -22,7 +22,7 @@ from equipoise.initialise import projections
 from equipoise.networks.protocols import latent_dim
 from equipoise.optimiser import Optimiser
 from equipoise.power_ema import PowerEMA
-from equipoise.replays import Replays
+from equipoise.replays import Graphs, Recorder, Replays
 from equipoise.rules import Alternating, Draw, Rule
 from equipoise.seen import Seen
 from equipoise.sensors import Sensor
@@ -84,7 +84,7 @@ class Step:
         self.pack = self.game.pack
         self.resting: set[str] = set()  # terms left out of the moves: their strength is 0
         self.averaging = True  # whether each of the generator's moves moves the average too
-        self.replays = Replays(self._move, lambda role: self.optimisers[role].paces is None) if captured else None
+        self.replays = self._replays(Graphs(self.device)) if captured else None
         self._projections = {role: projections(network) for role, network in self.networks.items()}
         self._buffers = self._guarded_buffers()
         self.rule = rule or Alternating()
@@ -124,6 +124,9 @@ class Step:
     ) -> None:
         """Update one player once, with the terms named in `due`; whoever calls counts `moves[role]` on."""
         (self.replays or self._move)(role, images, labels, due)
+
+    def _replays(self, record: Recorder) -> Replays:
+        return Replays(self._move, lambda role: self.optimisers[role].paces is None, record)
 
     def _move(self, role: Role, images: Tensor, labels: Tensor | None, due: frozenset[str]) -> None:
         self.apply(self.differentiate(role, images, labels, due))

@@ -23,7 +23,6 @@ from equipoise.diagnosis import History
 from equipoise.errors import EquipoiseError, InputError, TrainingFailed
 from equipoise.files import atomic_write
 from equipoise.plant import Plant, steered
-from equipoise.replays import Uncaptured
 from equipoise.report.journal import Journal
 from equipoise.samples import Grid
 from equipoise.schedules import Dial
@@ -154,12 +153,13 @@ def loop(
                 seconds = time.monotonic() - began
                 keep(out, journal.sync)
     except TrainingFailed as failure:
-        if out is not None and journal is not None and not isinstance(failure, (checkpoint.Unwritable, Uncaptured)):
+        if out is not None and journal is not None and not isinstance(failure, checkpoint.Unwritable):
             with contextlib.suppress(OSError):
                 journal.event("failed", samples, reason=str(failure))
             keep(out, journal.sync)
         raise
     finally:
+        step.replays = None  # the memory of its graphs is free for what follows
         batches.close()
         if journal is not None:
             journal.close()
@@ -231,8 +231,10 @@ def explained(config: Config) -> Iterator[None]:
             or "t allocate memory" in text
             or "out of memory" in text
         ):
+            less = "set captured=false, " if recipe.captured and "cuda" in config.device else ""
             raise InputError(
                 f"a batch of {recipe.batch} with network.width={recipe.network.width}{size} needs more memory than "
-                f"{config.device} has; lower --batch, set accumulate=2 or more, or lower network.width or --resolution"
+                f"{config.device} has; {less}lower --batch, set accumulate=2 or more, or lower network.width or "
+                "--resolution"
             ) from None
         raise

@@ -94,6 +94,9 @@ def train(
 def resume(
     run: Run,
     device: Annotated[str | None, typer.Option(help="Another device than the run's")] = None,
+    captured: Annotated[
+        bool | None, typer.Option(help="Replay moves as CUDA graphs, which changes no bit; default: as it began")
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="Print errors only")] = False,
 ) -> None:
     """Go on with a run that was stopped; it ends in the same bits as if it had not been."""
@@ -103,7 +106,7 @@ def resume(
     line = ProgressLine(quiet=quiet)
     with runs.stoppable() as stop:
         try:
-            outcome = runs.resume(run, line, stop, device)
+            outcome = runs.resume(run, line, stop, device, captured)
         finally:
             line.close()
     if outcome is None:

@@ -23,13 +23,22 @@ class Layout(NamedTuple):
     groups: int
 
 
-class Convolve(torch.autograd.Function):
+class _Operation(torch.autograd.Function):
+    """Of two tensors and a layout; what else it takes is a size."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.layout = inputs[2]
+
+
+class Convolve(_Operation):
     """ds/dg: images [N, C, ...] and weights [F, C / groups, ...] to [N, F, ...]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, layout: Layout) -> Tensor:
-        ctx.save_for_backward(x, w)
-        ctx.layout = layout
+    def forward(x: Tensor, w: Tensor, layout: Layout) -> Tensor:
         return torch.convolution(x, w, None, *layout[:3], False, (0,) * len(layout.stride), layout.groups)
 
     @staticmethod
@@ -38,13 +47,11 @@ class Convolve(torch.autograd.Function):
         return _to_images(ctx, 0, g, w, x.shape[2:]), _to_weights(ctx, 1, x, g, w.shape[2:]), None
 
 
-class ToImages(torch.autograd.Function):
+class ToImages(_Operation):
     """ds/dx: gradients [N, F, ...] and weights to [N, C, ...], a transposed convolution."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, w: Tensor, layout: Layout, size: torch.Size) -> Tensor:
-        ctx.save_for_backward(g, w)
-        ctx.layout, ctx.size = layout, size
+    def forward(g: Tensor, w: Tensor, layout: Layout, size: torch.Size) -> Tensor:
         least = (
             (out - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1
             for out, kernel, stride, padding, dilation in zip(g.shape[2:], w.shape[2:], *layout[:3], strict=True)
@@ -58,13 +65,11 @@ class ToImages(torch.autograd.Function):
         return _convolve(ctx, 0, x, w), _to_weights(ctx, 1, x, g, w.shape[2:]), None, None
 
 
-class ToWeights(torch.autograd.Function):
+class ToWeights(_Operation):
     """ds/dw: images and gradients to [F, C / groups, ...]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, g: Tensor, layout: Layout, size: torch.Size) -> Tensor:
-        ctx.save_for_backward(x, g)
-        ctx.layout = layout
+    def forward(x: Tensor, g: Tensor, layout: Layout, size: torch.Size) -> Tensor:
         like = x.new_empty(1).expand(g.shape[1], x.shape[1] // layout.groups, *size)  # only its shape is read
         derivatives = torch.ops.aten.convolution_backward(
             g, x, like, None, *layout[:3], False, (0,) * len(size), layout.groups, (False, True, False)
@@ -118,7 +123,8 @@ class _Quick:
     def quick(self, input: Tensor) -> bool:
         """Whether it takes this way for such images."""
         plain = self.padding_mode == "zeros" and not isinstance(self.padding, str)
-        return plain and input.is_cuda and torch.is_grad_enabled() and not torch.is_autocast_enabled("cuda")
+        once = torch.is_autocast_enabled("cuda") or not torch.is_grad_enabled()
+        return plain and input.is_cuda and not once
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # named by torch
         if self.quick(input) and input.dim() == weight.dim():  # a batch

@@ -6,13 +6,14 @@ import dataclasses
 import pytest
 import torch
 
-from equipoise import GAN, fine_tune, plan, registry, speed
+from equipoise import GAN, fine_tune, plan, registry, runs, speed
 from equipoise.data import from_arrays
 from equipoise.errors import InputError
 from equipoise.replays import USUAL, Graphs, Replays
 from equipoise.terms.approximate_r1 import ApproximateR1
 from equipoise.train import start
 from plants import small_step
+from small_runs import after, images_file, planned
 
 NONE = frozenset()
 
@@ -200,3 +201,11 @@ def test_what_failed_is_kept_where_a_graph_may_write_it():
         if size == 8 and step.moves["D"] == 1:
             first = step.failed["D"][0]
     assert step.failed["D"][0] is first
+
+
+def test_a_run_is_resumed_with_or_without_graphs(tmp_path):
+    asked = planned(images_file(tmp_path / "data.npz"))
+    runs.begin(asked, tmp_path / "run", stop=after(3))
+    with pytest.raises(InputError, match="captured=true replays CUDA graphs, and the device is cpu"):
+        runs.resume(tmp_path / "run", captured=True)
+    assert not runs.resume(tmp_path / "run", captured=False).interrupted

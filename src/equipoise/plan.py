@@ -68,10 +68,7 @@ def resolve(request: Request, dataset: Dataset) -> Plan:
     if mirror is None:
         mirror = dataset.mirror_safe
         origin["mirror"] = "flips are safe for this data" if mirror else "flips are not safe for this data"
-    if recipe.captured and not device.startswith("cuda"):
-        raise InputError(
-            f"captured=true replays CUDA graphs, and the device is {device}; give --device cuda, or leave it out"
-        )
+    refuse_captured(recipe.captured, device)
     if recipe.captured is None and (own := _foreign(recipe, controller)):
         recipe, origin["captured"] = recipe.with_values({"captured": False}), f"{own} is no part of this package"
     unsaid = [name for name in FOLLOWING if getattr(recipe, name) is None]
@@ -180,6 +177,14 @@ def with_actuators(recipe: Recipe, controller: str, origin: dict[str, str]) -> R
             recipe = changed
             origin |= {key: f"controller {controller}" for key in changed.values() if key.endswith(path)}
     return recipe
+
+
+def refuse_captured(wanted: bool | None, device: str) -> None:
+    """Raise an InputError where graphs are asked for on a device that has none."""
+    if wanted and not device.startswith("cuda"):
+        raise InputError(
+            f"captured=true replays CUDA graphs, and the device is {device}; give --device cuda, or leave it out"
+        )
 
 
 def choose_device(name: str) -> str:

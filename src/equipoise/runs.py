@@ -65,6 +65,7 @@ def resume(
 
     settings = _settings(run)
     settings = plan.on_device(settings, plan.choose_device(device or settings.device))
+    plan.refuse_captured(captured, settings.device)
     if captured is not None:
         settings = dataclasses.replace(settings, recipe=settings.recipe.with_values({"captured": captured}))
     if settings.source == IN_MEMORY:

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from equipoise import GAN, fine_tune, plan, registry, runs, speed
+from equipoise import train as training
 from equipoise.data import from_arrays
 from equipoise.errors import InputError
 from equipoise.replays import USUAL, Graphs, Replays
 from equipoise.terms.approximate_r1 import ApproximateR1
 from equipoise.train import start
 from plants import small_step
-from small_runs import after, images_file, planned
+from small_runs import after, images_file, planned, run
 
 NONE = frozenset()
 
@@ -47,9 +48,11 @@ class Spy:
 
 def test_a_kind_of_move_is_recorded_after_its_first_few():
     spy = Spy()
-    for number in range(6):
-        spy.replays("D", torch.full((2, 3), float(number)), torch.tensor([number, 0]), NONE)
+    batches = [(torch.full((2, 3), float(number)), torch.tensor([number, 0])) for number in range(6)]
+    for number, (images, labels) in enumerate(batches):
+        spy.replays("D", images, labels, NONE)
         assert spy.recorded == (number >= USUAL)
+    assert [images[0, 0].item() for images, _ in batches] == list(range(6))  # they are the loop's, and stay as they are
     assert spy.given == [("D", 6.0 * n, n, NONE) for n in range(6)]  # each saw the batch that was meant for it
 
 
@@ -134,9 +137,12 @@ def test_parts_that_somebody_else_registered_are_not_captured_unless_asked_for(m
     monkeypatch.setitem(registry._entries, ("term", "mine"), part)
     monkeypatch.setattr(plan, "choose_device", lambda name: "cuda")
     data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
-    for settings, captured in (((), False), (("captured=true",), True)):
-        config = plan.resolve(plan.Request("made", "dcgan", ("mine.gamma=1", *settings)), data).config
-        assert config.recipe.captured is captured
+    started = dataclasses.replace(registry.find("initialisation", "orthogonal"), name="begun", part=SomebodysTerm)
+    monkeypatch.setitem(registry._entries, ("initialisation", "begun"), started)
+    for own in ("mine.gamma=1", "network.init=orthogonal+begun"):
+        for settings, captured in (((), False), (("captured=true",), True)):
+            config = plan.resolve(plan.Request("made", "dcgan", (own, *settings)), data).config
+            assert config.recipe.captured is captured
     assert not part.ours and registry.find("term", "r1").ours and registry.find("loss", "hinge").ours
 
 
@@ -170,19 +176,24 @@ def test_a_fine_tuned_run_follows_its_own_device(monkeypatch, tmp_path, devices)
     assert recipe.captured is recipe.mixed is (devices[1] == "cuda")
 
 
+def replaying(record, steps):
+    """What makes the parts of a run whose moves are recorded, as on CUDA; its steps are kept in the list."""
+
+    def begun(*given):
+        step, dials, batches = start(*given)
+        step.replays = step._replays(record)
+        steps.append(step)
+        return step, dials, batches
+
+    return begun
+
+
 def test_a_speed_counts_looks_beside_moves_that_are_replayed(monkeypatch):
     data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
     settings = ("network.name=mlp", "network.width=8", "batch=8", "r1.gamma=0.1", "r1.every=4")
     config = plan.resolve(plan.Request("made", "digits", settings, device="cpu"), data).config
     steps = []
-
-    def replaying(*given):
-        step, dials, batches = start(*given)
-        step.replays = step._replays(lambda move: move)
-        steps.append(step)
-        return step, dials, batches
-
-    monkeypatch.setattr(speed, "start", replaying)
+    monkeypatch.setattr(speed, "start", replaying(lambda move: move, steps))
     monkeypatch.setattr(speed, "_look", lambda *given: 0.0)
     quick = speed.measure_speed(config, data, seconds=0.2)
     monkeypatch.setattr(speed, "_look", lambda *given: 10.0)  # for 4,000 images
@@ -209,3 +220,44 @@ def test_a_run_is_resumed_with_or_without_graphs(tmp_path):
     with pytest.raises(InputError, match="captured=true replays CUDA graphs, and the device is cpu"):
         runs.resume(tmp_path / "run", captured=True)
     assert not runs.resume(tmp_path / "run", captured=False).interrupted
+
+
+def test_a_speed_is_of_what_comes_after_the_recording(monkeypatch):
+    data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
+    settings = ("network.name=mlp", "network.width=8", "batch=8", "r1.gamma=0.1", "r1.every=4")
+    config = plan.resolve(plan.Request("made", "digits", settings, device="cpu"), data).config
+    clock = [0.0]
+
+    def record(move):
+        clock[0] += 100  # seconds
+        return move
+
+    def moved(step, tempo, batches, move=speed.both_move):
+        clock[0] += 1
+        return move(step, tempo, batches)
+
+    monkeypatch.setattr(speed, "start", replaying(record, []))
+    monkeypatch.setattr(speed, "both_move", moved)
+    monkeypatch.setattr(speed, "_look", lambda *given: 0.0)
+    monkeypatch.setattr(speed.time, "monotonic", lambda: clock[0])
+    assert speed.measure_speed(config, data, seconds=5.0) == 8  # images a second
+
+
+def test_graphs_are_let_go_of_when_training_ends(monkeypatch, tmp_path):
+    steps = []
+    monkeypatch.setattr(training, "start", replaying(lambda move: move, steps))
+    run(tmp_path / "run", planned(images_file(tmp_path / "data.npz")))
+    assert len(steps) == 1 and steps[0].replays is None
+
+
+@pytest.mark.parametrize("captured", [True, False])
+def test_a_lack_of_memory_names_graphs_where_there_are_any(captured):
+    data = from_arrays(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8).numpy())
+    config = plan.resolve(plan.Request("made", "dcgan", device="cpu"), data).config
+    recipe = config.recipe.with_values({"captured": captured})
+    with (
+        pytest.raises(InputError) as told,
+        training.explained(dataclasses.replace(config, device="cuda", recipe=recipe)),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    assert ("set captured=false" in str(told.value)) is captured

@@ -44,7 +44,12 @@ class Convolve(_Operation):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, w = ctx.saved_tensors
-        return _to_images(ctx, 0, g, w, x.shape[2:]), _to_weights(ctx, 1, x, g, w.shape[2:]), None
+        to_images, to_weights = ctx.needs_input_grad[:2]
+        return (
+            _made(ToImages, g, w, ctx.layout, x.shape[2:]) if to_images else None,
+            _made(ToWeights, x, g, ctx.layout, w.shape[2:]) if to_weights else None,
+            None,
+        )
 
 
 class ToImages(_Operation):
@@ -62,7 +67,13 @@ class ToImages(_Operation):
     @staticmethod
     def backward(ctx: Any, x: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         g, w = ctx.saved_tensors
-        return _convolve(ctx, 0, x, w), _to_weights(ctx, 1, x, g, w.shape[2:]), None, None
+        to_gradients, to_weights = ctx.needs_input_grad[:2]
+        return (
+            _made(Convolve, x, w, ctx.layout) if to_gradients else None,
+            _made(ToWeights, x, g, ctx.layout, w.shape[2:]) if to_weights else None,
+            None,
+            None,
+        )
 
 
 class ToWeights(_Operation):
@@ -71,29 +82,26 @@ class ToWeights(_Operation):
     @staticmethod
     def forward(x: Tensor, g: Tensor, layout: Layout, size: torch.Size) -> Tensor:
         like = x.new_empty(1).expand(g.shape[1], x.shape[1] // layout.groups, *size)  # only its shape is read
-        derivatives = torch.ops.aten.convolution_backward(
+        derivatives: list[Tensor] = torch.ops.aten.convolution_backward(
             g, x, like, None, *layout[:3], False, (0,) * len(size), layout.groups, (False, True, False)
         )
-        return derivatives[1]  # type: ignore[no-any-return]
+        return derivatives[1]
 
     @staticmethod
     def backward(ctx: Any, w: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, g = ctx.saved_tensors
-        return _to_images(ctx, 0, g, w, x.shape[2:]), _convolve(ctx, 1, x, w), None, None
+        to_images, to_gradients = ctx.needs_input_grad[:2]
+        return (
+            _made(ToImages, g, w, ctx.layout, x.shape[2:]) if to_images else None,
+            _made(Convolve, x, w, ctx.layout) if to_gradients else None,
+            None,
+            None,
+        )
 
 
-def _convolve(ctx: Any, place: int, x: Tensor, w: Tensor) -> Tensor | None:
-    return Convolve.apply(x, w, ctx.layout) if ctx.needs_input_grad[place] else None  # type: ignore[no-untyped-call]
-
-
-def _to_images(ctx: Any, place: int, g: Tensor, w: Tensor, size: torch.Size) -> Tensor | None:
-    wanted = ctx.needs_input_grad[place]
-    return ToImages.apply(g, w, ctx.layout, size) if wanted else None  # type: ignore[no-untyped-call]
-
-
-def _to_weights(ctx: Any, place: int, x: Tensor, g: Tensor, size: torch.Size) -> Tensor | None:
-    wanted = ctx.needs_input_grad[place]
-    return ToWeights.apply(x, g, ctx.layout, size) if wanted else None  # type: ignore[no-untyped-call]
+def _made(operation: Any, *given: Any) -> Tensor:
+    made: Tensor = operation.apply(*given)
+    return made
 
 
 def convolve(
@@ -103,7 +111,7 @@ def convolve(
     layout: Layout,
 ) -> Tensor:
     """The convolution [N, F, ...], in derivatives of any order by these three operations."""
-    made: Tensor = Convolve.apply(x, w, layout)  # type: ignore[no-untyped-call]
+    made = _made(Convolve, x, w, layout)
     return made if bias is None else made + bias.reshape(-1, *[1] * (x.dim() - 2))
 
 
@@ -129,7 +137,7 @@ class _Quick:
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # named by torch
         if self.quick(input) and input.dim() == weight.dim():  # a batch
             return convolve(input, weight, bias, Layout(self.stride, self.padding, self.dilation, self.groups))
-        made: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]
+        made: Tensor = super()._conv_forward(input, weight, bias)  # type: ignore[misc]  # of the layer beside it
         return made
 
 

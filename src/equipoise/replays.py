@@ -78,8 +78,9 @@ class Graphs:
                 cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
                 if isinstance(cause, torch.OutOfMemoryError) or "out of memory" in str(cause):
                     raise cause from None
+                told = str(cause).partition("\n")[0] or type(cause).__name__
                 raise InputError(
-                    f"a move could not be captured as a CUDA graph ({str(cause).splitlines()[0]}), since something in "
+                    f"a move could not be captured as a CUDA graph ({told}), since something in "
                     "it waits for the device or changes from move to move; set captured=false, in a new process"
                 ) from None
             self._pool = graph.pool()
